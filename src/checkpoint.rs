@@ -1,0 +1,101 @@
+//! Where a mirror stands, and what it is a mirror of.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+
+use crate::page::ContinuationToken;
+
+/// What is kept in the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Every change, in `fga_changelog`.
+    Changelog,
+    /// The tuples as they stand, in `fga_tuples`.
+    Stateful,
+    /// Both tables.
+    Both,
+}
+
+impl Mode {
+    /// The modes by name.
+    pub const NAMES: [&'static str; 3] = ["changelog", "stateful", "both"];
+
+    /// Whether `fga_changelog` is filled.
+    pub const fn keeps_changelog(self) -> bool {
+        matches!(self, Self::Changelog | Self::Both)
+    }
+
+    /// Whether `fga_tuples` is filled.
+    pub const fn keeps_tuples(self) -> bool {
+        matches!(self, Self::Stateful | Self::Both)
+    }
+
+    /// The name, as in `--mode` and in `fga_sync_state.mode`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Changelog => "changelog",
+            Self::Stateful => "stateful",
+            Self::Both => "both",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl FromStr for Mode {
+    type Err = ();
+
+    fn from_str(name: &str) -> Result<Self, ()> {
+        [Self::Changelog, Self::Stateful, Self::Both]
+            .into_iter()
+            .find(|mode| mode.name() == name)
+            .ok_or(())
+    }
+}
+
+/// A store as `GET /stores/{id}` describes it. A store that was replaced by another with the same id
+/// differs in `created_at`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StoreIdentity {
+    /// The store's id: a ULID; empty for recorded pages whose store was not named.
+    pub id: String,
+    /// The store's name; unknown for recorded pages.
+    pub name: Option<String>,
+    /// When the store was created, as the server wrote it; unknown for recorded pages.
+    pub created_at: Option<String>,
+}
+
+/// What a checkpoint belongs to. A position is meaningless for anything else: tokens are bound to
+/// neither a server nor a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// The checkpoint's name: the job, or else the store id.
+    pub name: String,
+    /// The source's URL, without secrets.
+    pub source: String,
+    /// The store that is mirrored.
+    pub store: StoreIdentity,
+    /// The object type that the server filters by; empty for all.
+    pub type_filter: String,
+    /// What is kept.
+    pub mode: Mode,
+}
+
+/// The row of `fga_sync_state`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// What it belongs to.
+    pub subject: Subject,
+    /// The position behind the last applied page; `None` before the first.
+    pub token: Option<ContinuationToken>,
+    /// The timestamp of the last applied change, as far as the target keeps it.
+    pub position_time: Option<Timestamp>,
+    /// Grows by one with each run that takes the checkpoint. A run whose fence is not the row's has lost it.
+    pub fence: i64,
+}

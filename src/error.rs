@@ -1,0 +1,134 @@
+//! What can go wrong, and the exit code that a scheduler sees for it.
+
+use std::fmt;
+
+/// The kinds of failure, one for each exit code of a failed command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// A fault of fga-sync itself, or one that fits nowhere else.
+    Unexpected,
+    /// The command line, the environment or the configuration file is wrong.
+    Usage,
+    /// The source can't be reached, or still fails after retries.
+    SourceUnavailable,
+    /// The target can't be reached, or still fails after retries.
+    TargetUnavailable,
+    /// Sign-in or permission was refused, at either end.
+    Denied,
+    /// The store or the position isn't the one that the target's checkpoint belongs to.
+    WrongPosition,
+    /// Tables are missing, newer or not as expected.
+    Schema,
+    /// A change that can't be stored without loss.
+    Unstorable,
+    /// Another run holds the lock, or has taken over the checkpoint.
+    Locked,
+}
+
+impl ErrorKind {
+    /// The process exit code. This match is the only place that knows it.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Unexpected => 1,
+            Self::Usage => 2,
+            Self::SourceUnavailable => 4,
+            Self::TargetUnavailable => 5,
+            Self::Denied => 6,
+            Self::WrongPosition => 7,
+            Self::Schema => 8,
+            Self::Unstorable => 9,
+            Self::Locked => 10,
+        }
+    }
+
+    /// The stable word for this kind in JSON summaries.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unexpected => "unexpected",
+            Self::Usage => "usage",
+            Self::SourceUnavailable => "source_unavailable",
+            Self::TargetUnavailable => "target_unavailable",
+            Self::Denied => "denied",
+            Self::WrongPosition => "wrong_position",
+            Self::Schema => "schema",
+            Self::Unstorable => "unstorable",
+            Self::Locked => "locked",
+        }
+    }
+}
+
+/// A failure as a person reads it: what was being done, why it failed, and what to do next.
+///
+/// The text never holds a secret: whoever builds an `Error` passes only names, paths and masked URLs.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    cause: Option<anyhow::Error>,
+    advice: Option<String>,
+}
+
+/// A result whose error carries its exit code.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A failure of `kind`; `message` says what happened while doing what.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            cause: None,
+            advice: None,
+        }
+    }
+
+    /// Wrong usage or configuration.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Usage, message)
+    }
+
+    /// Adds what a library said. Its whole chain of causes is shown.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<anyhow::Error>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Adds what the reader can do next; shown after "Try: ".
+    #[must_use]
+    pub fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+
+    /// What kind of failure this is.
+    pub const fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// What to do next, where something is known to help.
+    pub fn advice(&self) -> Option<&str> {
+        self.advice.as_deref()
+    }
+}
+
+/// The message with the chain of causes behind it, on one line.
+///
+/// Many database and HTTP errors name only themselves in `Display` ("db error") and keep the reason in
+/// `source()`; a cause that repeats the one before it is left out.
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.message)?;
+        let mut said = self.message.clone();
+        for cause in self.cause.iter().flat_map(|cause| cause.chain()) {
+            let text = cause.to_string();
+            if !said.contains(&text) {
+                write!(formatter, ": {text}")?;
+            }
+            said = text;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}

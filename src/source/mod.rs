@@ -1,0 +1,37 @@
+//! Where changes come from.
+
+mod openfga;
+mod replay;
+mod wire;
+
+pub use openfga::{OpenFga, OpenFgaSettings};
+pub use replay::{Input, Replay};
+
+use crate::checkpoint::StoreIdentity;
+use crate::error::Result;
+use crate::page::{ContinuationToken, Page};
+
+/// A change log that is read forward, page by page.
+///
+/// The contract:
+/// * Changes come in the order of the log, each exactly once, however the pages fall.
+/// * The token of a non-empty page is `Some`, differs from the one it was read after, and stays valid
+///   across processes: reading after it yields the changes behind that page.
+/// * An empty page says that no change is there *now*. The caller decides whether to believe it.
+/// * An implementation retries what can pass by itself; what it returns as an error is final for this run.
+pub trait ChangeSource: Send {
+    /// Asks which store this is.
+    ///
+    /// # Errors
+    /// [`ErrorKind::WrongPosition`](crate::error::ErrorKind::WrongPosition) where the store does not exist:
+    /// the change feed itself answers an unknown store with an empty page (OpenFGA v1.18.1).
+    fn store(&mut self) -> Result<StoreIdentity>;
+
+    /// Reads at most `limit` changes after `token`, or from the start of the log.
+    ///
+    /// A change that can't be decoded ends the page; see [`Page::rejection`].
+    ///
+    /// # Errors
+    /// Whatever the source refuses, or still fails with after retries.
+    fn read_changes(&mut self, token: Option<&ContinuationToken>, limit: u32) -> Result<Page>;
+}

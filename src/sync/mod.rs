@@ -1,0 +1,5 @@
+//! From a source to a target.
+
+mod coalesce;
+
+pub use coalesce::{NetEffect, coalesce};

@@ -1,0 +1,144 @@
+//! Where changes go: a database that keeps the mirror and the position it was read up to.
+
+mod dry_run;
+mod limits;
+mod schema;
+mod sqlite;
+
+use jiff::Timestamp;
+
+pub use dry_run::DryRun;
+pub use limits::{Limits, Widths};
+pub use schema::SchemaStatus;
+pub use sqlite::{Access, Sqlite};
+
+use crate::change::Change;
+use crate::checkpoint::{Checkpoint, Subject};
+use crate::error::{Error, ErrorKind};
+use crate::page::ContinuationToken;
+use crate::sync::NetEffect;
+
+/// A failure of a target, by what the caller can do about it.
+#[derive(Debug)]
+pub enum TargetError {
+    /// The connection broke, or the database asks to try again (restart, deadlock, lock timeout). What was
+    /// under way may have been committed or not: reconnect and read the checkpoint.
+    Interrupted(Error),
+    /// The checkpoint is not where this run left it: another run has taken it over. Nothing was written.
+    Fenced,
+    /// Trying again would not help.
+    Fatal(Error),
+}
+
+/// A result whose error says what the caller can do.
+pub type TargetResult<T> = Result<T, TargetError>;
+
+impl TargetError {
+    /// The failure as it is reported when nothing more is tried.
+    pub fn into_error(self) -> Error {
+        match self {
+            Self::Interrupted(error) | Self::Fatal(error) => error,
+            Self::Fenced => Error::new(
+                ErrorKind::Locked,
+                "another run has taken over the checkpoint while this one was under way; this one wrote nothing since",
+            )
+            .advise("nothing is lost or doubled; see that two schedulers do not run the same job"),
+        }
+    }
+}
+
+/// A run as it begins.
+#[derive(Debug, Clone)]
+pub struct RunStart<'a> {
+    /// A ULID.
+    pub run_id: &'a str,
+    /// What the run mirrors.
+    pub subject: &'a Subject,
+    /// When it began.
+    pub started_at: Timestamp,
+}
+
+/// How a run ended, for `fga_sync_runs`.
+#[derive(Debug, Clone)]
+pub struct RunEnd<'a> {
+    /// The run that began with this id.
+    pub run_id: &'a str,
+    /// When it ended.
+    pub finished_at: Timestamp,
+    /// The word for it, as in the summary.
+    pub outcome: &'a str,
+    /// The process exit code.
+    pub exit_code: u8,
+}
+
+/// What one transaction does: a page's rows, the position behind it, and the run's counters.
+#[derive(Debug)]
+pub struct PageCommit<'a> {
+    /// The run that applies it.
+    pub run_id: &'a str,
+    /// The name of the checkpoint.
+    pub name: &'a str,
+    /// The store that the rows belong to.
+    pub store_id: &'a str,
+    /// The fence under which the run took the checkpoint.
+    pub fence: i64,
+    /// The position that the checkpoint must have for the page to be applied.
+    pub from: Option<&'a ContinuationToken>,
+    /// The position that it gets.
+    pub to: &'a ContinuationToken,
+    /// The timestamp of the page's last change.
+    pub position_time: Timestamp,
+    /// How many changes of the page were writes.
+    pub writes: u32,
+    /// How many were deletes.
+    pub deletes: u32,
+    /// Rows for `fga_changelog`, in order; empty where the mode keeps none.
+    pub changelog: &'a [Change],
+    /// What the page comes to in `fga_tuples`; empty where the mode keeps none.
+    pub net_effect: &'a NetEffect<'a>,
+}
+
+/// A database that holds a mirror. The contract that every engine passes in `tests/`:
+///
+/// * **Atomic.** [`apply`](Self::apply) commits everything in its [`PageCommit`] or nothing. It moves the
+///   checkpoint only from `from`, and only while the row still carries `fence`; else it writes nothing and
+///   says [`TargetError::Fenced`].
+/// * **Durable.** What `apply` said `Ok` to survives a crash of the database as far as the database is
+///   configured to survive one.
+/// * **Honest about doubt.** Where a commit may or may not have happened, the error is
+///   [`TargetError::Interrupted`], never `Fatal`. The caller settles it by [`reconnect`](Self::reconnect) and
+///   [`checkpoints`](Self::checkpoints).
+/// * **Lossless.** Text is stored as it is and compared byte by byte. What does not fit is refused by
+///   [`limits`](Self::limits) before it gets here.
+/// * **Ordered.** `fga_changelog.id` grows in the order of `changelog`, within a page and from page to page.
+/// * The lock is a courtesy to the operator: correctness must not depend on it.
+pub trait Target {
+    /// What the database can't hold.
+    fn limits(&self) -> Limits;
+
+    /// Takes the lock of the named checkpoint for as long as this target lives, without waiting.
+    /// `false` says that someone else holds it.
+    fn try_lock(&mut self, name: &str) -> TargetResult<bool>;
+
+    /// Compares the tables with what this version needs.
+    fn schema(&mut self) -> TargetResult<SchemaStatus>;
+
+    /// Creates the tables, or brings them to this version. Can be repeated after a failure.
+    fn migrate(&mut self) -> TargetResult<()>;
+
+    /// Every checkpoint in the database.
+    fn checkpoints(&mut self) -> TargetResult<Vec<Checkpoint>>;
+
+    /// Takes the checkpoint for a run, creating it if need be: its fence grows by one, so that a run which
+    /// held it before can commit nothing more. The position is left as it is. Can be repeated.
+    fn begin_run(&mut self, run: &RunStart) -> TargetResult<Checkpoint>;
+
+    /// Commits a page.
+    fn apply(&mut self, commit: &PageCommit) -> TargetResult<()>;
+
+    /// Records how the run ended. Can be repeated.
+    fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()>;
+
+    /// Gives up the connection and makes a new one, with the lock where it can be had.
+    fn reconnect(&mut self) -> TargetResult<()>;
+}

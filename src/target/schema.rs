@@ -1,0 +1,232 @@
+//! Whether the tables are what this version needs.
+
+use crate::error::{Error, ErrorKind};
+
+/// The version of the tables that this program reads and writes.
+pub(super) const VERSION: u32 = 1;
+
+/// The tables as compared with what this version needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SchemaStatus {
+    /// There are none.
+    Missing,
+    /// They are of an earlier version.
+    Older(u32),
+    /// They are as needed.
+    Current,
+    /// They were made by a later fga-sync.
+    Newer(u32),
+    /// They differ from what the version says, in the way that is told.
+    Altered(String),
+}
+
+impl SchemaStatus {
+    /// Judges by the version that the tables carry, and by how their columns differ.
+    pub(super) fn judge(version: Option<u32>, difference: impl FnOnce() -> Option<String>) -> Self {
+        match version {
+            None => Self::Missing,
+            Some(version) if version > VERSION => Self::Newer(version),
+            Some(version) if version < VERSION => Self::Older(version),
+            Some(_) => difference().map_or(Self::Current, Self::Altered),
+        }
+    }
+
+    /// The error for tables that a run can't use as they are.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Schema`] for everything but [`SchemaStatus::Current`].
+    pub fn require_current(&self) -> Result<(), Error> {
+        let refuse = |message: String, advice: &str| {
+            Err(Error::new(ErrorKind::Schema, message).advise(advice))
+        };
+        match self {
+            Self::Current => Ok(()),
+            Self::Missing => refuse(
+                "the target has no tables of fga-sync".to_owned(),
+                "fga-sync migrate, as a user who may create tables (--print-sql shows what it does)",
+            ),
+            Self::Older(version) => refuse(
+                format!(
+                    "the target's tables are of version {version}, and this fga-sync needs {VERSION}"
+                ),
+                "fga-sync migrate, as a user who may alter tables (--print-sql shows what it does)",
+            ),
+            Self::Newer(version) => refuse(
+                format!(
+                    "the target's tables are of version {version}, and this fga-sync knows {VERSION}"
+                ),
+                "an fga-sync at least as new as the one that made them",
+            ),
+            Self::Altered(how) => refuse(
+                format!("the target's tables are not as fga-sync made them: {how}"),
+                "undo the alteration, or fill an empty schema (target.schema, target.table_prefix)",
+            ),
+        }
+    }
+}
+
+/// What a column holds. Each engine has a type for each kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A number that grows with each row.
+    Id,
+    /// A name, an id, a token.
+    Text,
+    /// JSON as the server sent it.
+    Document,
+    /// A moment.
+    Time,
+    /// A whole number.
+    Count,
+}
+
+use Kind::{Count, Document, Id, Text, Time};
+
+type Table = (&'static str, &'static [(&'static str, Kind, bool)]);
+
+/// The columns of every table: name, kind, and whether it may be null. Each engine's SQL beside it says the
+/// same in its own words; the contract suite holds the two together.
+const TABLES: [Table; 4] = [
+    (
+        "fga_changelog",
+        &[
+            ("id", Id, false),
+            ("store_id", Text, false),
+            ("change_type", Text, false),
+            ("object_type", Text, false),
+            ("object_id", Text, false),
+            ("relation", Text, false),
+            ("user_type", Text, false),
+            ("user_id", Text, false),
+            ("user_relation", Text, false),
+            ("condition_name", Text, true),
+            ("condition_context", Document, true),
+            ("timestamp", Time, false),
+            ("raw_event", Document, false),
+            ("recorded_at", Time, false),
+            ("run_id", Text, false),
+        ],
+    ),
+    (
+        "fga_tuples",
+        &[
+            ("store_id", Text, false),
+            ("object_type", Text, false),
+            ("object_id", Text, false),
+            ("relation", Text, false),
+            ("user_type", Text, false),
+            ("user_id", Text, false),
+            ("user_relation", Text, false),
+            ("condition_name", Text, true),
+            ("condition_context", Document, true),
+            ("timestamp", Time, false),
+        ],
+    ),
+    (
+        "fga_sync_state",
+        &[
+            ("name", Text, false),
+            ("source", Text, false),
+            ("store_id", Text, false),
+            ("store_name", Text, true),
+            ("store_created_at", Text, true),
+            ("type_filter", Text, false),
+            ("mode", Text, false),
+            ("token", Document, true),
+            ("position_time", Time, true),
+            ("fence", Count, false),
+            ("updated_at", Time, false),
+        ],
+    ),
+    (
+        "fga_sync_runs",
+        &[
+            ("run_id", Text, false),
+            ("name", Text, false),
+            ("version", Text, false),
+            ("started_at", Time, false),
+            ("finished_at", Time, true),
+            ("outcome", Text, true),
+            ("exit_code", Count, true),
+            ("pages", Count, false),
+            ("changes", Count, false),
+            ("writes", Count, false),
+            ("deletes", Count, false),
+        ],
+    ),
+];
+
+/// The primary key of `fga_tuples` as DESIGN names it; MySQL needs a hash of it instead.
+pub(super) const TUPLE_KEY: &[&str] = &[
+    "store_id",
+    "object_type",
+    "object_id",
+    "relation",
+    "user_type",
+    "user_id",
+    "user_relation",
+];
+
+/// A column as the database's catalog describes it; the table's name without prefix.
+#[derive(Debug)]
+pub(super) struct Column {
+    pub(super) table: String,
+    pub(super) name: String,
+    pub(super) type_name: String,
+    pub(super) nullable: bool,
+    pub(super) in_primary_key: bool,
+}
+
+/// How the tables found differ from what this version needs; `type_name` is the catalog's name for a kind,
+/// `tuple_key` the primary key of `fga_tuples`. Columns that somebody added are theirs.
+pub(super) fn difference(
+    found: &[Column],
+    type_name: impl Fn(Kind) -> &'static str,
+    tuple_key: &[&str],
+) -> Option<String> {
+    for (table, columns) in TABLES {
+        let found: Vec<_> = found
+            .iter()
+            .filter(|column| column.table == table)
+            .collect();
+        if found.is_empty() {
+            return Some(format!("the table {table} is missing"));
+        }
+        for (name, kind, nullable) in columns {
+            let Some(column) = found.iter().find(|column| column.name == *name) else {
+                return Some(format!("the column {table}.{name} is missing"));
+            };
+            let wanted = type_name(*kind);
+            if column.type_name != wanted {
+                let is = &column.type_name;
+                return Some(format!(
+                    "the column {table}.{name} is of type {is} instead of {wanted}"
+                ));
+            }
+            if column.nullable != *nullable {
+                let is = if column.nullable { "may" } else { "may not" };
+                return Some(format!("the column {table}.{name} {is} be null"));
+            }
+        }
+        let wanted_key = if table == "fga_tuples" {
+            tuple_key
+        } else {
+            &[columns[0].0]
+        };
+        let key: Vec<_> = found
+            .iter()
+            .filter(|column| column.in_primary_key)
+            .collect();
+        let same = key.len() == wanted_key.len()
+            && key
+                .iter()
+                .all(|column| wanted_key.contains(&column.name.as_str()));
+        if !same {
+            return Some(format!(
+                "the primary key of {table} is not ({})",
+                wanted_key.join(", ")
+            ));
+        }
+    }
+    None
+}

@@ -1,0 +1,454 @@
+//! SQLite: one file, and a lock file beside it.
+
+mod statements;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, ErrorCode, OpenFlags, Row, TransactionBehavior, params};
+
+use super::schema::{self, Column, Kind, SchemaStatus};
+use super::{Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult};
+use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
+use crate::error::{Error, ErrorKind};
+use crate::page::ContinuationToken;
+use crate::tuple::TupleKey;
+
+/// How long a statement waits for another process's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Statements that stay compiled: all that a page needs.
+const CACHED_STATEMENTS: usize = 16;
+/// SQLite's page cache, in KiB.
+const CACHE_KIB: i64 = 8_192;
+
+/// Whether the file may be written, and created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Opens the file, creating it if need be.
+    ReadWrite,
+    /// Reads a file that exists; one that does not is an empty database.
+    ReadOnly,
+}
+
+/// A mirror in a SQLite file.
+pub struct Sqlite {
+    path: PathBuf,
+    prefix: String,
+    access: Access,
+    connection: Connection,
+    lock: Option<File>,
+}
+
+impl Sqlite {
+    /// Opens the file. Table names begin with `prefix`.
+    ///
+    /// # Errors
+    /// Where the file can't be opened or is not a SQLite database.
+    pub fn open(path: &Path, prefix: &str, access: Access) -> TargetResult<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            prefix: prefix.to_owned(),
+            access,
+            connection: connect(path, access)?,
+            lock: None,
+        })
+    }
+
+    /// The statements that create the tables from nothing.
+    pub fn migration_sql(prefix: &str) -> Vec<String> {
+        statements::MIGRATION_1
+            .iter()
+            .map(|sql| with_prefix(sql, prefix))
+            .collect()
+    }
+
+    /// A statement for this target's tables.
+    fn sql(&self, statement: &str) -> String {
+        with_prefix(statement, &self.prefix)
+    }
+}
+
+/// The prefix may stand in identifiers and in string literals, so both quotes are doubled.
+fn with_prefix(sql: &str, prefix: &str) -> String {
+    sql.replace("{prefix}", &prefix.replace('"', "\"\"").replace('\'', "''"))
+}
+
+fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
+    let failed = |error| {
+        classify(
+            &format!("can't open the SQLite file {}", path.display()),
+            error,
+        )
+    };
+    let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = match access {
+        Access::ReadWrite => Connection::open_with_flags(
+            path,
+            flags | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+        ),
+        Access::ReadOnly if path.exists() => {
+            Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_READ_ONLY)
+        }
+        Access::ReadOnly => Connection::open_in_memory(),
+    }
+    .map_err(failed)?;
+    let set_up = || -> rusqlite::Result<()> {
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+        if access == Access::ReadWrite {
+            connection.pragma_update(None, "journal_mode", "wal")?;
+            // In WAL mode the default loses the last transactions when the power goes.
+            connection.pragma_update(None, "synchronous", "full")?;
+        }
+        // Touches the file, so that one which is not a database is told here.
+        connection.query_row("select count(*) from sqlite_schema", [], |_| Ok(()))
+    };
+    set_up().map_err(failed)?;
+    Ok(connection)
+}
+
+/// Sorts an error of SQLite by what can be done about it.
+fn classify(doing: &str, error: rusqlite::Error) -> TargetError {
+    let code = error.sqlite_error_code();
+    let (kind, advice) = match code {
+        Some(
+            ErrorCode::ReadOnly
+            | ErrorCode::PermissionDenied
+            | ErrorCode::AuthorizationForStatementDenied,
+        ) => (
+            ErrorKind::Denied,
+            "the file, its -wal and -shm beside it, and its directory must be writable for this user",
+        ),
+        Some(ErrorCode::DiskFull) => (
+            ErrorKind::TargetUnavailable,
+            "free space on that disk and run again; what was committed is kept, and the run goes on from there",
+        ),
+        Some(ErrorCode::CannotOpen) => (
+            ErrorKind::TargetUnavailable,
+            "check that the directory exists and that this user may write in it",
+        ),
+        Some(ErrorCode::NotADatabase) => (
+            ErrorKind::Usage,
+            "that file is something else; give --target another path",
+        ),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
+            ErrorKind::TargetUnavailable,
+            "another program holds a transaction on that file; end it and run again",
+        ),
+        Some(_) => (
+            ErrorKind::TargetUnavailable,
+            "look for I/O errors of that disk; `pragma integrity_check` tells whether the file is whole",
+        ),
+        None => (
+            ErrorKind::Unexpected,
+            "please report this with the text above",
+        ),
+    };
+    let busy = matches!(
+        code,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    );
+    let error = Error::new(kind, doing).because(error).advise(advice);
+    if busy {
+        TargetError::Interrupted(error)
+    } else {
+        TargetError::Fatal(error)
+    }
+}
+
+fn while_doing(doing: &str) -> impl FnOnce(rusqlite::Error) -> TargetError {
+    move |error| classify(&format!("SQLite failed to {doing}"), error)
+}
+
+/// A kind's type as `pragma table_info` names it.
+fn type_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Id | Kind::Count => "INTEGER",
+        Kind::Text | Kind::Document | Kind::Time => "TEXT",
+    }
+}
+
+/// RFC 3339 with a fixed number of digits, so that text sorts as time.
+fn text(time: Timestamp) -> String {
+    format!("{time:.9}")
+}
+
+fn read_checkpoint(row: &Row) -> rusqlite::Result<Checkpoint> {
+    let invalid = |index: usize| {
+        rusqlite::Error::InvalidColumnType(index, "state".to_owned(), rusqlite::types::Type::Text)
+    };
+    let time: Option<String> = row.get(8)?;
+    Ok(Checkpoint {
+        subject: Subject {
+            name: row.get(0)?,
+            source: row.get(1)?,
+            store: StoreIdentity {
+                id: row.get(2)?,
+                name: row.get(3)?,
+                created_at: row.get(4)?,
+            },
+            type_filter: row.get(5)?,
+            mode: row.get::<_, String>(6)?.parse().map_err(|()| invalid(6))?,
+        },
+        token: row
+            .get::<_, Option<String>>(7)?
+            .and_then(ContinuationToken::new),
+        position_time: time
+            .map(|time| time.parse())
+            .transpose()
+            .map_err(|_| invalid(8))?,
+        fence: row.get(9)?,
+    })
+}
+
+impl Target for Sqlite {
+    fn limits(&self) -> Limits {
+        Limits {
+            nul: true,
+            key_bytes: usize::MAX,
+            // SQLITE_MAX_LENGTH of the bundled build.
+            text_bytes: 1_000_000_000,
+            widths: None,
+        }
+    }
+
+    fn try_lock(&mut self, name: &str) -> TargetResult<bool> {
+        if self.lock.is_some() {
+            return Ok(true);
+        }
+        // One lock for the file whatever the name: SQLite has one writer at a time anyway.
+        tracing::debug!(name, "locking");
+        let mut path = self.path.clone().into_os_string();
+        path.push(".lock");
+        let failed = |error: std::io::Error| {
+            TargetError::Fatal(
+                Error::new(
+                    ErrorKind::Denied,
+                    format!("can't lock {}", Path::new(&path).display()),
+                )
+                .because(error)
+                .advise("the directory of the SQLite file must be writable for this user"),
+            )
+        };
+        let file = File::create(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {
+                self.lock = Some(file);
+                Ok(true)
+            }
+            Err(std::fs::TryLockError::WouldBlock) => Ok(false),
+            Err(std::fs::TryLockError::Error(error)) => Err(failed(error)),
+        }
+    }
+
+    fn schema(&mut self) -> TargetResult<SchemaStatus> {
+        let read = || -> rusqlite::Result<_> {
+            let one = |sql: String| self.connection.query_row(&sql, [], |row| row.get(0));
+            let has_version = one(self.sql(statements::HAS_VERSION))? == 1;
+            let version = if has_version {
+                Some(one(self.sql(statements::VERSION))?)
+            } else {
+                None
+            };
+            let mut columns = self.connection.prepare(&self.sql(statements::COLUMNS))?;
+            let found = columns
+                .query_map([], |row| {
+                    Ok(Column {
+                        table: row.get(0)?,
+                        name: row.get(1)?,
+                        type_name: row.get(2)?,
+                        nullable: row.get(3)?,
+                        in_primary_key: row.get(4)?,
+                    })
+                })?
+                .collect::<rusqlite::Result<Vec<_>>>()?;
+            Ok((version, found))
+        };
+        let (version, found) = read().map_err(while_doing("read its tables"))?;
+        Ok(SchemaStatus::judge(version, || {
+            schema::difference(&found, type_name, schema::TUPLE_KEY)
+        }))
+    }
+
+    fn migrate(&mut self) -> TargetResult<()> {
+        let statements = Self::migration_sql(&self.prefix);
+        let mut migrate = || -> rusqlite::Result<()> {
+            let transaction = self
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for statement in &statements {
+                transaction.execute_batch(statement)?;
+            }
+            transaction.commit()
+        };
+        migrate().map_err(while_doing("create the tables"))
+    }
+
+    fn checkpoints(&mut self) -> TargetResult<Vec<Checkpoint>> {
+        let sql = self.sql(statements::CHECKPOINTS);
+        let read = || -> rusqlite::Result<Vec<_>> {
+            self.connection
+                .prepare(&sql)?
+                .query_map([], read_checkpoint)?
+                .collect()
+        };
+        read().map_err(while_doing("read the checkpoint"))
+    }
+
+    fn begin_run(&mut self, run: &RunStart) -> TargetResult<Checkpoint> {
+        let take = self.sql(statements::TAKE_CHECKPOINT);
+        let begin = self.sql(statements::BEGIN_RUN);
+        let read = format!("{} where name = ?1", self.sql(statements::CHECKPOINTS));
+        let Subject {
+            name,
+            source,
+            store,
+            type_filter,
+            mode,
+        } = run.subject;
+        let started_at = text(run.started_at);
+        let version = env!("CARGO_PKG_VERSION");
+        let mut begin = || -> rusqlite::Result<Checkpoint> {
+            let transaction = self
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute(
+                &take,
+                params![
+                    name,
+                    source,
+                    store.id,
+                    store.name,
+                    store.created_at,
+                    type_filter,
+                    mode.name(),
+                    started_at
+                ],
+            )?;
+            transaction.execute(&begin, params![run.run_id, name, version, started_at])?;
+            let checkpoint = transaction.query_row(&read, [name], read_checkpoint)?;
+            transaction.commit()?;
+            Ok(checkpoint)
+        };
+        begin().map_err(while_doing("take the checkpoint"))
+    }
+
+    fn apply(&mut self, commit: &PageCommit) -> TargetResult<()> {
+        let move_checkpoint = self.sql(statements::MOVE_CHECKPOINT);
+        let count_page = self.sql(statements::COUNT_PAGE);
+        let append = self.sql(statements::APPEND_CHANGE);
+        let delete = self.sql(statements::DELETE_TUPLE);
+        let write = self.sql(statements::WRITE_TUPLE);
+        let recorded_at = text(Timestamp::now());
+        let mut apply = || -> rusqlite::Result<bool> {
+            let transaction = self
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let moved = transaction
+                .prepare_cached(&move_checkpoint)?
+                .execute(params![
+                    commit.to.as_str(),
+                    text(commit.position_time),
+                    commit.name,
+                    commit.fence,
+                    commit.from.map(ContinuationToken::as_str),
+                ])?;
+            if moved == 0 {
+                return Ok(false);
+            }
+            transaction.prepare_cached(&count_page)?.execute(params![
+                commit.run_id,
+                commit.writes,
+                commit.deletes
+            ])?;
+            let mut append = transaction.prepare_cached(&append)?;
+            for change in commit.changelog {
+                let TupleKey {
+                    object,
+                    relation,
+                    user,
+                } = &change.tuple;
+                append.execute(params![
+                    commit.store_id,
+                    change.operation.change_type(),
+                    object.object_type,
+                    object.id,
+                    relation,
+                    user.user_type,
+                    user.id,
+                    user.relation,
+                    change.condition_name(),
+                    change.condition_context(),
+                    text(change.timestamp),
+                    change.raw_event,
+                    recorded_at,
+                    commit.run_id,
+                ])?;
+            }
+            let mut delete = transaction.prepare_cached(&delete)?;
+            for TupleKey {
+                object,
+                relation,
+                user,
+            } in &commit.net_effect.deleted
+            {
+                delete.execute(params![
+                    commit.store_id,
+                    object.object_type,
+                    object.id,
+                    relation,
+                    user.user_type,
+                    user.id,
+                    user.relation,
+                ])?;
+            }
+            let mut write = transaction.prepare_cached(&write)?;
+            for change in &commit.net_effect.written {
+                let TupleKey {
+                    object,
+                    relation,
+                    user,
+                } = &change.tuple;
+                write.execute(params![
+                    commit.store_id,
+                    object.object_type,
+                    object.id,
+                    relation,
+                    user.user_type,
+                    user.id,
+                    user.relation,
+                    change.condition_name(),
+                    change.condition_context(),
+                    text(change.timestamp),
+                ])?;
+            }
+            drop((append, delete, write));
+            transaction.commit()?;
+            Ok(true)
+        };
+        match apply() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(TargetError::Fenced),
+            Err(error) => Err(while_doing("apply a page")(error)),
+        }
+    }
+
+    fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
+        let finished_at = text(run.finished_at);
+        self.connection
+            .execute(
+                &self.sql(statements::END_RUN),
+                params![run.run_id, finished_at, run.outcome, run.exit_code],
+            )
+            .map(drop)
+            .map_err(while_doing("record the end of the run"))
+    }
+
+    fn reconnect(&mut self) -> TargetResult<()> {
+        self.connection = connect(&self.path, self.access)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,13 @@
+create table if not exists "{prefix}fga_sync_runs" (
+    run_id      text primary key not null, -- a ULID: sorts by time
+    name        text not null,
+    version     text not null,    -- of fga-sync
+    started_at  text not null,
+    finished_at text,             -- null while it runs, and after a crash
+    outcome     text,
+    exit_code   integer,
+    pages       integer not null,
+    changes     integer not null,
+    writes      integer not null,
+    deletes     integer not null
+) strict;

@@ -1,0 +1,70 @@
+//! The SQL of the SQLite target. `{prefix}` stands for the table prefix.
+
+/// What makes version 1, in order. Each statement can be repeated.
+pub(super) const MIGRATION_1: [&str; 5] = [
+    include_str!("schema/0001_fga_changelog.sql"),
+    include_str!("schema/0001_fga_tuples.sql"),
+    include_str!("schema/0001_fga_sync_state.sql"),
+    include_str!("schema/0001_fga_sync_runs.sql"),
+    include_str!("schema/0001_fga_sync_schema.sql"),
+];
+
+pub(super) const HAS_VERSION: &str = "select exists (select 1 from sqlite_schema where type = 'table' and name = '{prefix}fga_sync_schema')";
+
+pub(super) const VERSION: &str = r#"select max(version) from "{prefix}fga_sync_schema""#;
+
+pub(super) const COLUMNS: &str = "
+    select substr(t.name, length('{prefix}') + 1), c.name,
+           upper(c.type), c.\"notnull\" = 0 and c.pk = 0, c.pk > 0
+    from sqlite_schema t, pragma_table_info(t.name) c
+    where t.type = 'table' and t.name in ('{prefix}fga_changelog', '{prefix}fga_tuples',
+        '{prefix}fga_sync_state', '{prefix}fga_sync_runs', '{prefix}fga_sync_schema')";
+
+pub(super) const CHECKPOINTS: &str = r#"
+    select name, source, store_id, store_name, store_created_at, type_filter, mode, token, position_time, fence
+    from "{prefix}fga_sync_state""#;
+
+pub(super) const TAKE_CHECKPOINT: &str = r#"
+    insert into "{prefix}fga_sync_state"
+        (name, source, store_id, store_name, store_created_at, type_filter, mode, fence, updated_at)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?8)
+    on conflict (name) do update
+        set fence = fence + 1, store_name = excluded.store_name, updated_at = excluded.updated_at"#;
+
+pub(super) const BEGIN_RUN: &str = r#"
+    insert into "{prefix}fga_sync_runs" (run_id, name, version, started_at, pages, changes, writes, deletes)
+    values (?1, ?2, ?3, ?4, 0, 0, 0, 0)
+    on conflict (run_id) do nothing"#;
+
+pub(super) const MOVE_CHECKPOINT: &str = r#"
+    update "{prefix}fga_sync_state"
+    set token = ?1, position_time = ?2, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+    where name = ?3 and fence = ?4 and token is ?5"#;
+
+pub(super) const COUNT_PAGE: &str = r#"
+    update "{prefix}fga_sync_runs"
+    set pages = pages + 1, changes = changes + ?2 + ?3, writes = writes + ?2, deletes = deletes + ?3
+    where run_id = ?1"#;
+
+pub(super) const APPEND_CHANGE: &str = r#"
+    insert into "{prefix}fga_changelog"
+        (store_id, change_type, object_type, object_id, relation, user_type, user_id, user_relation,
+         condition_name, condition_context, timestamp, raw_event, recorded_at, run_id)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"#;
+
+pub(super) const DELETE_TUPLE: &str = r#"
+    delete from "{prefix}fga_tuples"
+    where store_id = ?1 and object_type = ?2 and object_id = ?3 and relation = ?4
+      and user_type = ?5 and user_id = ?6 and user_relation = ?7"#;
+
+pub(super) const WRITE_TUPLE: &str = r#"
+    insert into "{prefix}fga_tuples"
+        (store_id, object_type, object_id, relation, user_type, user_id, user_relation,
+         condition_name, condition_context, timestamp)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+    on conflict do update
+        set condition_name = excluded.condition_name, condition_context = excluded.condition_context,
+            timestamp = excluded.timestamp"#;
+
+pub(super) const END_RUN: &str = r#"
+    update "{prefix}fga_sync_runs" set finished_at = ?2, outcome = ?3, exit_code = ?4 where run_id = ?1"#;
