@@ -207,6 +207,8 @@ impl Home {
             .env_clear()
             .env("PATH", search_path())
             .env("LC_ALL", "C.UTF-8")
+            // A killed OpenFGA leaves its socket there.
+            .env("TMPDIR", self.path())
             .current_dir(self.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
