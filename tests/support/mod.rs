@@ -1,0 +1,4 @@
+//! What the tests share.
+
+pub mod servers;
+pub mod tcp_proxy;

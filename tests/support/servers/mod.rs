@@ -1,0 +1,25 @@
+//! Real servers for the tests. Each starts on a free loopback port with data of its own, and ends when its value is dropped.
+
+mod mariadb;
+mod mysql;
+mod mysql_family;
+mod openfga;
+mod pgbouncer;
+mod postgres;
+mod process;
+mod test_dir;
+
+pub use mariadb::MariaDb;
+pub use mysql::MySql;
+pub use mysql_family::MySqlFamily;
+pub use openfga::{Datastore, OpenFga};
+pub use pgbouncer::PgBouncer;
+pub use postgres::Postgres;
+pub use test_dir::TestDir;
+
+/// The user whose name stands in the URLs that `create_database` returns.
+pub const USER: &str = "sync";
+/// That user's password.
+pub const PASSWORD: &str = "sync-password";
+/// The password of the user in the URLs that `admin_url` returns.
+pub const ADMIN_PASSWORD: &str = "admin-password";

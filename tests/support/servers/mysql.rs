@@ -1,0 +1,37 @@
+use std::ops::Deref;
+use std::path::Path;
+use std::process::Command;
+
+use super::mysql_family::{Flavour, MySqlFamily};
+use super::process::program_from;
+
+/// A MySQL server; what it can do is in [`MySqlFamily`].
+pub struct MySql(MySqlFamily);
+
+impl MySql {
+    /// Starts one with its data in a new directory inside `dir`.
+    pub fn start(dir: &Path) -> anyhow::Result<Self> {
+        // The launcher that tests/tools/unpack-mysql writes, which passes --no-defaults itself.
+        let server = program_from("FGA_SYNC_TEST_MYSQL")?;
+        let mut initialise = Command::new(&server);
+        initialise.arg("--initialize-insecure");
+        MySqlFamily::start(
+            dir,
+            Flavour {
+                name: "mysql",
+                server,
+                initialise,
+                arguments: &[],
+            },
+        )
+        .map(Self)
+    }
+}
+
+impl Deref for MySql {
+    type Target = MySqlFamily;
+
+    fn deref(&self) -> &MySqlFamily {
+        &self.0
+    }
+}

@@ -1,0 +1,29 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+/// A directory for one test's servers, removed when dropped. Keep it longer than the servers in it.
+#[derive(Debug)]
+pub struct TestDir(tempfile::TempDir);
+
+impl TestDir {
+    /// Makes it inside `FGA_SYNC_TEST_DIR`, where `tests/run` finds the servers that a killed test left behind.
+    pub fn new() -> anyhow::Result<Self> {
+        let parent =
+            std::env::var_os("FGA_SYNC_TEST_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+        let dir = tempfile::Builder::new()
+            .prefix("servers-")
+            .tempdir_in(&parent)
+            .with_context(|| format!("cannot make a directory in {}", parent.display()))?;
+        // The servers that refuse to run as root run as other users, who must get at their data below.
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
+        Ok(Self(dir))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
