@@ -6,12 +6,12 @@
 
 pub mod change;
 pub mod checkpoint;
-//pub mod cli;
-//pub mod command;
-//pub mod config;
+pub mod cli;
+pub mod command;
+pub mod config;
 pub mod error;
 pub mod page;
-//pub mod report;
+pub mod report;
 pub mod source;
 pub mod sync;
 pub mod target;

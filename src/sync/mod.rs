@@ -1,5 +1,12 @@
-//! From a source to a target.
+//! From a source to a target: one run, from the lock to the last page.
 
 mod coalesce;
+mod drain;
+mod reader;
+mod run;
+mod stop;
 
 pub use coalesce::{NetEffect, coalesce};
+pub(crate) use drain::persistently_open;
+pub use run::{IfLocked, Observer, Outcome, RunOptions, Tally, run};
+pub use stop::{Signal, Stop};

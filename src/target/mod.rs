@@ -2,6 +2,7 @@
 
 mod dry_run;
 mod limits;
+mod open;
 mod schema;
 mod sqlite;
 
@@ -9,6 +10,7 @@ use jiff::Timestamp;
 
 pub use dry_run::DryRun;
 pub use limits::{Limits, Widths};
+pub use open::{migration_sql, open};
 pub use schema::SchemaStatus;
 pub use sqlite::{Access, Sqlite};
 

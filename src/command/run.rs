@@ -1,0 +1,146 @@
+//! `fga-sync run`: drains the change feed into the target.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use super::{log_failure, print, print_json};
+use crate::cli::RunArgs;
+use crate::config::{Config, Format, OutputSettings, RunSettings, SourceSettings};
+use crate::error::{Error, ErrorKind, Result};
+use crate::report::{ProgressLine, Subject, Summaries, Summary};
+use crate::source::{ChangeSource, OpenFga, Replay};
+use crate::sync::{Outcome, Stop, Tally, run as run_once};
+use crate::target::{self, Access, DryRun, Target};
+
+pub(super) fn run(config: &Config, arguments: &RunArgs, output: &OutputSettings) -> Result<u8> {
+    let stop = Stop::on_signals().map_err(|error| {
+        Error::new(ErrorKind::Unexpected, "can't listen for signals").because(error)
+    })?;
+    if arguments.all {
+        return run_all(config, arguments, output, &stop);
+    }
+    let job = arguments.job.as_deref();
+    let settings = config.run(job)?;
+    let summary = run_job(job, settings, arguments.dry_run, output, &stop);
+    match output.format {
+        Format::Json => print_json(&summary),
+        Format::Text if output.quiet => {}
+        Format::Text => print(&summary.to_string()),
+    }
+    Ok(summary.exit_code())
+}
+
+/// Runs every job. One that fails does not stop those that do not need it.
+fn run_all(
+    config: &Config,
+    arguments: &RunArgs,
+    output: &OutputSettings,
+    stop: &Stop,
+) -> Result<u8> {
+    let jobs = config.jobs()?;
+    // All settings are checked before anything runs.
+    let jobs: Vec<_> = jobs
+        .into_iter()
+        .map(|(name, after)| Ok((config.run(Some(&name))?, name, after)))
+        .collect::<Result<_>>()?;
+    let mut unfinished = BTreeSet::new();
+    let mut summaries = Vec::new();
+    for (settings, name, after) in jobs {
+        if stop.requested().is_some() {
+            break;
+        }
+        if let Some(needed) = after.iter().find(|needed| unfinished.contains(*needed)) {
+            tracing::warn!(
+                job = name,
+                needed,
+                "left out: the job that it needs did not reach its end"
+            );
+            unfinished.insert(name);
+            continue;
+        }
+        let summary = run_job(Some(&name), settings, arguments.dry_run, output, stop);
+        if summary.exit_code() != 0 {
+            unfinished.insert(name);
+        }
+        summaries.push(summary);
+    }
+    let summaries = Summaries::new(summaries);
+    match output.format {
+        Format::Json => print_json(&summaries),
+        Format::Text if output.quiet => {}
+        Format::Text => print(&summaries.to_string()),
+    }
+    Ok(summaries.exit_code())
+}
+
+/// Runs one job and tells of a failure at once; the summary has it too.
+fn run_job(
+    job: Option<&str>,
+    settings: RunSettings,
+    dry_run: bool,
+    output: &OutputSettings,
+    stop: &Stop,
+) -> Summary {
+    let started = Instant::now();
+    let run_id = ulid::Ulid::generate().to_string();
+    let subject = Subject {
+        command: "run",
+        job: job.map(str::to_owned),
+        run_id: Some(run_id.clone()),
+        source: Some(settings.options.source.clone()),
+        target: Some(settings.target.shown.clone()),
+        mode: Some(settings.options.mode.name()),
+        dry_run,
+    };
+    let mut tally = Tally::default();
+    let result = open_and_run(settings, dry_run, &run_id, output, stop, &mut tally);
+    if let Err(error) = &result {
+        log_failure(error);
+    }
+    Summary::new(
+        subject,
+        &tally,
+        result.as_ref().map(|outcome| *outcome),
+        started.elapsed(),
+    )
+}
+
+fn open_and_run(
+    settings: RunSettings,
+    dry_run: bool,
+    run_id: &str,
+    output: &OutputSettings,
+    stop: &Stop,
+    tally: &mut Tally,
+) -> Result<Outcome> {
+    let RunSettings {
+        source,
+        target,
+        options,
+    } = settings;
+    let source: Box<dyn ChangeSource> = match source {
+        SourceSettings::OpenFga(settings) => Box::new(OpenFga::new(settings)?),
+        SourceSettings::Recording { input, store_id } => Box::new(Replay::new(input, store_id)),
+    };
+    let access = if dry_run {
+        Access::ReadOnly
+    } else {
+        Access::ReadWrite
+    };
+    let mut target: Box<dyn Target> = target::open(&target, access, stop)?;
+    if dry_run {
+        target = Box::new(DryRun(target));
+    }
+    let mut progress = ProgressLine::new(output.progress);
+    let result = run_once(
+        source,
+        target.as_mut(),
+        run_id,
+        &options,
+        stop,
+        &mut progress,
+        tally,
+    );
+    progress.finish();
+    result
+}

@@ -1,0 +1,195 @@
+//! The TOML file: strict about names, silent about values.
+//!
+//! A message gives the line and the key and never the line's text: it may hold a secret, and the parser's own
+//! error prints it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+use super::settings::SETTINGS;
+use crate::error::{Error, Result};
+
+/// A setting's text, and the line that it stands on.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) text: String,
+    pub(super) line: usize,
+}
+
+/// Settings by dotted key.
+pub(super) type Entries = BTreeMap<String, Entry>;
+
+/// A job's own settings, laid over the common ones.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Job {
+    pub(super) entries: Entries,
+    pub(super) after: Vec<String>,
+}
+
+/// A configuration file.
+#[derive(Debug, Clone, Default)]
+pub(super) struct File {
+    pub(super) path: PathBuf,
+    pub(super) common: Entries,
+    pub(super) jobs: BTreeMap<String, Job>,
+}
+
+impl File {
+    /// Reads and checks a file.
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        let shown = path.display();
+        let text = fs::read_to_string(path).map_err(|error| {
+            Error::usage(format!("can't read the configuration file {shown}"))
+                .because(error)
+                .advise("check --config (or FGA_SYNC_CONFIG) and the file's permissions")
+        })?;
+        Self::parse(path, &text)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self> {
+        let line_of = |offset: usize| text[..offset.min(text.len())].matches('\n').count() + 1;
+        let table = DeTable::parse(text).map_err(|error| {
+            let line = error.span().map_or(1, |span| line_of(span.start));
+            Error::usage(format!(
+                "{}, line {line}: {}",
+                path.display(),
+                error.message()
+            ))
+            .advise("values are TOML: strings in quotes, numbers and true or false without")
+        })?;
+        let reader = Reader {
+            path,
+            line_of: &line_of,
+        };
+        let mut file = Self {
+            path: path.to_owned(),
+            ..Self::default()
+        };
+        for (key, value) in table.get_ref() {
+            if key.get_ref() == "job" {
+                reader.jobs(value.get_ref(), line_of(key.span().start), &mut file.jobs)?;
+            } else {
+                reader.entry(
+                    key.get_ref(),
+                    line_of(key.span().start),
+                    value.get_ref(),
+                    &mut file.common,
+                )?;
+            }
+        }
+        Ok(file)
+    }
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    line_of: &'a dyn Fn(usize) -> usize,
+}
+
+impl Reader<'_> {
+    fn jobs(&self, value: &DeValue, line: usize, jobs: &mut BTreeMap<String, Job>) -> Result<()> {
+        let tables = self.table(value, "job", line)?;
+        for (name, value) in tables {
+            let line = (self.line_of)(name.span().start);
+            let mut job = Job::default();
+            for (key, value) in
+                self.table(value.get_ref(), &format!("job.{}", name.get_ref()), line)?
+            {
+                let line = (self.line_of)(key.span().start);
+                if key.get_ref() == "after" {
+                    job.after = self.names(value.get_ref(), line)?;
+                } else {
+                    self.entry(key.get_ref(), line, value.get_ref(), &mut job.entries)?;
+                }
+            }
+            jobs.insert(name.get_ref().to_string(), job);
+        }
+        Ok(())
+    }
+
+    fn entry(&self, key: &str, line: usize, value: &DeValue, entries: &mut Entries) -> Result<()> {
+        let text = match value {
+            DeValue::Table(table) if is_section(key) => {
+                for (name, value) in table {
+                    let line = (self.line_of)(name.span().start);
+                    self.entry(
+                        &format!("{key}.{}", name.get_ref()),
+                        line,
+                        value.get_ref(),
+                        entries,
+                    )?;
+                }
+                return Ok(());
+            }
+            _ if !is_key(key) => return Err(self.unknown(key, line)),
+            DeValue::String(text) => text.to_string(),
+            DeValue::Integer(number) => number.to_string(),
+            DeValue::Float(number) => number.to_string(),
+            DeValue::Boolean(value) => value.to_string(),
+            DeValue::Datetime(time) => time.to_string(),
+            DeValue::Array(_) | DeValue::Table(_) => {
+                return Err(self.wrong(line, &format!("{key} must be a single value")));
+            }
+        };
+        entries.insert(key.to_owned(), Entry { text, line });
+        Ok(())
+    }
+
+    fn table<'v, 'i>(
+        &self,
+        value: &'v DeValue<'i>,
+        key: &str,
+        line: usize,
+    ) -> Result<&'v DeTable<'i>> {
+        value
+            .as_table()
+            .ok_or_else(|| self.wrong(line, &format!("{key} must be a table")))
+    }
+
+    fn names(&self, value: &DeValue, line: usize) -> Result<Vec<String>> {
+        value
+            .as_array()
+            .and_then(|names| {
+                names
+                    .iter()
+                    .map(|name| name.get_ref().as_str().map(str::to_owned))
+                    .collect()
+            })
+            .ok_or_else(|| self.wrong(line, "after must be a list of job names"))
+    }
+
+    fn wrong(&self, line: usize, what: &str) -> Error {
+        Error::usage(format!("{}, line {line}: {what}", self.path.display()))
+    }
+
+    fn unknown(&self, key: &str, line: usize) -> Error {
+        let error = self.wrong(line, &format!("there is no setting {key:?}"));
+        match super::nearest(key, known_keys()) {
+            Some(near) => error.advise(format!("did you mean {near:?}?")),
+            None => error.advise("fga-sync run --show-config lists every setting"),
+        }
+    }
+}
+
+fn known_keys() -> impl Iterator<Item = String> {
+    SETTINGS.iter().flat_map(|setting| {
+        let file = setting.secret.then(|| format!("{}_file", setting.key));
+        std::iter::once(setting.key.to_owned()).chain(file)
+    })
+}
+
+fn is_key(key: &str) -> bool {
+    known_keys().any(|known| known == key)
+}
+
+fn is_section(key: &str) -> bool {
+    SETTINGS.iter().any(|setting| {
+        setting
+            .key
+            .strip_prefix(key)
+            .is_some_and(|rest| rest.starts_with('.'))
+    })
+}

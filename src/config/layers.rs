@@ -1,0 +1,230 @@
+//! Where each setting's value comes from: flag, then environment, then file, then default.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+
+use super::file::{Entries, File};
+use super::settings::{CONFIG_ENV, SETTINGS, Setting};
+use crate::error::{Error, ErrorKind, Result};
+
+/// What a value was read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A command-line flag.
+    Flag(&'static str),
+    /// An environment variable.
+    Env(String),
+    /// A line of the configuration file.
+    File(PathBuf, usize),
+    /// Built in.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => write!(formatter, "--{flag}"),
+            Self::Env(name) => write!(formatter, "environment variable {name}"),
+            Self::File(path, line) => write!(formatter, "{}, line {line}", path.display()),
+            Self::Default => formatter.write_str("default"),
+        }
+    }
+}
+
+/// A setting's text and its origin. No `Debug`: it may be a secret.
+#[derive(Clone)]
+pub struct Value {
+    /// The text as it was given; of a secret from a file, the file's content.
+    pub text: String,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Looks up an environment variable; tests give their own.
+pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// The layers of one job.
+pub struct Layers<'a> {
+    flags: &'a ArgMatches,
+    env: Env<'a>,
+    file: &'a File,
+    job: Option<&'a Entries>,
+}
+
+impl<'a> Layers<'a> {
+    /// The common settings of the file, with those of `job` laid over them.
+    ///
+    /// # Errors
+    /// Where the file has no such job.
+    pub(super) fn new(
+        flags: &'a ArgMatches,
+        env: Env<'a>,
+        file: &'a File,
+        job: Option<&str>,
+    ) -> Result<Self> {
+        let job = match job {
+            None => None,
+            Some(name) => Some(
+                &file
+                    .jobs
+                    .get(name)
+                    .ok_or_else(|| no_job(file, name))?
+                    .entries,
+            ),
+        };
+        Ok(Self {
+            flags,
+            env,
+            file,
+            job,
+        })
+    }
+
+    /// The value of a setting, from the first layer that has one. An empty environment variable counts as not
+    /// set, as schedulers and compose files leave them.
+    ///
+    /// # Errors
+    /// Where a secret's file can't be read, or a variable is not Unicode.
+    pub fn get(&self, key: &str) -> Result<Option<Value>> {
+        let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) else {
+            return Err(Error::new(
+                ErrorKind::Unexpected,
+                format!("{key} is not a setting"),
+            ));
+        };
+        if let Some(value) = self.flag(setting) {
+            return Ok(Some(value));
+        }
+        for name in setting.env {
+            if let Some(text) = self.variable(name)? {
+                let origin = Origin::Env((*name).to_owned());
+                return Ok(Some(Value { text, origin }));
+            }
+            if setting.secret {
+                let name = format!("{name}_FILE");
+                if let Some(path) = self.variable(&name)? {
+                    return read_secret(Path::new(&path), Origin::Env(name)).map(Some);
+                }
+            }
+        }
+        for entries in self.job.into_iter().chain([&self.file.common]) {
+            let origin = |line| Origin::File(self.file.path.clone(), line);
+            if let Some(entry) = entries.get(key) {
+                let text = entry.text.clone();
+                return Ok(Some(Value {
+                    text,
+                    origin: origin(entry.line),
+                }));
+            }
+            if let Some(entry) = entries.get(&format!("{key}_file")) {
+                return read_secret(Path::new(&entry.text), origin(entry.line)).map(Some);
+            }
+        }
+        Ok(setting.default.map(|text| Value {
+            text: text.to_owned(),
+            origin: Origin::Default,
+        }))
+    }
+
+    /// A setting's value, parsed.
+    ///
+    /// # Errors
+    /// Where it is not what `expected` describes.
+    pub fn parse<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let Some(value) = self.get(key)? else {
+            return Ok(None);
+        };
+        match parse(&value.text) {
+            Some(parsed) => Ok(Some(parsed)),
+            None => Err(Error::usage(format!(
+                "{key} must be {expected}, and {:?} is not ({})",
+                value.text, value.origin
+            ))),
+        }
+    }
+
+    fn flag(&self, setting: &Setting) -> Option<Value> {
+        let flag = setting.flag?;
+        let id = self
+            .flags
+            .ids()
+            .find(|id| id.as_str().replace('_', "-") == flag || is_type(id.as_str(), flag))?;
+        if self.flags.value_source(id.as_str()) != Some(ValueSource::CommandLine) {
+            return None;
+        }
+        let text = match self.flags.try_get_one::<String>(id.as_str()) {
+            Ok(text) => text?.clone(),
+            // A switch: being there is its value.
+            Err(_) => "true".to_owned(),
+        };
+        let origin = Origin::Flag(flag);
+        Some(Value { text, origin })
+    }
+
+    fn variable(&self, name: &str) -> Result<Option<String>> {
+        variable(self.env, name)
+    }
+}
+
+/// `type` can't be the name of a Rust field.
+fn is_type(id: &str, flag: &str) -> bool {
+    id == "type_filter" && flag == "type"
+}
+
+/// The configuration file that is asked for, if one is.
+pub(super) fn find_file(flags: &ArgMatches, env: Env) -> Result<Option<File>> {
+    let flag = flags.get_one::<PathBuf>("config").cloned();
+    let path = match flag {
+        Some(path) => Some(path),
+        None => variable(env, CONFIG_ENV)?.map(PathBuf::from),
+    };
+    path.map(|path| File::read(&path)).transpose()
+}
+
+pub(super) fn variable(env: Env, name: &str) -> Result<Option<String>> {
+    match env(name).map(OsString::into_string) {
+        None => Ok(None),
+        Some(Ok(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
+        Some(Err(_)) => Err(Error::usage(format!(
+            "the environment variable {name} is not Unicode"
+        ))),
+    }
+}
+
+fn no_job(file: &File, name: &str) -> Error {
+    let error = Error::usage(format!("the configuration has no job {name:?}"));
+    if file.jobs.is_empty() {
+        return error.advise("jobs are tables [job.NAME] of the file that --config names");
+    }
+    let names: Vec<_> = file.jobs.keys().map(String::as_str).collect();
+    error.advise(format!("one of: {}", names.join(", ")))
+}
+
+/// Reads a secret from the file that a setting names, without the line end that editors and `echo` leave.
+fn read_secret(path: &Path, origin: Origin) -> Result<Value> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Error::usage(format!(
+            "can't read the secret in {} (named by {origin})",
+            path.display()
+        ))
+        .because(error)
+        .advise("check that the file is mounted and readable for this user")
+    })?;
+    let text = text.trim_end_matches(['\r', '\n']).to_owned();
+    if text.is_empty() {
+        return Err(Error::usage(format!(
+            "the secret in {} (named by {origin}) is empty",
+            path.display()
+        )));
+    }
+    Ok(Value { text, origin })
+}

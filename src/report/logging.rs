@@ -1,0 +1,33 @@
+//! Log lines on standard error.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
+
+use crate::config::{Format, OutputSettings};
+
+/// Sends log lines to standard error. Libraries log from `warn` on only: their debug lines may hold what they
+/// send.
+pub fn start_logging(output: &OutputSettings) {
+    let level = LevelFilter::from_level(output.log_level);
+    let filter = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("fga_sync", level);
+    let layer = fmt::layer().with_writer(std::io::stderr);
+    let layer = match output.log_format {
+        Format::Json => layer.json().with_filter(filter).boxed(),
+        Format::Text => {
+            let ansi = std::io::stderr().is_terminal();
+            layer
+                .with_ansi(ansi)
+                .with_target(false)
+                .with_filter(filter)
+                .boxed()
+        }
+    };
+    // Fails only where logging has been started already.
+    let _ = tracing_subscriber::registry().with(layer).try_init();
+}

@@ -1,0 +1,9 @@
+//! What a person or a program is told: the progress line, the summary, log lines.
+
+mod logging;
+mod progress;
+mod summary;
+
+pub use logging::start_logging;
+pub use progress::ProgressLine;
+pub use summary::{Subject, Summaries, Summary};

@@ -1,0 +1,236 @@
+//! How a run ended, for people and for programs.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::progress::behind;
+use crate::error::Error;
+use crate::sync::{Outcome, Tally};
+
+/// The version of the JSON form. Keys are added under the same version, never changed or taken away.
+const VERSION: u32 = 1;
+
+/// How one run ended. The field names are the JSON keys.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    version: u32,
+    command: &'static str,
+    /// The job of the configuration file.
+    job: Option<String>,
+    /// `drained`, `limit_reached`, `skipped`, `stopped` or `failed`.
+    outcome: &'static str,
+    exit_code: u8,
+    run_id: Option<String>,
+    source: Option<String>,
+    store_id: Option<String>,
+    store_name: Option<String>,
+    target: Option<String>,
+    mode: Option<&'static str>,
+    dry_run: bool,
+    pages: u64,
+    changes: u64,
+    writes: u64,
+    deletes: u64,
+    tuples_written: u64,
+    tuples_deleted: u64,
+    /// The continuation token behind the last applied page.
+    token: Option<String>,
+    /// The timestamp of the last applied change.
+    position_time: Option<Timestamp>,
+    /// How far that is behind the end of the run.
+    lag_seconds: Option<f64>,
+    duration_seconds: f64,
+    changes_per_second: f64,
+    error: Option<Failure>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Failure {
+    kind: &'static str,
+    message: String,
+    advice: Option<String>,
+}
+
+/// What was to be run, as far as it is known.
+#[derive(Debug, Clone, Default)]
+pub struct Subject {
+    /// The command.
+    pub command: &'static str,
+    /// The job of the configuration file.
+    pub job: Option<String>,
+    /// A ULID.
+    pub run_id: Option<String>,
+    /// The source's URL, without secrets.
+    pub source: Option<String>,
+    /// The target's URL, without secrets.
+    pub target: Option<String>,
+    /// What is kept.
+    pub mode: Option<&'static str>,
+    /// Whether nothing was written.
+    pub dry_run: bool,
+}
+
+impl Failure {
+    fn new(error: &Error) -> Self {
+        Self {
+            kind: error.kind().name(),
+            message: error.to_string(),
+            advice: error.advice().map(str::to_owned),
+        }
+    }
+}
+
+impl Summary {
+    /// Sums up a run.
+    pub fn new(
+        subject: Subject,
+        tally: &Tally,
+        result: Result<Outcome, &Error>,
+        duration: Duration,
+    ) -> Self {
+        let (outcome, exit_code) = match result {
+            Ok(outcome) => (outcome.name(), outcome.exit_code()),
+            Err(error) => ("failed", error.kind().exit_code()),
+        };
+        let seconds = duration.as_secs_f64();
+        let lag = tally
+            .position_time
+            .map(|time| Timestamp::now().duration_since(time).as_secs_f64());
+        Self {
+            version: VERSION,
+            command: subject.command,
+            job: subject.job,
+            outcome,
+            exit_code,
+            run_id: subject.run_id,
+            source: subject.source,
+            store_id: Some(tally.store.id.clone()).filter(|id| !id.is_empty()),
+            store_name: tally.store.name.clone(),
+            target: subject.target,
+            mode: subject.mode,
+            dry_run: subject.dry_run,
+            pages: tally.pages,
+            changes: tally.changes,
+            writes: tally.writes,
+            deletes: tally.deletes,
+            tuples_written: tally.tuples_written,
+            tuples_deleted: tally.tuples_deleted,
+            token: tally.token.clone(),
+            position_time: tally.position_time,
+            lag_seconds: lag,
+            duration_seconds: seconds,
+            changes_per_second: if seconds > 0.0 {
+                tally.changes as f64 / seconds
+            } else {
+                0.0
+            },
+            error: result.err().map(Failure::new),
+        }
+    }
+
+    /// The process exit code.
+    pub const fn exit_code(&self) -> u8 {
+        self.exit_code
+    }
+}
+
+/// The summaries of `run --all`. The exit code is the worst.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summaries {
+    version: u32,
+    exit_code: u8,
+    jobs: Vec<Summary>,
+}
+
+impl Summaries {
+    /// Sums up jobs, in the order in which they ran.
+    pub fn new(jobs: Vec<Summary>) -> Self {
+        Self {
+            version: VERSION,
+            exit_code: worst(jobs.iter().map(Summary::exit_code)),
+            jobs,
+        }
+    }
+
+    /// The process exit code.
+    pub const fn exit_code(&self) -> u8 {
+        self.exit_code
+    }
+}
+
+/// The exit code that a scheduler must hear of first: a failure before a stop, a stop before a limit, and
+/// among failures one that no retry mends before one that may pass.
+fn worst(codes: impl Iterator<Item = u8>) -> u8 {
+    let severity = |code: &u8| match code {
+        0 => 0,
+        3 => 1,
+        10 => 2,
+        130 | 143 => 3,
+        4 | 5 => 4,
+        1 => 5,
+        _ => 6,
+    };
+    codes.max_by_key(severity).unwrap_or(0)
+}
+
+/// What a person reads.
+impl fmt::Display for Summary {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(job) = &self.job {
+            write!(formatter, "{job}: ")?;
+        }
+        let happened = match self.outcome {
+            "drained" if self.changes == 0 => "nothing new",
+            "drained" => "the end of the log is reached",
+            "limit_reached" => "stopped at a limit, more remains",
+            "skipped" => "another run holds the lock, left to it",
+            "stopped" => "stopped by a signal",
+            _ => "failed",
+        };
+        write!(formatter, "{happened}")?;
+        if self.dry_run {
+            formatter.write_str(" (dry run: nothing was written)")?;
+        }
+        writeln!(formatter)?;
+        writeln!(
+            formatter,
+            "  changes   {} ({} writes, {} deletes) in {} pages, {:.1} s, {:.0}/s",
+            self.changes,
+            self.writes,
+            self.deletes,
+            self.pages,
+            self.duration_seconds,
+            self.changes_per_second
+        )?;
+        if let Some(mode) = self.mode {
+            write!(formatter, "  mode      {mode}")?;
+            if mode != "changelog" {
+                write!(
+                    formatter,
+                    ": {} tuples written, {} deleted",
+                    self.tuples_written, self.tuples_deleted
+                )?;
+            }
+            writeln!(formatter)?;
+        }
+        if let Some(time) = self.position_time {
+            writeln!(formatter, "  position  {time:.0} ({} behind)", behind(time))?;
+        }
+        if let (Some(source), Some(target)) = (&self.source, &self.target) {
+            writeln!(formatter, "  from      {source}")?;
+            writeln!(formatter, "  to        {target}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Summaries {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.jobs
+            .iter()
+            .try_for_each(|job| write!(formatter, "{job}"))
+    }
+}

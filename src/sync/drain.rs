@@ -1,0 +1,192 @@
+//! The loop: page after page, each in one transaction, until the end of the log or a reason to stop.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use backon::{BackoffBuilder, BlockingRetryable, ExponentialBuilder};
+
+use super::reader::Fetched;
+use super::run::{Observer, Outcome, Tally};
+use super::stop::Stop;
+use super::{NetEffect, coalesce};
+use crate::change::Operation;
+use crate::checkpoint::Checkpoint;
+use crate::error::{Error, ErrorKind, Result};
+use crate::page::{ContinuationToken, Page};
+use crate::target::{PageCommit, Target, TargetError};
+
+/// How long a request to stop may go unnoticed while no page comes.
+const POLL: Duration = Duration::from_millis(50);
+
+/// A run that holds the checkpoint.
+pub(super) struct Drain<'a> {
+    pub(super) target: &'a mut dyn Target,
+    pub(super) run_id: &'a str,
+    pub(super) checkpoint: Checkpoint,
+    pub(super) max_changes: Option<u64>,
+    pub(super) deadline: Option<Instant>,
+    pub(super) stop: &'a Stop,
+    pub(super) observer: &'a mut dyn Observer,
+    pub(super) tally: &'a mut Tally,
+}
+
+impl Drain<'_> {
+    /// Applies pages until the end, a limit, a signal or an error.
+    pub(super) fn drain(&mut self, pages: &Receiver<Result<Fetched>>) -> Result<Outcome> {
+        loop {
+            if let Some(signal) = self.stop.requested() {
+                return Ok(Outcome::Stopped(signal));
+            }
+            if self
+                .deadline
+                .is_some_and(|deadline| Instant::now() >= deadline)
+            {
+                return Ok(Outcome::LimitReached);
+            }
+            match pages.recv_timeout(POLL) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::new(
+                        ErrorKind::Unexpected,
+                        "the reader ended without a word",
+                    ));
+                }
+                Ok(Err(error)) => return Err(error),
+                Ok(Ok(Fetched::End)) => return Ok(Outcome::Drained),
+                Ok(Ok(Fetched::Page(..)))
+                    if self
+                        .max_changes
+                        .is_some_and(|max| self.tally.changes >= max) =>
+                {
+                    return Ok(Outcome::LimitReached);
+                }
+                Ok(Ok(Fetched::Page(page, token))) => {
+                    match (self.apply(&page, token), self.stop.requested()) {
+                        (Ok(()), _) => self.observer.page_applied(self.tally),
+                        // Asked to stop while the target was away: the page was committed whole or not at all.
+                        (Err(error), Some(signal))
+                            if error.kind() == ErrorKind::TargetUnavailable =>
+                        {
+                            tracing::warn!("{error}");
+                            return Ok(Outcome::Stopped(signal));
+                        }
+                        (Err(error), _) => return Err(error),
+                    }
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, page: &Page, token: ContinuationToken) -> Result<()> {
+        let Some(last) = page.changes.last() else {
+            return Ok(());
+        };
+        let subject = &self.checkpoint.subject;
+        let net_effect = if subject.mode.keeps_tuples() {
+            coalesce(&page.changes)
+        } else {
+            NetEffect::default()
+        };
+        let writes = page
+            .changes
+            .iter()
+            .filter(|change| change.operation == Operation::Write)
+            .count() as u32;
+        let commit = PageCommit {
+            run_id: self.run_id,
+            name: &subject.name,
+            store_id: &subject.store.id,
+            fence: self.checkpoint.fence,
+            from: self.checkpoint.token.as_ref(),
+            to: &token,
+            position_time: last.timestamp,
+            writes,
+            deletes: page.changes.len() as u32 - writes,
+            changelog: if subject.mode.keeps_changelog() {
+                &page.changes
+            } else {
+                &[]
+            },
+            net_effect: &net_effect,
+        };
+        commit_surely(self.target, &commit, self.stop)?;
+        self.tally.count(&commit);
+        self.checkpoint.position_time = Some(last.timestamp);
+        self.checkpoint.token = Some(token);
+        Ok(())
+    }
+}
+
+/// Waits between attempts to reach the target again: some 30 s in all, enough for a database restart.
+fn backoff() -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(5))
+        .with_max_times(10)
+        .with_jitter()
+}
+
+/// Calls the target until it answers, with a new connection for each further attempt.
+///
+/// # Errors
+/// What the target said last when all attempts failed, or at once when trying again would not help.
+pub(super) fn persistently<T>(
+    target: &mut dyn Target,
+    stop: &Stop,
+    mut attempt: impl FnMut(&mut dyn Target) -> Result<T, TargetError>,
+) -> Result<T> {
+    let mut delays = backoff().build();
+    let mut result = attempt(target);
+    loop {
+        match result {
+            Ok(value) => return Ok(value),
+            Err(TargetError::Interrupted(error)) => {
+                let Some(delay) = delays.next().filter(|_| stop.requested().is_none()) else {
+                    return Err(error);
+                };
+                tracing::warn!(retry_in_ms = delay.as_millis(), "{error}");
+                stop.sleep(delay);
+                result = target.reconnect().and_then(|()| attempt(target));
+            }
+            Err(error) => return Err(error.into_error()),
+        }
+    }
+}
+
+/// Opens a target that may be about to come up: a shorter patience than within a run, since a wrong host name
+/// looks the same.
+///
+/// # Errors
+/// What the target said last.
+pub(crate) fn persistently_open<T>(
+    stop: &Stop,
+    open: impl FnMut() -> Result<T, TargetError>,
+) -> Result<T> {
+    let sleeper = stop.clone();
+    open.retry(backoff().with_max_times(5))
+        .sleep(move |delay| sleeper.sleep(delay))
+        .when(|error| matches!(error, TargetError::Interrupted(_)) && stop.requested().is_none())
+        .call()
+        .map_err(TargetError::into_error)
+}
+
+/// Commits a page exactly once. A connection that breaks at the wrong moment leaves open whether the commit
+/// happened: the checkpoint, read over a new connection, tells.
+fn commit_surely(target: &mut dyn Target, commit: &PageCommit, stop: &Stop) -> Result<()> {
+    let mut in_doubt = false;
+    persistently(target, stop, |target| {
+        if in_doubt {
+            let checkpoints = target.checkpoints()?;
+            let kept = checkpoints
+                .iter()
+                .find(|checkpoint| checkpoint.subject.name == commit.name)
+                .filter(|checkpoint| checkpoint.fence == commit.fence)
+                .ok_or(TargetError::Fenced)?;
+            if kept.token.as_ref() == Some(commit.to) {
+                return Ok(());
+            }
+        }
+        in_doubt = true;
+        target.apply(commit)
+    })
+}
