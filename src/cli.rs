@@ -1,5 +1,8 @@
 //! The command line as it is typed. What it means is resolved in [`crate::config`].
 
+// The doc comments of this file are the help that a person reads, not rustdoc.
+#![allow(clippy::doc_markdown, rustdoc::bare_urls)]
+
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueHint};
 

@@ -50,13 +50,15 @@ pub(super) fn migrate(
         target.schema().map_err(fatal)?.require_current()?;
     }
     match output.format {
-        Format::Json => print_json(&Migrated {
-            version: 1,
-            command: "migrate",
-            target: settings.shown,
-            outcome,
-            exit_code: 0,
-        }),
+        Format::Json => {
+            print_json(&Migrated {
+                version: 1,
+                command: "migrate",
+                target: settings.shown,
+                outcome,
+                exit_code: 0,
+            });
+        }
         Format::Text if output.quiet => {}
         Format::Text => print(&format!(
             "the tables in {} are as needed ({outcome})\n",

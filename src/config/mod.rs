@@ -215,8 +215,10 @@ impl<'a> Config<'a> {
         )?;
         if let Some(path) = url.text.strip_prefix("file:") {
             if type_filter.is_some() || start_time.is_some() {
-                return Err(Error::usage("recorded pages can't be filtered: --type and --start-time are the server's work")
-                    .advise("record with the filter, and replay without"));
+                return Err(Error::usage(
+                    "recorded pages can't be filtered: --type and --start-time are the server's work",
+                )
+                .advise("record with the filter, and replay without"));
             }
             let input = match path {
                 "-" => Input::Stdin,

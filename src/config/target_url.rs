@@ -53,7 +53,7 @@ pub(super) fn resolve(layers: &Layers) -> Result<TargetSettings> {
     let password = layers
         .get("target.password")?
         .map(|password| SecretString::from(password.text));
-    let schema = super::text(layers, "target.schema")?;
+    let schema_name = super::text(layers, "target.schema")?;
     let table_prefix = super::text(layers, "target.table_prefix")?;
     let shown = masked(&value.text);
     let invalid = |why: &str| {
@@ -111,7 +111,7 @@ pub(super) fn resolve(layers: &Layers) -> Result<TargetSettings> {
             )));
         }
     };
-    match (&database, &schema, &table_prefix) {
+    match (&database, &schema_name, &table_prefix) {
         (Database::Postgres(_), _, Some(_)) => {
             Err(Error::usage("target.table_prefix is for SQLite and MySQL")
                 .advise("on PostgreSQL, tables are kept apart by target.schema"))
@@ -122,7 +122,7 @@ pub(super) fn resolve(layers: &Layers) -> Result<TargetSettings> {
         }
         _ => Ok(TargetSettings {
             database,
-            schema: schema.unwrap_or_else(|| "public".to_owned()),
+            schema: schema_name.unwrap_or_else(|| "public".to_owned()),
             table_prefix: table_prefix.unwrap_or_default(),
             shown,
         }),

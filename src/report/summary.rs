@@ -85,6 +85,7 @@ impl Failure {
 
 impl Summary {
     /// Sums up a run.
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     pub fn new(
         subject: Subject,
         tally: &Tally,

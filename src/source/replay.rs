@@ -141,11 +141,7 @@ impl Replay {
             serde_json::error::Category::Io => "can't be read",
             _ => "does not hold change pages",
         };
-        Error::new(
-            ErrorKind::SourceUnavailable,
-            format!("the recording {} {what}: {error}", self.input),
-        )
-        .advise(
+        Error::new(ErrorKind::SourceUnavailable, format!("the recording {} {what}: {error}", self.input)).advise(
             "record it again; expected are the answers of GET /stores/ID/changes, one JSON object after \
              another, or the output of `fga tuple changes`. What was read before this point is kept",
         )

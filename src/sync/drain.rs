@@ -87,11 +87,12 @@ impl Drain<'_> {
         } else {
             NetEffect::default()
         };
-        let writes = page
-            .changes
-            .iter()
-            .filter(|change| change.operation == Operation::Write)
-            .count() as u32;
+        let count = |operation| -> u32 {
+            page.changes
+                .iter()
+                .map(|change| u32::from(change.operation == operation))
+                .sum()
+        };
         let commit = PageCommit {
             run_id: self.run_id,
             name: &subject.name,
@@ -100,8 +101,8 @@ impl Drain<'_> {
             from: self.checkpoint.token.as_ref(),
             to: &token,
             position_time: last.timestamp,
-            writes,
-            deletes: page.changes.len() as u32 - writes,
+            writes: count(Operation::Write),
+            deletes: count(Operation::Delete),
             changelog: if subject.mode.keeps_changelog() {
                 &page.changes
             } else {

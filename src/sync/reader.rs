@@ -93,7 +93,9 @@ impl Reading {
     fn read_storable(&mut self) -> Result<Page> {
         let mut limit = match self.max_changes {
             None => self.page_size,
-            Some(left) => u64::from(self.page_size).min(left.max(1)) as u32,
+            Some(left) => {
+                u32::try_from(left.max(1)).map_or(self.page_size, |left| left.min(self.page_size))
+            }
         };
         loop {
             let mut page = self.source.read_changes(self.token.as_ref(), limit)?;
@@ -102,7 +104,7 @@ impl Reading {
                 None => return Ok(page),
                 Some(rejection) if page.changes.is_empty() => return Err(unstorable(&rejection)),
                 // The page's token lies behind that change. A shorter page gets one that lies before it.
-                Some(_) => limit = page.changes.len() as u32,
+                Some(_) => limit = u32::try_from(page.changes.len()).unwrap_or(limit),
             }
         }
     }
@@ -131,12 +133,9 @@ fn unstorable(rejection: &Rejection) -> Error {
     /// Enough to find the change by; a context may be large.
     const SHOWN: usize = 1_000;
     let event: String = rejection.raw_event.chars().take(SHOWN).collect();
-    Error::new(
-        ErrorKind::Unstorable,
-        format!("a change can't be stored: {}. The change: {event}", rejection.reason),
-    )
-    .advise(
-        "everything before it is stored. Another target may be able to hold it; leaving it out would \
+    Error::new(ErrorKind::Unstorable, format!("a change can't be stored: {}. The change: {event}", rejection.reason))
+        .advise(
+            "everything before it is stored. Another target may be able to hold it; leaving it out would \
          falsify the mirror, so there is no option for that",
-    )
+        )
 }

@@ -1,4 +1,6 @@
 //! What the tests share.
 
+pub mod history;
+pub mod openfga_api;
 pub mod servers;
 pub mod tcp_proxy;
