@@ -8,8 +8,8 @@ use crate::target::TargetError;
 
 /// What an error calls for.
 enum Call {
-    /// Reconnect, look, and try again.
-    Again,
+    /// Reconnect, look, and try again; with this advice where that does not help.
+    Again(&'static str),
     /// Give up, with this kind and advice.
     GiveUp(ErrorKind, &'static str),
 }
@@ -18,6 +18,8 @@ use Call::{Again, GiveUp};
 
 const UNREACHABLE: &str =
     "check that the database runs, and that host, port and network let this machine reach it";
+const BUSY: &str =
+    "look on the server for what holds connections or locks (show processlist), and run again";
 const PASSWORD: &str = "check user and password in the URL, and from where the user may sign in";
 const RIGHTS: &str = "grant the user select, insert, update and delete on the tables of fga-sync, on a server that takes writes";
 const SPACE: &str = "free space on the database's disk and run again; what was committed is kept, and the run goes on from there";
@@ -34,7 +36,7 @@ pub(super) fn classify(doing: &str, error: MySqlError) -> TargetError {
         MySqlError::CodecError(error) if error.to_string().contains("max_allowed_packet") => {
             GiveUp(ErrorKind::Unstorable, PACKET)
         }
-        MySqlError::IoError(_) | MySqlError::CodecError(_) => Again,
+        MySqlError::IoError(_) | MySqlError::CodecError(_) => Again(UNREACHABLE),
         MySqlError::UrlError(_) | MySqlError::TlsError(_) => {
             GiveUp(ErrorKind::Usage, "check the target's URL")
         }
@@ -44,10 +46,10 @@ pub(super) fn classify(doing: &str, error: MySqlError) -> TargetError {
     };
     let cause = cause(error);
     match call {
-        Again => TargetError::Interrupted(
+        Again(advice) => TargetError::Interrupted(
             Error::new(ErrorKind::TargetUnavailable, doing)
                 .because(cause)
-                .advise(UNREACHABLE),
+                .advise(advice),
         ),
         GiveUp(kind, advice) => {
             TargetError::Fatal(Error::new(kind, doing).because(cause).advise(advice))
@@ -59,6 +61,7 @@ pub(super) fn classify(doing: &str, error: MySqlError) -> TargetError {
 fn cause(error: MySqlError) -> anyhow::Error {
     match error {
         MySqlError::IoError(error) => error.into(),
+        MySqlError::CodecError(error) => error.into(),
         MySqlError::DriverError(error) => error.into(),
         // These quote what was to be stored.
         MySqlError::MySqlError(error) if matches!(error.code, 1062 | 1292 | 1366 | 1411 | 1525) => {
@@ -76,7 +79,7 @@ fn by_driver(error: &DriverError) -> Call {
         | DriverError::Timeout
         | DriverError::PacketOutOfSync
         | DriverError::UnexpectedPacket
-        | DriverError::SetupError => Again,
+        | DriverError::SetupError => Again(UNREACHABLE),
         DriverError::PacketTooLarge => GiveUp(ErrorKind::Unstorable, PACKET),
         DriverError::UnknownAuthPlugin(_)
         | DriverError::OldMysqlPasswordDisabled
@@ -98,12 +101,23 @@ fn by_driver(error: &DriverError) -> Call {
 
 fn by_code(error: &ServerError) -> Call {
     match error.code {
-        // Too many connections, of all or of this user.
-        1040 | 1203 | 1226
-        // Shutdown, connection killed, query stopped, network, timed out while idle.
-        | 1053 | 1077 | 1079 | 1152 | 1158..=1161 | 1184 | 1317 | 1927 | 1969 | 2006 | 2013 | 3024 | 4031
-        // Lock wait timeout, deadlock, statement to be prepared again, cluster not ready, commit undone.
-        | 1205 | 1213 | 1615 | 1047 | 1180 | 3100 | 3101 => Again,
+        // Shutdown, network, connection killed, timed out while idle, cluster not ready, commit undone.
+        1047
+        | 1053
+        | 1077
+        | 1079
+        | 1152
+        | 1158..=1161
+        | 1180
+        | 1184
+        | 1927
+        | 2006
+        | 2013
+        | 3100
+        | 3101
+        | 4031 => Again(UNREACHABLE),
+        // Too many connections, query stopped, lock wait timeout, deadlock, statement to prepare again.
+        1040 | 1203 | 1205 | 1213 | 1226 | 1317 | 1615 | 1969 | 3024 => Again(BUSY),
         1045 | 1130 | 1698 | 1820 | 1862 | 3118 | 4151 => GiveUp(ErrorKind::Denied, PASSWORD),
         1044 | 1142 | 1143 | 1227 | 1290 | 1370 | 1792 | 1836 => GiveUp(ErrorKind::Denied, RIGHTS),
         1049 => GiveUp(
@@ -121,7 +135,8 @@ fn by_code(error: &ServerError) -> Call {
             GiveUp(ErrorKind::TargetUnavailable, SPACE)
         }
         _ => match error.state.get(..2) {
-            Some("08" | "40") => Again,
+            Some("08") => Again(UNREACHABLE),
+            Some("40") => Again(BUSY),
             Some("22") => GiveUp(ErrorKind::Unstorable, UNFIT),
             Some("28") => GiveUp(ErrorKind::Denied, PASSWORD),
             _ => GiveUp(ErrorKind::Unexpected, REPORT),

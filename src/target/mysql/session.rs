@@ -85,15 +85,8 @@ pub(super) fn connect(opts: &Opts, access: Access) -> TargetResult<Session> {
     );
     let doing = format!("can't connect to MySQL at {place}");
     let mut connection = open(opts, &doing)?;
-    let mut set_up = || -> ::mysql::Result<_> {
-        connection.query_drop(statements::SESSION)?;
-        connection.query_drop(match access {
-            Access::ReadWrite => statements::READ_WRITE,
-            Access::ReadOnly => statements::READ_ONLY,
-        })?;
-        connection.query_first::<(String, usize), _>(statements::SERVER)
-    };
-    let (version, max_packet) = set_up()
+    let (version, max_packet): (String, usize) = connection
+        .query_first(statements::SERVER)
         .map_err(|error| classify(&doing, error))?
         .unwrap_or_default();
     if !is_supported(&version) {
@@ -101,6 +94,15 @@ pub(super) fn connect(opts: &Opts, access: Access) -> TargetResult<Session> {
             Error::usage(format!("the server at {place} is of version {version}"))
                 .advise("MySQL 8.0.17 or later, or MariaDB 10.6 or later"),
         ));
+    }
+    let mode = match access {
+        Access::ReadWrite => statements::READ_WRITE,
+        Access::ReadOnly => statements::READ_ONLY,
+    };
+    for statement in [statements::SESSION, mode] {
+        connection
+            .query_drop(statement)
+            .map_err(|error| classify(&doing, error))?;
     }
     Ok(Session {
         connection,
