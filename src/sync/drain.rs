@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, BlockingRetryable, ExponentialBuilder};
 
+use super::coalesce;
 use super::reader::Fetched;
 use super::run::{Observer, Outcome, Tally};
 use super::stop::Stop;
-use super::{NetEffect, coalesce};
 use crate::change::Operation;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::page::{ContinuationToken, Page};
-use crate::target::{PageCommit, Target, TargetError};
+use crate::target::{NetEffect, PageCommit, Target, TargetError};
 
 /// How long a request to stop may go unnoticed while no page comes.
 const POLL: Duration = Duration::from_millis(50);
@@ -159,7 +159,7 @@ pub(super) fn persistently<T>(
 ///
 /// # Errors
 /// What the target said last.
-pub(crate) fn persistently_open<T>(
+pub fn open_persistently<T>(
     stop: &Stop,
     open: impl FnMut() -> Result<T, TargetError>,
 ) -> Result<T> {

@@ -2,23 +2,36 @@
 
 mod dry_run;
 mod limits;
+mod mysql;
 mod open;
 mod schema;
+mod settings;
 mod sqlite;
 
 use jiff::Timestamp;
 
 pub use dry_run::DryRun;
 pub use limits::{Limits, Widths};
+pub use mysql::MySql;
 pub use open::{migration_sql, open};
 pub use schema::SchemaStatus;
-pub use sqlite::{Access, Sqlite};
+pub use settings::{Database, TargetSettings, masked};
+pub use sqlite::Sqlite;
 
 use crate::change::Change;
 use crate::checkpoint::{Checkpoint, Subject};
 use crate::error::{Error, ErrorKind};
 use crate::page::ContinuationToken;
-use crate::sync::NetEffect;
+use crate::tuple::TupleKey;
+
+/// Whether a target may be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everything; a file is created if need be.
+    ReadWrite,
+    /// Nothing is written or created; a file that does not exist is an empty database.
+    ReadOnly,
+}
 
 /// A failure of a target, by what the caller can do about it.
 #[derive(Debug)]
@@ -71,6 +84,16 @@ pub struct RunEnd<'a> {
     pub outcome: &'a str,
     /// The process exit code.
     pub exit_code: u8,
+}
+
+/// What consecutive changes come to: each tuple is in one of the lists, once. Both are sorted by tuple, so that
+/// rows are touched in the order of the primary key and two writers can't deadlock.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct NetEffect<'a> {
+    /// The last change of each tuple that exists after them.
+    pub written: Vec<&'a Change>,
+    /// Each tuple that does not.
+    pub deleted: Vec<&'a TupleKey>,
 }
 
 /// What one transaction does: a page's rows, the position behind it, and the run's counters.

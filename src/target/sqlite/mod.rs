@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, TransactionBehavior, params};
 
 use super::schema::{self, Column, Kind, SchemaStatus};
-use super::{Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult};
+use super::{Access, Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult};
 use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
 use crate::error::{Error, ErrorKind};
 use crate::page::ContinuationToken;
@@ -25,15 +25,6 @@ const CACHE_KIB: i64 = 16_384;
 /// Pages of the write-ahead log before it is carried over: 64 MB. Index pages are written again and again, and a
 /// longer log carries each over once. The default of 1,000 took twice the time for a changelog of 500,000 rows.
 const WAL_PAGES: i64 = 16_384;
-
-/// Whether the file may be written, and created.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Opens the file, creating it if need be.
-    ReadWrite,
-    /// Reads a file that exists; one that does not is an empty database.
-    ReadOnly,
-}
 
 /// A mirror in a SQLite file.
 pub struct Sqlite {
