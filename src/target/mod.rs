@@ -2,6 +2,7 @@
 
 mod dry_run;
 mod limits;
+mod postgres;
 mod schema;
 mod sqlite;
 
@@ -9,14 +10,24 @@ use jiff::Timestamp;
 
 pub use dry_run::DryRun;
 pub use limits::{Limits, Widths};
+pub use postgres::Postgres;
 pub use schema::SchemaStatus;
-pub use sqlite::{Access, Sqlite};
+pub use sqlite::Sqlite;
 
 use crate::change::Change;
 use crate::checkpoint::{Checkpoint, Subject};
 use crate::error::{Error, ErrorKind};
 use crate::page::ContinuationToken;
 use crate::sync::NetEffect;
+
+/// What a target is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// To fill it, creating what is missing.
+    ReadWrite,
+    /// To look at it.
+    ReadOnly,
+}
 
 /// A failure of a target, by what the caller can do about it.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, TransactionBehavior, params};
 
 use super::schema::{self, Column, Kind, SchemaStatus};
-use super::{Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult};
+use super::{Access, Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult};
 use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
 use crate::error::{Error, ErrorKind};
 use crate::page::ContinuationToken;
@@ -23,15 +23,6 @@ const CACHED_STATEMENTS: usize = 16;
 /// SQLite's page cache, in KiB.
 const CACHE_KIB: i64 = 8_192;
 
-/// Whether the file may be written, and created.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Opens the file, creating it if need be.
-    ReadWrite,
-    /// Reads a file that exists; one that does not is an empty database.
-    ReadOnly,
-}
-
 /// A mirror in a SQLite file.
 pub struct Sqlite {
     path: PathBuf,
@@ -42,7 +33,8 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the file. Table names begin with `prefix`.
+    /// Opens the file, creating it if need be and `access` allows it; read-only, a file that does not exist is
+    /// an empty database. Table names begin with `prefix`.
     ///
     /// # Errors
     /// Where the file can't be opened or is not a SQLite database.
@@ -167,7 +159,7 @@ fn while_doing(doing: &str) -> impl FnOnce(rusqlite::Error) -> TargetError {
 fn type_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Id | Kind::Count => "INTEGER",
-        Kind::Text | Kind::Document | Kind::Time => "TEXT",
+        Kind::Text | Kind::LongText | Kind::Document | Kind::Time => "TEXT",
     }
 }
 
