@@ -1,5 +1,6 @@
 //! From settings to an open target.
-use super::{Access, Database, MySql, Sqlite, Target, TargetResult};
+
+use super::{Access, Database, MySql, Postgres, Sqlite, Target, TargetResult};
 
 /// Connects to the target.
 ///
@@ -10,7 +11,9 @@ pub fn open(database: &Database, access: Access) -> TargetResult<Box<dyn Target>
         Database::Sqlite { path, table_prefix } => {
             Box::new(Sqlite::open(path, table_prefix, access)?)
         }
-        Database::Postgres { .. } => unreachable!(),
+        Database::Postgres { config, schema } => {
+            Box::new(Postgres::connect(config, schema, access)?)
+        }
         Database::MySql { opts, table_prefix } => {
             Box::new(MySql::connect((**opts).clone(), table_prefix, access)?)
         }
@@ -21,7 +24,7 @@ pub fn open(database: &Database, access: Access) -> TargetResult<Box<dyn Target>
 pub fn migration_sql(database: &Database) -> Vec<String> {
     match database {
         Database::Sqlite { table_prefix, .. } => Sqlite::migration_sql(table_prefix),
+        Database::Postgres { schema, .. } => Postgres::migration_sql(schema),
         Database::MySql { table_prefix, .. } => MySql::migration_sql(table_prefix),
-        Database::Postgres { .. } => Vec::new(),
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::MySql;
+use super::{MySql, Postgres};
 use crate::error::{Error, Result};
 use crate::nearest::nearest;
 
@@ -93,10 +93,7 @@ impl TargetSettings {
                     return Err(Error::usage("target.table_prefix is for SQLite and MySQL")
                         .advise("on PostgreSQL, tables are kept apart by target.schema"));
                 }
-                // The parser's error may quote the URL.
-                let mut config: postgres::Config = url
-                    .parse()
-                    .map_err(|_| invalid("its parts can't be understood"))?;
+                let mut config = Postgres::config(url)?;
                 if let Some(password) = password {
                     config.password(password.expose_secret());
                 }
