@@ -74,18 +74,18 @@ impl TargetSettings {
         let invalid = |why: &str| {
             Error::usage(format!("the target {shown:?} can't be used: {why}")).advise(FORMS)
         };
-        let (scheme, rest) = url
+        let (kind, after_scheme) = url
             .split_once(':')
             .ok_or_else(|| invalid("it is not a URL"))?;
-        let database = match scheme {
+        let database = match kind {
             "sqlite" => {
-                let path = rest.strip_prefix("//").unwrap_or(rest);
+                let path = after_scheme.strip_prefix("//").unwrap_or(after_scheme);
                 if path.is_empty() || path.starts_with(":memory:") {
                     return Err(invalid("it names no file"));
                 }
                 Database::Sqlite {
                     path: PathBuf::from(path),
-                    table_prefix: prefix(schema, table_prefix)?,
+                    table_prefix: prefix(schema.as_deref(), table_prefix)?,
                 }
             }
             "postgres" | "postgresql" => {
@@ -103,9 +103,10 @@ impl TargetSettings {
                 }
             }
             "mysql" | "mariadb" => {
-                let table_prefix = prefix(schema, table_prefix)?;
-                let mut builder =
-                    mysql::OptsBuilder::from_opts(MySql::options(&format!("mysql:{rest}"))?);
+                let table_prefix = prefix(schema.as_deref(), table_prefix)?;
+                let mut builder = mysql::OptsBuilder::from_opts(MySql::options(&format!(
+                    "mysql:{after_scheme}"
+                ))?);
                 if let Some(password) = password {
                     builder = builder.pass(Some(password.expose_secret()));
                 }
@@ -132,7 +133,7 @@ impl TargetSettings {
     }
 }
 
-fn prefix(schema: Option<String>, table_prefix: Option<String>) -> Result<String> {
+fn prefix(schema: Option<&str>, table_prefix: Option<String>) -> Result<String> {
     if schema.is_some() {
         return Err(Error::usage("target.schema is for PostgreSQL")
             .advise("on SQLite and MySQL, tables are kept apart by target.table_prefix"));
