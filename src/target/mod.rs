@@ -26,12 +26,12 @@ use crate::error::{Error, ErrorKind};
 use crate::page::ContinuationToken;
 use crate::tuple::TupleKey;
 
-/// Whether a target may be written.
+/// What a target is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Everything; a file is created if need be.
+    /// To fill it, creating what is missing.
     ReadWrite,
-    /// Nothing is written or created; a file that does not exist is an empty database.
+    /// To look at it.
     ReadOnly,
 }
 

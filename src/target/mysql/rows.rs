@@ -131,7 +131,7 @@ fn changelog(store_id: &str, run_id: &str, recorded_at: &Value, change: &Change)
     row
 }
 
-/// Rows of `fga_tuples` in the order of their key, in which two writers can't deadlock.
+/// Rows of `fga_tuples` in the order of their key, in which two writers seldom deadlock.
 fn written(store_id: &str, changes: &[&Change]) -> Vec<Row> {
     in_order(changes, |change| {
         let hash = tuple_hash(store_id, &change.tuple);
