@@ -227,6 +227,7 @@ impl<'a> Config<'a> {
             let store_id = store_id.unwrap_or_default();
             return Ok(SourceSettings::Recording { input, store_id });
         }
+        let url = api_url(&url)?;
         self.refuse_unsupported_sign_in(layers)?;
         let Some(store_id) = store_id else {
             return Err(
@@ -245,7 +246,7 @@ impl<'a> Config<'a> {
                 .filter(|rps| rps.is_finite() && *rps > 0.0)
         })?;
         Ok(SourceSettings::OpenFga(OpenFgaSettings {
-            url: api_url(&url)?,
+            url,
             store_id,
             token: layers
                 .get("source.auth.token")?
@@ -432,13 +433,15 @@ fn nearest(name: &str, known: impl Iterator<Item = String>) -> Option<String> {
         .map(|(_, known)| known)
 }
 
+/// The URL without a password. Of one that can't be taken apart, what stands before an `@` may hold one.
 fn masked_source(text: &str) -> String {
-    match Url::parse(text) {
-        Ok(mut url) if url.password().is_some() => {
+    match (Url::parse(text), text.rsplit_once('@')) {
+        (Ok(mut url), _) if url.password().is_some() => {
             // Fails only for URLs that can't have a password.
             let _ = url.set_password(Some("***"));
             url.to_string()
         }
+        (Err(_), Some((_, rest))) => format!("…@{rest}"),
         _ => text.to_owned(),
     }
 }
