@@ -240,10 +240,10 @@ impl<'a> Config<'a> {
                     .advise("a store id is 26 letters and digits, as `fga store list` shows them"),
             );
         }
-        let max_rps = layers.parse("run.max_rps", "a number above 0", |text| {
+        let max_rps = layers.parse("run.max_rps", "a number from 0.001 up", |text| {
             text.parse::<f64>()
                 .ok()
-                .filter(|rps| rps.is_finite() && *rps > 0.0)
+                .filter(|rps| rps.is_finite() && *rps >= 0.001)
         })?;
         Ok(SourceSettings::OpenFga(OpenFgaSettings {
             url,

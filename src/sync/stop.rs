@@ -42,6 +42,15 @@ impl Signal {
     }
 }
 
+/// Why something was not waited for any longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GivenUp {
+    /// A signal asked to stop.
+    Signal(Signal),
+    /// The time was over.
+    Deadline,
+}
+
 /// How long a request to stop may go unnoticed.
 const STEP: Duration = Duration::from_millis(50);
 
@@ -77,14 +86,16 @@ impl Stop {
         Signal::ALL.get(index).copied()
     }
 
-    /// Does something that may block in a thread of its own, and gives up waiting for it when asked to stop.
+    /// Does something that may block in a thread of its own, and gives up waiting for it when asked to stop or
+    /// when the time is over.
     ///
     /// # Errors
-    /// The signal, where one came first; the work is left to itself then.
+    /// What came first; the work is left to itself then.
     pub fn or<T: Send + 'static>(
         &self,
+        deadline: Option<Instant>,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Signal> {
+    ) -> Result<T, GivenUp> {
         let (result, receiver) = std::sync::mpsc::channel();
         std::thread::spawn(move || drop(result.send(work())));
         loop {
@@ -92,7 +103,10 @@ impl Stop {
                 Ok(result) => return Ok(result),
                 Err(_) => {
                     if let Some(signal) = self.requested() {
-                        return Err(signal);
+                        return Err(GivenUp::Signal(signal));
+                    }
+                    if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                        return Err(GivenUp::Deadline);
                     }
                 }
             }

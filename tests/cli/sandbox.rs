@@ -75,10 +75,15 @@ impl Sandbox {
 
     /// The same in the background.
     pub fn start(&self, fake: &FakeOpenFga, arguments: &str) -> Running {
+        self.start_with(&sync_arguments(fake, arguments))
+    }
+
+    /// Any command in the background.
+    pub fn start_with(&self, arguments: &str) -> Running {
         let child = std::process::Command::new(binary())
             .env_clear()
             .current_dir(self.path())
-            .args(sync_arguments(fake, arguments).split_whitespace())
+            .args(arguments.split_whitespace())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -110,7 +110,8 @@ fn wrong_command_lines_are_refused_with_what_is_right() {
     }
     let sandbox = Sandbox::new();
     for (arguments, says) in [
-        ("--max-rps 0", "a number above 0"),
+        ("--max-rps 0", "a number from 0.001 up"),
+        ("--max-rps 1e-30", "a number from 0.001 up"),
         (
             "--start-time yesterday",
             "a time such as 2026-01-31T00:00:00Z",
