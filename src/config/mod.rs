@@ -6,6 +6,7 @@ pub mod settings;
 mod target_url;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -83,6 +84,38 @@ pub struct OutputSettings {
     pub log_level: tracing::Level,
     /// The form of log lines on standard error.
     pub log_format: Format,
+}
+
+impl OutputSettings {
+    /// What is wanted, as far as it can be told before the arguments and the file are understood: how a failure
+    /// to understand them is to be told.
+    pub fn guess(arguments: &[OsString]) -> Self {
+        let format = |key| guess(key, arguments).as_deref().and_then(Format::parse);
+        Self {
+            format: format("output.format").unwrap_or(Format::Text),
+            progress: false,
+            quiet: false,
+            log_level: tracing::Level::WARN,
+            log_format: format("log.format").unwrap_or(Format::Text),
+        }
+    }
+}
+
+/// A setting's flag or environment variable.
+fn guess(key: &str, arguments: &[OsString]) -> Option<String> {
+    let setting = SETTINGS.iter().find(|setting| setting.key == key)?;
+    let flag = format!("--{}", setting.flag?);
+    let arguments: Vec<_> = arguments.iter().filter_map(|text| text.to_str()).collect();
+    let value = arguments.iter().enumerate().find_map(|(index, argument)| {
+        match argument.strip_prefix(&flag)? {
+            "" => arguments.get(index + 1).copied(),
+            value => value.strip_prefix('='),
+        }
+    });
+    match value {
+        Some(value) => Some(value.to_owned()),
+        None => setting.env.iter().find_map(|name| std::env::var(name).ok()),
+    }
 }
 
 /// The settings of a command, before they are typed.

@@ -2,10 +2,12 @@
 //!
 //! No server is needed: changes come from a recording or from a scripted fake of OpenFGA.
 
-// `missing_docs` and `unreachable_pub` are about a library's users; a test may unwrap, and uses a part of what all share.
+// `missing_docs` and `unreachable_pub` are about a library's users; a test may unwrap, and uses a part of what all share;
+// snapbox writes its snapshots with hashes.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::needless_raw_string_hashes,
     dead_code,
     unreachable_pub,
     missing_docs
