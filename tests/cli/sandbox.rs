@@ -127,7 +127,7 @@ impl Sandbox {
     }
 }
 
-fn sync_arguments(fake: &FakeOpenFga, arguments: &str) -> String {
+pub fn sync_arguments(fake: &FakeOpenFga, arguments: &str) -> String {
     format!("run --source {} --store-id {STORE} {arguments}", fake.url())
 }
 

@@ -18,7 +18,15 @@ fn a_file_that_cannot_be_a_database_is_left_as_it_is() {
             5,
             &["none/fga.db", "check that the directory exists"][..],
         ),
-        ("directory", 5, &["SQLite file directory"]),
+        (
+            "directory",
+            2,
+            &[
+                "SQLite file directory",
+                "Is a directory",
+                "path of a file in it",
+            ],
+        ),
         (
             "notes.txt",
             2,
