@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -97,18 +98,22 @@ impl Stop {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, GivenUp> {
         let (result, receiver) = std::sync::mpsc::channel();
-        std::thread::spawn(move || drop(result.send(work())));
+        let worker = std::thread::spawn(move || drop(result.send(work())));
         loop {
             match receiver.recv_timeout(STEP) {
                 Ok(result) => return Ok(result),
-                Err(_) => {
-                    if let Some(signal) = self.requested() {
-                        return Err(GivenUp::Signal(signal));
-                    }
-                    if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                        return Err(GivenUp::Deadline);
-                    }
-                }
+                Err(RecvTimeoutError::Timeout) => {}
+                // It panicked: so does this thread, instead of waiting for ever.
+                Err(RecvTimeoutError::Disconnected) => match worker.join() {
+                    Err(panic) => std::panic::resume_unwind(panic),
+                    Ok(()) => unreachable!("what was sent is received first"),
+                },
+            }
+            if let Some(signal) = self.requested() {
+                return Err(GivenUp::Signal(signal));
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Err(GivenUp::Deadline);
             }
         }
     }
