@@ -1,6 +1,9 @@
 //! A small stand-in for an OpenFGA server: it serves a store and its change log, and does on demand what a real server does
 //! only on a bad day. `tests/fake_is_faithful.rs` compares it with a real one.
 
+// A test may unwrap.
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
