@@ -87,6 +87,7 @@ fn the_man_pages_are_up_to_date() {
 }
 
 #[test]
+#[ignore = "needs man: use ./tests/run"]
 fn the_man_pages_render_without_warnings() {
     for (name, _) in pages() {
         let output = Process::new("man")

@@ -8,9 +8,10 @@ use crate::sandbox::{Sandbox, wait_until};
 /// A fake whose pages take their time.
 fn slow(count: usize, delay: Duration) -> FakeOpenFga {
     FakeOpenFga::scripted(changes(0..count), move |request, reply| {
-        match request.is_page() {
-            true => reply.after(delay),
-            false => reply,
+        if request.is_page() {
+            reply.after(delay)
+        } else {
+            reply
         }
     })
 }
@@ -58,7 +59,7 @@ fn max_duration_ends_between_pages() {
     let summary = sandbox.sync(&fake, arguments).code(3).json();
     assert!(started.elapsed() < Duration::from_secs(5));
     let applied = usize::try_from(summary["changes"].as_u64().unwrap()).unwrap();
-    assert!(applied >= 2 && applied <= 2 * 7, "{applied}");
+    assert!((2..=2 * 7).contains(&applied), "{applied}");
     sandbox.assert_holds(applied);
 }
 
@@ -67,9 +68,10 @@ fn max_duration_holds_while_the_server_does_not_answer() {
     for hangs_at_pages in [false, true] {
         let sandbox = Sandbox::new();
         let fake = FakeOpenFga::scripted(changes(0..4), move |request, reply| {
-            match request.is_page() == hangs_at_pages {
-                true => reply.after(Duration::from_secs(30)),
-                false => reply,
+            if request.is_page() == hangs_at_pages {
+                reply.after(Duration::from_secs(30))
+            } else {
+                reply
             }
         });
         let started = Instant::now();

@@ -12,9 +12,10 @@ const HANGING: Duration = Duration::from_secs(30);
 /// Answers the first `pages` requests for pages, and then leaves the client waiting.
 fn hangs_after(pages: usize) -> FakeOpenFga {
     FakeOpenFga::scripted(changes(0..10), move |request, reply| {
-        match request.is_page() && request.number >= pages {
-            true => reply.after(HANGING),
-            false => reply,
+        if request.is_page() && request.number >= pages {
+            reply.after(HANGING)
+        } else {
+            reply
         }
     })
 }

@@ -103,13 +103,13 @@ fn what_is_not_a_page_is_an_error_and_what_came_before_is_kept() {
         for (body, says) in bodies {
             scope.spawn(move || {
                 let sandbox = Sandbox::new();
-                let fake =
-                    FakeOpenFga::scripted(changes(0..6), move |request, reply| {
-                        match request.is_page() && request.number >= 2 {
-                            true => Reply::new(200, body.clone()),
-                            false => reply,
-                        }
-                    });
+                let fake = FakeOpenFga::scripted(changes(0..6), move |request, reply| {
+                    if request.is_page() && request.number >= 2 {
+                        Reply::new(200, body.clone())
+                    } else {
+                        reply
+                    }
+                });
                 sandbox.sync(&fake, "--page-size 2").code(4).says(&[
                     says,
                     "/changes",
@@ -158,9 +158,10 @@ fn the_end_of_the_log_is_believed_when_it_is_said_twice() {
     let sandbox = Sandbox::new();
     // The first answer behind the first page is empty by mistake, as openfga issue 3034 has it.
     let fake = FakeOpenFga::scripted(changes(0..4), |request, reply| {
-        match request.is_page() && request.number == 1 {
-            true => Reply::page(&[], request.token().unwrap()),
-            false => reply,
+        if request.is_page() && request.number == 1 {
+            Reply::page(&[], request.token().unwrap())
+        } else {
+            reply
         }
     });
     sandbox.sync(&fake, "--page-size 2").code(0);
@@ -173,17 +174,23 @@ fn an_empty_token_never_takes_the_place_of_a_position() {
     let fake = FakeOpenFga::start(changes(0..4));
     sandbox.sync(&fake, "").code(0);
     let token = sandbox.token();
-    fake.script(|request, reply| match request.is_page() {
-        true => Reply::page(&[], ""),
-        false => reply,
+    fake.script(|request, reply| {
+        if request.is_page() {
+            Reply::page(&[], "")
+        } else {
+            reply
+        }
     });
     sandbox.sync(&fake, "").code(0);
     assert_eq!(sandbox.token(), token);
     assert!(token.is_some());
     // What gateways leave out.
-    fake.script(|request, reply| match request.is_page() {
-        true => Reply::new(200, "{}"),
-        false => reply,
+    fake.script(|request, reply| {
+        if request.is_page() {
+            Reply::new(200, "{}")
+        } else {
+            reply
+        }
     });
     sandbox.sync(&fake, "").code(0);
     assert_eq!(sandbox.token(), token);
@@ -238,9 +245,12 @@ fn pages_whose_tokens_make_no_sense_are_refused() {
 #[test]
 fn empty_pages_with_ever_new_tokens_come_to_an_end() {
     let sandbox = Sandbox::new();
-    let fake = FakeOpenFga::scripted(changes(0..2), |request, reply| match request.is_page() {
-        true => Reply::page(&[], &format!("t{}", request.number)),
-        false => reply,
+    let fake = FakeOpenFga::scripted(changes(0..2), |request, reply| {
+        if request.is_page() {
+            Reply::page(&[], &format!("t{}", request.number))
+        } else {
+            reply
+        }
     });
     sandbox
         .sync(&fake, "")
@@ -287,9 +297,12 @@ fn refused_pages_say_what_to_do() {
         let fake = FakeOpenFga::start(changes(0..2));
         sandbox.sync(&fake, "").code(0);
         let token = sandbox.token();
-        fake.script(move |request, reply| match request.is_page() {
-            true => Reply::error(status, code, message),
-            false => reply,
+        fake.script(move |request, reply| {
+            if request.is_page() {
+                Reply::error(status, code, message)
+            } else {
+                reply
+            }
         });
         sandbox
             .sync(&fake, "")
@@ -313,9 +326,10 @@ fn what_can_pass_is_tried_again() {
     for status in [500, 502, 503, 429, 408] {
         let sandbox = Sandbox::new();
         let fake = FakeOpenFga::scripted(changes(0..4), move |request, reply| {
-            match request.number == 0 || request.number == 3 {
-                true => Reply::error(status, "internal_error", "a bad moment"),
-                false => reply,
+            if request.number == 0 || request.number == 3 {
+                Reply::error(status, "internal_error", "a bad moment")
+            } else {
+                reply
             }
         });
         sandbox
@@ -330,9 +344,10 @@ fn what_can_pass_is_tried_again() {
 fn what_does_not_pass_is_given_up() {
     let sandbox = Sandbox::new();
     let fake = FakeOpenFga::scripted(changes(0..4), |request, reply| {
-        match request.is_page() && request.number >= 1 {
-            true => Reply::new(503, "<html>overloaded</html>"),
-            false => reply,
+        if request.is_page() && request.number >= 1 {
+            Reply::new(503, "<html>overloaded</html>")
+        } else {
+            reply
         }
     });
     sandbox.sync(&fake, "--page-size 2").code(4).says(&[

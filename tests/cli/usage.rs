@@ -6,104 +6,107 @@ use crate::sandbox::{DATABASE, Ended, Sandbox};
 
 const SOURCE: &str = "--source http://127.0.0.1:1";
 
+/// Arguments, and what is said about them.
+const WRONG: &[(&str, &[&str])] = &[
+    ("", &["Usage"]),
+    ("mirror", &["unrecognized subcommand 'mirror'"]),
+    (
+        "run --max-change 5",
+        &["unexpected argument '--max-change'", "--max-changes"],
+    ),
+    (
+        "run --mode statefull",
+        &[
+            "'statefull'",
+            "changelog, stateful, both",
+            "similar value exists: 'stateful'",
+        ],
+    ),
+    ("run", &["no source is given", "--source", "FGA_API_URL"]),
+    (
+        "run --source http://h",
+        &["no store is given", "--store-id", "FGA_STORE_ID"],
+    ),
+    (
+        "run --source http://h --store-id shop",
+        &["\"shop\" is not a ULID", "26 letters and digits"],
+    ),
+    (
+        "run --source ftp://h",
+        &["\"ftp\"", "http://HOST", "file:PATH"],
+    ),
+    (
+        "run --source http:/",
+        &["\"http:/\" is not a URL", "http://HOST"],
+    ),
+    (
+        "run --source pages.jsonl",
+        &["\"pages.jsonl\" is not a URL", "file:PATH"],
+    ),
+    (
+        "run --source file:p --target postgre://h/d",
+        &["\"postgre\"", "did you mean \"postgres\"?"],
+    ),
+    (
+        "run --source file:p --target fga.db",
+        &["has no scheme", "sqlite:PATH"],
+    ),
+    ("run --source file:p --target sqlite:", &["names no file"]),
+    (
+        "run --source file:p --target openfga+http://h",
+        &["not supported by this version"],
+    ),
+    (
+        "run --source file:p --schema authz",
+        &["target.schema is for PostgreSQL", "target.table_prefix"],
+    ),
+    (
+        "run --source file:p --type document",
+        &["recorded pages can't be filtered", "--type"],
+    ),
+    (
+        "run --source file:p --start-time 2026-01-01T00:00:00Z",
+        &["recorded pages can't be filtered"],
+    ),
+    (
+        "run --source file:p --page-size 0",
+        &["run.page_size", "from 1 to 100000", "\"0\"", "--page-size"],
+    ),
+    (
+        "run --source file:p --max-changes many",
+        &["run.max_changes", "\"many\"", "--max-changes"],
+    ),
+    (
+        "run --source file:p --max-changes 0",
+        &["a whole number above 0"],
+    ),
+    (
+        "run --source file:p --max-duration 5x",
+        &["a duration such as 90s or 1h30m", "\"5x\""],
+    ),
+    (
+        "run --source file:p --all",
+        &["there are none", "[job.NAME]", "--config"],
+    ),
+    ("run --source file:p --job a", &["no job \"a\"", "--config"]),
+    (
+        "run --all --job a",
+        &["'--all' cannot be used with '--job <NAME>'"],
+    ),
+    ("run -q -v", &["cannot be used with"]),
+    (
+        "run --config none.toml",
+        &[
+            "configuration file none.toml",
+            "No such file",
+            "FGA_SYNC_CONFIG",
+        ],
+    ),
+];
+
 #[test]
 fn wrong_command_lines_are_refused_with_what_is_right() {
-    for (arguments, says) in [
-        ("", &["Usage"][..]),
-        ("mirror", &["unrecognized subcommand 'mirror'"]),
-        (
-            "run --max-change 5",
-            &["unexpected argument '--max-change'", "--max-changes"],
-        ),
-        (
-            "run --mode statefull",
-            &[
-                "'statefull'",
-                "changelog, stateful, both",
-                "similar value exists: 'stateful'",
-            ],
-        ),
-        ("run", &["no source is given", "--source", "FGA_API_URL"]),
-        (
-            "run --source http://h",
-            &["no store is given", "--store-id", "FGA_STORE_ID"],
-        ),
-        (
-            "run --source http://h --store-id shop",
-            &["\"shop\" is not a ULID", "26 letters and digits"],
-        ),
-        (
-            "run --source ftp://h",
-            &["\"ftp\"", "http://HOST", "file:PATH"],
-        ),
-        (
-            "run --source http:/",
-            &["\"http:/\" is not a URL", "http://HOST"],
-        ),
-        (
-            "run --source pages.jsonl",
-            &["\"pages.jsonl\" is not a URL", "file:PATH"],
-        ),
-        (
-            "run --source file:p --target postgre://h/d",
-            &["\"postgre\"", "did you mean \"postgres\"?"],
-        ),
-        (
-            "run --source file:p --target fga.db",
-            &["has no scheme", "sqlite:PATH"],
-        ),
-        ("run --source file:p --target sqlite:", &["names no file"]),
-        (
-            "run --source file:p --target openfga+http://h",
-            &["not supported by this version"],
-        ),
-        (
-            "run --source file:p --schema authz",
-            &["target.schema is for PostgreSQL", "target.table_prefix"],
-        ),
-        (
-            "run --source file:p --type document",
-            &["recorded pages can't be filtered", "--type"],
-        ),
-        (
-            "run --source file:p --start-time 2026-01-01T00:00:00Z",
-            &["recorded pages can't be filtered"],
-        ),
-        (
-            "run --source file:p --page-size 0",
-            &["run.page_size", "from 1 to 100000", "\"0\"", "--page-size"],
-        ),
-        (
-            "run --source file:p --max-changes many",
-            &["run.max_changes", "\"many\"", "--max-changes"],
-        ),
-        (
-            "run --source file:p --max-changes 0",
-            &["a whole number above 0"],
-        ),
-        (
-            "run --source file:p --max-duration 5x",
-            &["a duration such as 90s or 1h30m", "\"5x\""],
-        ),
-        (
-            "run --source file:p --all",
-            &["there are none", "[job.NAME]", "--config"],
-        ),
-        ("run --source file:p --job a", &["no job \"a\"", "--config"]),
-        (
-            "run --all --job a",
-            &["'--all' cannot be used with '--job <NAME>'"],
-        ),
-        ("run -q -v", &["cannot be used with"]),
-        (
-            "run --config none.toml",
-            &[
-                "configuration file none.toml",
-                "No such file",
-                "FGA_SYNC_CONFIG",
-            ],
-        ),
-    ] {
+    for (arguments, says) in WRONG {
         let sandbox = Sandbox::new();
         sandbox.run(arguments).code(2).says(says);
         assert!(!sandbox.has(DATABASE), "{arguments}");
