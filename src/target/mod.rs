@@ -4,6 +4,7 @@ mod dry_run;
 mod limits;
 mod mysql;
 mod open;
+mod postgres;
 mod schema;
 mod sqlite;
 
@@ -13,6 +14,7 @@ pub use dry_run::DryRun;
 pub use limits::{Limits, Widths};
 pub use mysql::MySql;
 pub use open::{migration_sql, open};
+pub use postgres::Postgres;
 pub use schema::SchemaStatus;
 pub use sqlite::Sqlite;
 

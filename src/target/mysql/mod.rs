@@ -135,7 +135,7 @@ fn type_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Id | Kind::Count => "bigint",
         Kind::Text => "varchar",
-        Kind::Document => "longtext",
+        Kind::Document | Kind::LongText => "longtext",
         Kind::Time => "datetime(6)",
     }
 }

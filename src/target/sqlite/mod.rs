@@ -33,7 +33,8 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the file. Table names begin with `prefix`.
+    /// Opens the file, creating it if need be and `access` allows it; read-only, a file that does not exist is
+    /// an empty database. Table names begin with `prefix`.
     ///
     /// # Errors
     /// Where the file can't be opened or is not a SQLite database.
@@ -158,7 +159,7 @@ fn while_doing(doing: &str) -> impl FnOnce(rusqlite::Error) -> TargetError {
 fn type_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Id | Kind::Count => "INTEGER",
-        Kind::Text | Kind::Document | Kind::Time => "TEXT",
+        Kind::Text | Kind::LongText | Kind::Document | Kind::Time => "TEXT",
     }
 }
 
