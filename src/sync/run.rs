@@ -73,6 +73,8 @@ pub enum Outcome {
     LimitReached,
     /// Another run held the lock, and `--if-locked skip` left the work to it.
     Skipped,
+    /// It did not begin, since a job that it needs did not reach its end.
+    LeftOut,
     /// A signal asked to stop.
     Stopped(Signal),
 }
@@ -84,6 +86,7 @@ impl Outcome {
             Self::Drained => "drained",
             Self::LimitReached => "limit_reached",
             Self::Skipped => "skipped",
+            Self::LeftOut => "left_out",
             Self::Stopped(_) => "stopped",
         }
     }
@@ -91,7 +94,7 @@ impl Outcome {
     /// The process exit code.
     pub const fn exit_code(self) -> u8 {
         match self {
-            Self::Drained | Self::Skipped => 0,
+            Self::Drained | Self::Skipped | Self::LeftOut => 0,
             Self::LimitReached => 3,
             Self::Stopped(signal) => signal.exit_code(),
         }
