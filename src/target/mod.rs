@@ -2,6 +2,7 @@
 
 mod dry_run;
 mod limits;
+mod mysql;
 mod open;
 mod schema;
 mod sqlite;
@@ -10,15 +11,25 @@ use jiff::Timestamp;
 
 pub use dry_run::DryRun;
 pub use limits::{Limits, Widths};
+pub use mysql::MySql;
 pub use open::{migration_sql, open};
 pub use schema::SchemaStatus;
-pub use sqlite::{Access, Sqlite};
+pub use sqlite::Sqlite;
 
 use crate::change::Change;
 use crate::checkpoint::{Checkpoint, Subject};
 use crate::error::{Error, ErrorKind};
 use crate::page::ContinuationToken;
 use crate::sync::NetEffect;
+
+/// Whether a target may be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Everything; a file is created if need be.
+    ReadWrite,
+    /// Nothing is written or created; a file that does not exist is an empty database.
+    ReadOnly,
+}
 
 /// A failure of a target, by what the caller can do about it.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! From settings to an open target.
 
-use super::{Access, Sqlite, Target};
+use super::{Access, MySql, Sqlite, Target};
 use crate::config::{Database, TargetSettings};
 use crate::error::Result;
 use crate::sync::{Stop, persistently_open};
@@ -15,7 +15,12 @@ pub fn open(settings: &TargetSettings, access: Access, stop: &Stop) -> Result<Bo
             Database::Sqlite(path) => {
                 Box::new(Sqlite::open(path, &settings.table_prefix, access)?) as Box<dyn Target>
             }
-            Database::Postgres(_) | Database::MySql(_) => todo!(),
+            Database::MySql(opts) => Box::new(MySql::connect(
+                opts.as_ref().clone(),
+                &settings.table_prefix,
+                access,
+            )?),
+            Database::Postgres(_) => todo!(),
         })
     })
 }
@@ -24,6 +29,7 @@ pub fn open(settings: &TargetSettings, access: Access, stop: &Stop) -> Result<Bo
 pub fn migration_sql(settings: &TargetSettings) -> Result<Vec<String>> {
     Ok(match &settings.database {
         Database::Sqlite(_) => Sqlite::migration_sql(&settings.table_prefix),
-        Database::Postgres(_) | Database::MySql(_) => todo!(),
+        Database::MySql(_) => MySql::migration_sql(&settings.table_prefix),
+        Database::Postgres(_) => todo!(),
     })
 }

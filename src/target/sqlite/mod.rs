@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, TransactionBehavior, params};
 
 use super::schema::{self, Column, Kind, SchemaStatus};
-use super::{Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult};
+use super::{Access, Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult};
 use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
 use crate::error::{Error, ErrorKind};
 use crate::page::ContinuationToken;
@@ -22,15 +22,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const CACHED_STATEMENTS: usize = 16;
 /// SQLite's page cache, in KiB.
 const CACHE_KIB: i64 = 8_192;
-
-/// Whether the file may be written, and created.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Opens the file, creating it if need be.
-    ReadWrite,
-    /// Reads a file that exists; one that does not is an empty database.
-    ReadOnly,
-}
 
 /// A mirror in a SQLite file.
 pub struct Sqlite {

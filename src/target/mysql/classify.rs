@@ -1,0 +1,197 @@
+//! Sorts errors by what can be done about them.
+
+use ::mysql::error::{DriverError, Error as MySqlError, MySqlError as ServerError};
+use anyhow::anyhow;
+
+use crate::error::{Error, ErrorKind};
+use crate::target::TargetError;
+
+/// What an error calls for.
+enum Call {
+    /// Reconnect, look, and try again; with this advice where that does not help.
+    Again(&'static str),
+    /// Give up, with this kind and advice.
+    GiveUp(ErrorKind, &'static str),
+}
+
+use Call::{Again, GiveUp};
+
+const UNREACHABLE: &str =
+    "check that the database runs, and that host, port and network let this machine reach it";
+const BUSY: &str =
+    "look on the server for what holds connections or locks (show processlist), and run again";
+const PASSWORD: &str = "check user and password in the URL, and from where the user may sign in";
+const RIGHTS: &str = "grant the user select, insert, update and delete on the tables of fga-sync, on a server that takes writes";
+const SPACE: &str = "free space on the database's disk and run again; what was committed is kept, and the run goes on from there";
+const ALTERED: &str = "undo what was altered in the tables of fga-sync; `fga-sync doctor` names it";
+const UNFIT: &str = "look whether a column of the tables of fga-sync was made narrower";
+const PACKET: &str = "raise max_allowed_packet of the server";
+const REPORT: &str = "please report this with the text above";
+
+/// Sorts an error by what can be done about it.
+pub(super) fn classify(doing: &str, error: MySqlError) -> TargetError {
+    let call = match &error {
+        MySqlError::MySqlError(error) => by_code(error),
+        MySqlError::DriverError(error) => by_driver(error),
+        MySqlError::CodecError(error) if error.to_string().contains("max_allowed_packet") => {
+            GiveUp(ErrorKind::Unstorable, PACKET)
+        }
+        MySqlError::IoError(_) | MySqlError::CodecError(_) => Again(UNREACHABLE),
+        MySqlError::UrlError(_) | MySqlError::TlsError(_) => {
+            GiveUp(ErrorKind::Usage, "check the target's URL")
+        }
+        MySqlError::FromValueError(_) | MySqlError::FromRowError(_) => {
+            GiveUp(ErrorKind::Schema, ALTERED)
+        }
+    };
+    let cause = cause(error);
+    match call {
+        Again(advice) => TargetError::Interrupted(
+            Error::new(ErrorKind::TargetUnavailable, doing)
+                .because(cause)
+                .advise(advice),
+        ),
+        GiveUp(kind, advice) => {
+            TargetError::Fatal(Error::new(kind, doing).because(cause).advise(advice))
+        }
+    }
+}
+
+/// The error as it may be shown: without the crate's own braces, and without values of rows.
+fn cause(error: MySqlError) -> anyhow::Error {
+    match error {
+        MySqlError::IoError(error) => error.into(),
+        MySqlError::CodecError(error) => error.into(),
+        MySqlError::DriverError(error) => error.into(),
+        // These quote what was to be stored.
+        MySqlError::MySqlError(error) if matches!(error.code, 1062 | 1292 | 1366 | 1411 | 1525) => {
+            anyhow!("ERROR {} ({})", error.code, error.state)
+        }
+        MySqlError::MySqlError(error) => error.into(),
+        error => error.into(),
+    }
+}
+
+fn by_driver(error: &DriverError) -> Call {
+    match error {
+        DriverError::ConnectTimeout
+        | DriverError::CouldNotConnect(_)
+        | DriverError::Timeout
+        | DriverError::PacketOutOfSync
+        | DriverError::UnexpectedPacket
+        | DriverError::SetupError => Again(UNREACHABLE),
+        DriverError::PacketTooLarge => GiveUp(ErrorKind::Unstorable, PACKET),
+        DriverError::UnknownAuthPlugin(_)
+        | DriverError::OldMysqlPasswordDisabled
+        | DriverError::CleartextPluginDisabled
+        | DriverError::InvalidParsecSalt => GiveUp(
+            ErrorKind::Denied,
+            "give the user another authentication plugin, such as caching_sha2_password",
+        ),
+        DriverError::UnsupportedProtocol(_)
+        | DriverError::Protocol41NotSet
+        | DriverError::CouldNotParseVersion
+        | DriverError::TlsNotSupported => GiveUp(
+            ErrorKind::Usage,
+            "check that a MySQL or MariaDB answers there",
+        ),
+        _ => GiveUp(ErrorKind::Unexpected, REPORT),
+    }
+}
+
+fn by_code(error: &ServerError) -> Call {
+    match error.code {
+        // Shutdown, network, connection killed, timed out while idle, cluster not ready, commit undone.
+        1047
+        | 1053
+        | 1077
+        | 1079
+        | 1152
+        | 1158..=1161
+        | 1180
+        | 1184
+        | 1927
+        | 2006
+        | 2013
+        | 3100
+        | 3101
+        | 4031 => Again(UNREACHABLE),
+        // Too many connections, query stopped, lock wait timeout, deadlock, statement to prepare again.
+        1040 | 1203 | 1205 | 1213 | 1226 | 1317 | 1615 | 1969 | 3024 => Again(BUSY),
+        1045 | 1130 | 1698 | 1820 | 1862 | 3118 | 4151 => GiveUp(ErrorKind::Denied, PASSWORD),
+        1044 | 1142 | 1143 | 1227 | 1290 | 1370 | 1792 | 1836 => GiveUp(ErrorKind::Denied, RIGHTS),
+        1049 => GiveUp(
+            ErrorKind::Usage,
+            "create the database, or correct its name in the URL",
+        ),
+        3159 => GiveUp(
+            ErrorKind::Usage,
+            "let this user connect without TLS: TLS to databases is not supported yet",
+        ),
+        1048 | 1054 | 1136 | 1146 | 1364 | 1932 | 3819 | 4025 => GiveUp(ErrorKind::Schema, ALTERED),
+        1118 | 1264 | 1265 | 1292 | 1366 | 1406 | 3140 => GiveUp(ErrorKind::Unstorable, UNFIT),
+        1153 => GiveUp(ErrorKind::Unstorable, PACKET),
+        1021 | 1026 | 1030 | 1037 | 1038 | 1041 | 1114 | 1206 => {
+            GiveUp(ErrorKind::TargetUnavailable, SPACE)
+        }
+        _ => match error.state.get(..2) {
+            Some("08") => Again(UNREACHABLE),
+            Some("40") => Again(BUSY),
+            Some("22") => GiveUp(ErrorKind::Unstorable, UNFIT),
+            Some("28") => GiveUp(ErrorKind::Denied, PASSWORD),
+            _ => GiveUp(ErrorKind::Unexpected, REPORT),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(code: u16, state: &str, message: &str) -> TargetError {
+        let error = ServerError {
+            code,
+            state: state.to_owned(),
+            message: message.to_owned(),
+        };
+        classify("MySQL failed to do it", MySqlError::MySqlError(error))
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again() {
+        for code in [1040, 1053, 1205, 1213, 1317, 1927, 2013, 4031] {
+            let error = server(code, "HY000", "");
+            assert!(matches!(error, TargetError::Interrupted(_)), "{code}");
+        }
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let error = classify("x", MySqlError::IoError(refused));
+        assert!(matches!(error, TargetError::Interrupted(_)));
+    }
+
+    #[test]
+    fn what_will_not_pass_has_the_kind_of_its_exit_code() {
+        for (code, kind) in [
+            (1045, ErrorKind::Denied),
+            (1142, ErrorKind::Denied),
+            (1049, ErrorKind::Usage),
+            (1146, ErrorKind::Schema),
+            (1406, ErrorKind::Unstorable),
+            (1114, ErrorKind::TargetUnavailable),
+            (9999, ErrorKind::Unexpected),
+        ] {
+            match server(code, "HY000", "") {
+                TargetError::Fatal(error) => assert_eq!(error.kind(), kind, "{code}"),
+                error => panic!("{code}: {error:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn values_of_rows_are_not_shown() {
+        let error = server(1366, "HY000", "Incorrect string value: 'secret'").into_error();
+        assert_eq!(
+            error.to_string(),
+            "MySQL failed to do it: ERROR 1366 (HY000)"
+        );
+    }
+}

@@ -1,0 +1,380 @@
+//! MySQL and MariaDB: one SQL text for both.
+
+mod classify;
+mod hash;
+mod rows;
+mod session;
+mod statements;
+mod url;
+
+use ::mysql::prelude::{FromValue, Queryable};
+use ::mysql::{Opts, Params, Row, Value};
+
+use self::classify::classify;
+use self::hash::lock_name;
+use self::rows::datetime;
+use self::session::Session;
+use super::schema::{self, Column, Kind, SchemaStatus};
+use super::{
+    Access, Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult, Widths,
+};
+use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
+use crate::error::{Error, ErrorKind};
+use crate::page::ContinuationToken;
+
+/// The characters that a table's name may have.
+const NAME_WIDTH: usize = 64;
+/// The tables whose columns are compared, the longest name among them.
+const TABLES: [&str; 4] = [
+    "fga_changelog",
+    "fga_tuples",
+    "fga_sync_state",
+    "fga_sync_runs",
+];
+/// How long a migration waits for another one, in seconds.
+const MIGRATION_WAIT: u32 = 60;
+/// How long a new connection waits for the lock of the one before it to be gone, in seconds.
+const RELOCK_WAIT: u32 = 2;
+/// What a row takes beside its JSON, with room to spare: the bounded columns at their widest.
+const ROW_BYTES: usize = 16 << 10;
+
+/// A mirror in a database of MySQL or MariaDB.
+pub struct MySql {
+    opts: Opts,
+    prefix: String,
+    access: Access,
+    session: Session,
+    /// The names of the locks that were taken.
+    locks: Vec<String>,
+}
+
+impl MySql {
+    /// Reads a `mysql://` URL.
+    ///
+    /// # Errors
+    /// Where it can't be read, names no database, or asks for TLS.
+    pub fn options(url: &str) -> Result<Opts, Error> {
+        url::options(url)
+    }
+
+    /// Connects. Table names begin with `prefix`.
+    ///
+    /// # Errors
+    /// Where the server can't be reached, refuses the user or is too old.
+    pub fn connect(opts: Opts, prefix: &str, access: Access) -> TargetResult<Self> {
+        let longest = TABLES
+            .iter()
+            .chain(&["fga_sync_schema"])
+            .map(|table| table.len())
+            .max()
+            .unwrap_or_default();
+        let width = NAME_WIDTH - longest;
+        if prefix.chars().count() > width {
+            return Err(TargetError::Fatal(
+                Error::usage(format!(
+                    "the table prefix has {} characters, and MySQL leaves room for {width}",
+                    prefix.chars().count()
+                ))
+                .advise("a shorter target.table_prefix"),
+            ));
+        }
+        Ok(Self {
+            session: session::connect(&opts, access)?,
+            opts,
+            prefix: prefix.to_owned(),
+            access,
+            locks: Vec::new(),
+        })
+    }
+
+    /// The statements that create the tables from nothing.
+    pub fn migration_sql(prefix: &str) -> Vec<String> {
+        statements::MIGRATION_1
+            .iter()
+            .map(|sql| with_prefix(sql, prefix))
+            .collect()
+    }
+
+    /// A statement for this target's tables.
+    fn sql(&self, statement: &str) -> String {
+        with_prefix(statement, &self.prefix)
+    }
+
+    fn lock_name(&self, what: &str) -> String {
+        lock_name(
+            self.opts.get_db_name().unwrap_or_default(),
+            &self.prefix,
+            what,
+        )
+    }
+}
+
+/// The prefix stands in quoted identifiers only.
+fn with_prefix(sql: &str, prefix: &str) -> String {
+    sql.replace("{prefix}", &prefix.replace('`', "``"))
+}
+
+fn while_doing(doing: &str) -> impl FnOnce(::mysql::Error) -> TargetError {
+    move |error| classify(&format!("MySQL failed to {doing}"), error)
+}
+
+/// A migration that is refused is a matter of the tables, for another user can make them.
+fn while_migrating(error: ::mysql::Error) -> TargetError {
+    match while_doing("create the tables")(error) {
+        TargetError::Fatal(error) if error.kind() == ErrorKind::Denied => TargetError::Fatal(
+            Error::new(ErrorKind::Schema, error.to_string()).advise(
+                "fga-sync migrate, as a user who may create tables (--print-sql shows what it does)",
+            ),
+        ),
+        error => error,
+    }
+}
+
+/// A kind's type as the information schema names it.
+fn type_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Id | Kind::Count => "bigint",
+        Kind::Text => "varchar",
+        Kind::Document => "longtext",
+        Kind::Time => "datetime(6)",
+    }
+}
+
+/// A column that the statement is known to have.
+fn get<T: FromValue>(row: &mut Row, index: usize) -> ::mysql::Result<T> {
+    let value = row.take::<Value, _>(index).unwrap_or(Value::NULL);
+    Ok(::mysql::from_value_opt(value)?)
+}
+
+fn read_checkpoint(mut row: Row) -> ::mysql::Result<Checkpoint> {
+    let invalid = |text: &str| ::mysql::Error::FromValueError(text.into());
+    let row = &mut row;
+    let mode: String = get(row, 6)?;
+    let time: Option<String> = get(row, 8)?;
+    Ok(Checkpoint {
+        subject: Subject {
+            name: get(row, 0)?,
+            source: get(row, 1)?,
+            store: StoreIdentity {
+                id: get(row, 2)?,
+                name: get(row, 3)?,
+                created_at: get(row, 4)?,
+            },
+            type_filter: get(row, 5)?,
+            mode: mode.parse().map_err(|()| invalid(&mode))?,
+        },
+        token: get::<Option<String>>(row, 7)?.and_then(ContinuationToken::new),
+        position_time: time
+            .map(|time| time.parse().map_err(|_| invalid(&time)))
+            .transpose()?,
+        fence: get(row, 9)?,
+    })
+}
+
+impl Target for MySql {
+    fn limits(&self) -> Limits {
+        Limits {
+            nul: true,
+            key_bytes: usize::MAX,
+            // A row of the changelog holds the event, and the context a second time.
+            text_bytes: self.session.max_packet.saturating_sub(ROW_BYTES) / 2,
+            widths: Some(Widths {
+                object_type: 254,
+                object_id: 256,
+                relation: 50,
+                user_type: 254,
+                user_id: 512,
+                user_relation: 254,
+                condition_name: 256,
+            }),
+        }
+    }
+
+    fn try_lock(&mut self, name: &str) -> TargetResult<bool> {
+        let lock = self.lock_name(name);
+        if self.locks.contains(&lock) {
+            return Ok(true);
+        }
+        tracing::debug!(name, lock, "locking");
+        let taken = self.session.get_lock(&lock, 0)?;
+        if taken {
+            self.locks.push(lock);
+        }
+        Ok(taken)
+    }
+
+    fn schema(&mut self) -> TargetResult<SchemaStatus> {
+        let version = self.sql(statements::VERSION);
+        let tables = TABLES.map(|table| format!("{}{table}", self.prefix));
+        let version_table = format!("{}fga_sync_schema", self.prefix);
+        let prefix_width = self.prefix.chars().count();
+        let connection = &mut self.session.connection;
+        let read = || -> ::mysql::Result<_> {
+            let has_version = connection.exec_first(statements::HAS_VERSION, (version_table,))?;
+            let version = if has_version == Some(1) {
+                connection.query_first::<Option<u32>, _>(version)?.flatten()
+            } else {
+                None
+            };
+            let found = connection
+                .exec::<Row, _, _>(
+                    statements::COLUMNS,
+                    Params::from(tables.map(Value::from).to_vec()),
+                )?
+                .into_iter()
+                .map(|mut row| {
+                    let table: String = get(&mut row, 0)?;
+                    Ok(Column {
+                        // By count: the server may keep names in lower case.
+                        table: table.chars().skip(prefix_width).collect(),
+                        name: get(&mut row, 1)?,
+                        type_name: get(&mut row, 2)?,
+                        nullable: get(&mut row, 3)?,
+                        in_primary_key: get(&mut row, 4)?,
+                    })
+                })
+                .collect::<::mysql::Result<Vec<_>>>()?;
+            Ok((version, found))
+        };
+        let (version, found) = read().map_err(while_doing("read its tables"))?;
+        Ok(SchemaStatus::judge(version, || {
+            schema::difference(&found, type_name, &["tuple_hash"])
+        }))
+    }
+
+    fn migrate(&mut self) -> TargetResult<()> {
+        let lock = format!("{}:migrate", self.lock_name(""));
+        if !self.session.get_lock(&lock, MIGRATION_WAIT)? {
+            return Err(TargetError::Fatal(
+                Error::new(
+                    ErrorKind::Locked,
+                    "another fga-sync is creating or upgrading the tables",
+                )
+                .advise("run again when it is done"),
+            ));
+        }
+        let connection = &mut self.session.connection;
+        let done = Self::migration_sql(&self.prefix)
+            .into_iter()
+            .try_for_each(|statement| connection.query_drop(statement));
+        if let Err(error) = connection.exec_drop(statements::UNLOCK, (lock,)) {
+            tracing::debug!(%error, "the lock ends with the connection");
+        }
+        done.map_err(while_migrating)
+    }
+
+    fn checkpoints(&mut self) -> TargetResult<Vec<Checkpoint>> {
+        let sql = self.sql(statements::CHECKPOINTS);
+        let read = || -> ::mysql::Result<Vec<_>> {
+            self.session
+                .connection
+                .query::<Row, _>(sql)?
+                .into_iter()
+                .map(read_checkpoint)
+                .collect()
+        };
+        read().map_err(while_doing("read the checkpoint"))
+    }
+
+    fn begin_run(&mut self, run: &RunStart) -> TargetResult<Checkpoint> {
+        let take = self.sql(statements::TAKE_CHECKPOINT);
+        let begin = self.sql(statements::BEGIN_RUN);
+        let read = format!("{} where name = ?", self.sql(statements::CHECKPOINTS));
+        let Subject {
+            name,
+            source,
+            store,
+            type_filter,
+            mode,
+        } = run.subject;
+        let started_at = datetime(run.started_at);
+        let version = env!("CARGO_PKG_VERSION");
+        let checkpoint = self
+            .session
+            .transaction("take the checkpoint", |connection| {
+                connection.exec_drop(
+                    take,
+                    (
+                        name,
+                        source,
+                        &store.id,
+                        &store.name,
+                        &store.created_at,
+                        type_filter,
+                        mode.name(),
+                        &started_at,
+                    ),
+                )?;
+                connection.exec_drop(begin, (run.run_id, name, version, &started_at))?;
+                connection
+                    .exec_first::<Row, _, _>(read, (name,))?
+                    .map(read_checkpoint)
+                    .transpose()
+            })?;
+        checkpoint.ok_or_else(|| {
+            TargetError::Fatal(Error::new(
+                ErrorKind::Unexpected,
+                "the checkpoint was gone right after it was taken",
+            ))
+        })
+    }
+
+    fn apply(&mut self, commit: &PageCommit) -> TargetResult<()> {
+        let move_checkpoint = self.sql(statements::MOVE_CHECKPOINT);
+        let count_page = self.sql(statements::COUNT_PAGE);
+        let statements = rows::statements(commit, self.session.max_packet);
+        let prefix = self.prefix.clone();
+        let applied = self.session.transaction("apply a page", |connection| {
+            connection.exec_drop(
+                move_checkpoint,
+                (
+                    commit.to.as_str(),
+                    datetime(commit.position_time),
+                    commit.name,
+                    commit.fence,
+                    commit.from.map(ContinuationToken::as_str),
+                ),
+            )?;
+            if connection.affected_rows() != 1 {
+                return Ok(None);
+            }
+            let changes = u64::from(commit.writes) + u64::from(commit.deletes);
+            connection.exec_drop(
+                count_page,
+                (changes, commit.writes, commit.deletes, commit.run_id),
+            )?;
+            for (sql, values) in statements {
+                connection.exec_drop(with_prefix(&sql, &prefix), values)?;
+            }
+            Ok(Some(()))
+        })?;
+        applied.ok_or(TargetError::Fenced)
+    }
+
+    fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
+        let sql = self.sql(statements::END_RUN);
+        self.session
+            .connection
+            .exec_drop(
+                sql,
+                (
+                    datetime(run.finished_at),
+                    run.outcome,
+                    run.exit_code,
+                    run.run_id,
+                ),
+            )
+            .map_err(while_doing("record the end of the run"))
+    }
+
+    fn reconnect(&mut self) -> TargetResult<()> {
+        self.session = session::connect(&self.opts, self.access)?;
+        for lock in &self.locks {
+            if !self.session.get_lock(lock, RELOCK_WAIT)? {
+                // The server may not have noticed yet that the connection before is gone.
+                tracing::debug!(lock, "going on without the lock");
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,26 @@
+-- The collation compares byte by byte and keeps trailing spaces; it has one name on MySQL and another on MariaDB.
+create table if not exists `{prefix}fga_changelog` (
+    id                bigint not null auto_increment, -- grows in the order of the log
+    store_id          varchar(64) not null,
+    change_type       varchar(6) not null check (change_type in ('add', 'delete')),
+    object_type       varchar(254) not null,
+    object_id         varchar(256) not null,
+    relation          varchar(50) not null,
+    user_type         varchar(254) not null, -- '' for a bare user of an old log
+    user_id           varchar(512) not null, -- '*' for everyone of the type
+    user_relation     varchar(254) not null, -- '' for a plain user
+    condition_name    varchar(256),
+    condition_context longtext,              -- JSON, as the server sent it
+    timestamp         datetime(6) not null,  -- UTC, rounded down: the clock of the server's database
+    raw_event         longtext not null,     -- JSON, exactly as the server sent it
+    recorded_at       datetime(6) not null,  -- UTC
+    run_id            varchar(26) not null,
+    primary key (id),
+    -- What happened to this object?
+    index by_object (store_id, object_type, object_id, relation),
+    -- What happened to this user's access? A key may have 768 characters.
+    index by_user (store_id, user_type, user_id(400)),
+    -- What happened between two times?
+    index by_time (store_id, timestamp)
+) engine = InnoDB, row_format = dynamic, default character set utf8mb4
+  collate /*!80017 utf8mb4_0900_bin */ /*M!100203 utf8mb4_nopad_bin */;

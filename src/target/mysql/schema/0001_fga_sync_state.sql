@@ -1,0 +1,15 @@
+create table if not exists `{prefix}fga_sync_state` (
+    name             varchar(255) not null, -- the job, or the store id
+    source           varchar(2048) not null,
+    store_id         varchar(64) not null,
+    store_name       varchar(512),
+    store_created_at varchar(64),
+    type_filter      varchar(254) not null, -- '' for all types
+    mode             varchar(9) not null check (mode in ('changelog', 'stateful', 'both')),
+    token            longtext,              -- the continuation token behind the last applied page
+    position_time    datetime(6),           -- UTC: the timestamp of the last applied change
+    fence            bigint not null,       -- grows with each run; a run with an older one can commit nothing
+    updated_at       datetime(6) not null,  -- UTC
+    primary key (name)
+) engine = InnoDB, row_format = dynamic, default character set utf8mb4
+  collate /*!80017 utf8mb4_0900_bin */ /*M!100203 utf8mb4_nopad_bin */;

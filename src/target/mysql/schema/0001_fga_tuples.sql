@@ -1,0 +1,24 @@
+-- A tuple's parts are wider than a key may be, so the primary key is a hash of them. To compute it again, put
+-- each part's length in bytes before it, as four bytes:
+--   unhex(sha2(concat(
+--       unhex(lpad(hex(length(store_id)), 8, '0')), cast(store_id as binary),
+--       and so on for object_type, object_id, relation, user_type, user_id, user_relation), 256))
+create table if not exists `{prefix}fga_tuples` (
+    tuple_hash        binary(32) not null,
+    store_id          varchar(64) not null,
+    object_type       varchar(254) not null,
+    object_id         varchar(256) not null,
+    relation          varchar(50) not null,
+    user_type         varchar(254) not null, -- '' for a bare user of an old log
+    user_id           varchar(512) not null, -- '*' for everyone of the type
+    user_relation     varchar(254) not null, -- '' for a plain user
+    condition_name    varchar(256),
+    condition_context longtext,              -- JSON, as the server sent it
+    timestamp         datetime(6) not null,  -- UTC, rounded down: the clock of the server's database
+    primary key (tuple_hash),
+    -- Who can reach this object?
+    index by_object (store_id, object_type, object_id, relation),
+    -- What can this user reach? A key may have 768 characters.
+    index by_user (store_id, user_type, user_id(400), user_relation(50))
+) engine = InnoDB, row_format = dynamic, default character set utf8mb4
+  collate /*!80017 utf8mb4_0900_bin */ /*M!100203 utf8mb4_nopad_bin */;

@@ -1,0 +1,197 @@
+//! A connection as the target needs it.
+
+use std::net::ToSocketAddrs;
+use std::time::Duration;
+
+use ::mysql::prelude::Queryable;
+use ::mysql::{Conn, Error as MySqlError, Opts, OptsBuilder};
+use anyhow::anyhow;
+
+use super::classify::classify;
+use super::{statements, url};
+use crate::error::{Error, ErrorKind};
+use crate::target::{Access, TargetError, TargetResult};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longer than the server waits for any lock.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+/// After how much silence the network is asked whether the server is still there.
+const KEEPALIVE_MS: u32 = 30_000;
+/// Statements that stay prepared: each row count of a page's three multi-row statements, and the rest.
+const CACHED_STATEMENTS: usize = 64;
+
+/// A connection, set up, and what the server told about itself.
+pub(super) struct Session {
+    pub(super) connection: Conn,
+    /// The longest statement that the server takes, in bytes.
+    pub(super) max_packet: usize,
+}
+
+impl Session {
+    /// Takes a lock of this session. A server that has none (Galera in strict mode) is as good as one that
+    /// grants it: the fence keeps two runs apart.
+    pub(super) fn get_lock(&mut self, name: &str, seconds: u32) -> TargetResult<bool> {
+        let answer: ::mysql::Result<Option<Option<u8>>> = self
+            .connection
+            .exec_first(statements::LOCK, (name, seconds));
+        match answer.map_err(|error| classify("MySQL failed to lock", error)) {
+            Ok(answer) => Ok(answer.flatten() == Some(1)),
+            Err(TargetError::Fatal(error)) => {
+                tracing::warn!(%error, "going on without a lock");
+                Ok(true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Does `work` in a transaction, and commits it where the work comes to something.
+    pub(super) fn transaction<T>(
+        &mut self,
+        doing: &str,
+        work: impl FnOnce(&mut Conn) -> ::mysql::Result<Option<T>>,
+    ) -> TargetResult<Option<T>> {
+        let doing = format!("MySQL failed to {doing}");
+        let connection = &mut self.connection;
+        let failed = |error| classify(&doing, error);
+        connection.query_drop("start transaction").map_err(failed)?;
+        let done = work(connection);
+        if let Ok(Some(_)) = done {
+            return match connection.query_drop("commit").map_err(failed) {
+                Ok(()) => done.map_err(failed),
+                // Whatever the reason: the commit may have happened.
+                Err(TargetError::Fatal(error)) => Err(TargetError::Interrupted(error)),
+                Err(error) => Err(error),
+            };
+        }
+        // Where the server answers no more, asking it again would only take another timeout.
+        let lost = matches!(
+            done,
+            Err(MySqlError::IoError(_) | MySqlError::CodecError(_) | MySqlError::DriverError(_))
+        );
+        if !lost && let Err(error) = connection.query_drop("rollback") {
+            tracing::debug!(%error, "the transaction ends with the connection");
+        }
+        done.map_err(failed)
+    }
+}
+
+/// Connects and sets the session up.
+pub(super) fn connect(opts: &Opts, access: Access) -> TargetResult<Session> {
+    url::check(opts).map_err(TargetError::Fatal)?;
+    // The password is part of `opts`: it goes into no text.
+    let place = opts.get_socket().map_or_else(
+        || format!("{}:{}", opts.get_ip_or_hostname(), opts.get_tcp_port()),
+        ToOwned::to_owned,
+    );
+    let doing = format!("can't connect to MySQL at {place}");
+    let mut connection = open(opts, &doing)?;
+    let (version, max_packet): (String, usize) = connection
+        .query_first(statements::SERVER)
+        .map_err(|error| classify(&doing, error))?
+        .unwrap_or_default();
+    if !is_supported(&version) {
+        return Err(TargetError::Fatal(
+            Error::usage(format!("the server at {place} is of version {version}"))
+                .advise("MySQL 8.0.17 or later, or MariaDB 10.6 or later"),
+        ));
+    }
+    let mode = match access {
+        Access::ReadWrite => statements::READ_WRITE,
+        Access::ReadOnly => statements::READ_ONLY,
+    };
+    for statement in [statements::SESSION, mode] {
+        connection
+            .query_drop(statement)
+            .map_err(|error| classify(&doing, error))?;
+    }
+    Ok(Session {
+        connection,
+        max_packet,
+    })
+}
+
+/// Tries each address of the host: the crate gives up after the first, which for `localhost` is often `::1`.
+fn open(opts: &Opts, doing: &str) -> TargetResult<Conn> {
+    let opts = OptsBuilder::from_opts(opts.clone())
+        .tcp_connect_timeout(Some(CONNECT_TIMEOUT))
+        .read_timeout(Some(ANSWER_TIMEOUT))
+        .write_timeout(Some(ANSWER_TIMEOUT))
+        .tcp_keepalive_time_ms(Some(KEEPALIVE_MS))
+        .stmt_cache_size(CACHED_STATEMENTS)
+        // Behind a forwarded port the server's socket path may be that of another server on this machine.
+        .prefer_socket(false);
+    let given = Opts::from(opts.clone());
+    if given.get_socket().is_some() {
+        return Conn::new(given).map_err(|error| classify(doing, error));
+    }
+    let unknown = |cause: anyhow::Error| {
+        TargetError::Interrupted(
+            Error::new(ErrorKind::TargetUnavailable, doing)
+                .because(cause)
+                .advise("check the host's name in the URL, and that this machine can resolve it"),
+        )
+    };
+    let host = given.get_ip_or_hostname().into_owned();
+    let host = host.trim_matches(['[', ']']);
+    let addresses = (host, given.get_tcp_port())
+        .to_socket_addrs()
+        .map_err(|error| unknown(error.into()))?;
+    let mut failed = unknown(anyhow!("the host has no address"));
+    for address in addresses {
+        let host = match address.ip() {
+            std::net::IpAddr::V4(ip) => ip.to_string(),
+            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+        };
+        match Conn::new(opts.clone().ip_or_hostname(Some(host))) {
+            Ok(connection) => return Ok(connection),
+            Err(error) => {
+                let error = classify(doing, error);
+                // Someone answered there: another address would say the same.
+                if matches!(error, TargetError::Fatal(_)) {
+                    return Err(error);
+                }
+                failed = error;
+            }
+        }
+    }
+    Err(failed)
+}
+
+/// Whether the tables can be made there: they need binary collations without padding, and checks.
+fn is_supported(version: &str) -> bool {
+    let least = if version.contains("MariaDB") {
+        [10, 6, 0]
+    } else {
+        [8, 0, 17]
+    };
+    let version = version.strip_prefix("5.5.5-").unwrap_or(version);
+    let numbers: Vec<u32> = version
+        .split(|letter: char| !letter.is_ascii_digit())
+        .map_while(|number| number.parse().ok())
+        .take(3)
+        .collect();
+    numbers.as_slice() >= least.as_slice()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_told_apart() {
+        for version in [
+            "8.0.17",
+            "8.4.3-commercial",
+            "9.7.4-2",
+            "10.6.0-MariaDB",
+            "10.11.19-MariaDB-0+deb12u1",
+            "5.5.5-10.11.2-MariaDB",
+            "11.8.1-MariaDB",
+        ] {
+            assert!(is_supported(version), "{version}");
+        }
+        for version in ["8.0.16", "5.7.44-log", "10.5.29-MariaDB", "", "unknown"] {
+            assert!(!is_supported(version), "{version}");
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The SQL of the MySQL target, for MariaDB too. `{prefix}` stands for the table prefix, `{rows}` for as many
+//! rows of placeholders as a statement gets.
+
+/// What makes version 1, in order. Each statement can be repeated, and commits by itself.
+pub(super) const MIGRATION_1: [&str; 6] = [
+    include_str!("schema/0001_fga_changelog.sql"),
+    include_str!("schema/0001_fga_tuples.sql"),
+    include_str!("schema/0001_fga_sync_state.sql"),
+    include_str!("schema/0001_fga_sync_runs.sql"),
+    include_str!("schema/0001_fga_sync_schema.sql"),
+    include_str!("schema/0001_version.sql"),
+];
+
+pub(super) const SERVER: &str = "select version(), @@max_allowed_packet";
+
+/// Everything that a server's or a user's defaults could change. MariaDB knows the isolation level as a
+/// variable only by its old name, so it has a statement of its own.
+pub(super) const SESSION: &str = "
+    set names utf8mb4, time_zone = '+00:00', autocommit = 1,
+        sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,NO_ENGINE_SUBSTITUTION',
+        innodb_lock_wait_timeout = 30, lock_wait_timeout = 60, wait_timeout = 600";
+
+pub(super) const READ_WRITE: &str =
+    "set session transaction isolation level read committed, read write";
+
+pub(super) const READ_ONLY: &str =
+    "set session transaction isolation level read committed, read only";
+
+pub(super) const LOCK: &str = "select get_lock(?, ?)";
+
+pub(super) const UNLOCK: &str = "do release_lock(?)";
+
+pub(super) const HAS_VERSION: &str = "
+    select count(*) from information_schema.tables where table_schema = database() and table_name = ?";
+
+pub(super) const VERSION: &str = "select max(version) from `{prefix}fga_sync_schema`";
+
+/// A text column is as needed only where it compares in binary, so another collation belongs to its type.
+pub(super) const COLUMNS: &str = "
+    select table_name, column_name,
+           concat(if(data_type = 'datetime', column_type, data_type),
+                  if(collation_name is null or collation_name in ('utf8mb4_0900_bin', 'utf8mb4_nopad_bin'),
+                     '', concat(' collate ', collation_name))),
+           is_nullable = 'YES', column_key = 'PRI'
+    from information_schema.columns
+    where table_schema = database() and table_name in (?, ?, ?, ?)";
+
+pub(super) const CHECKPOINTS: &str = "
+    select name, source, store_id, store_name, store_created_at, type_filter, mode, token,
+           date_format(position_time, '%Y-%m-%dT%H:%i:%s.%fZ'), fence
+    from `{prefix}fga_sync_state`";
+
+pub(super) const TAKE_CHECKPOINT: &str = "
+    insert into `{prefix}fga_sync_state`
+        (name, source, store_id, store_name, store_created_at, type_filter, mode, fence, updated_at)
+    values (?, ?, ?, ?, ?, ?, ?, 1, ?)
+    on duplicate key update
+        fence = fence + 1, store_name = values(store_name), updated_at = values(updated_at)";
+
+pub(super) const BEGIN_RUN: &str = "
+    insert into `{prefix}fga_sync_runs` (run_id, name, version, started_at, pages, changes, writes, deletes)
+    values (?, ?, ?, ?, 0, 0, 0, 0)
+    on duplicate key update run_id = values(run_id)";
+
+pub(super) const MOVE_CHECKPOINT: &str = "
+    update `{prefix}fga_sync_state`
+    set token = ?, position_time = ?, updated_at = utc_timestamp(6)
+    where name = ? and fence = ? and token <=> ?";
+
+pub(super) const COUNT_PAGE: &str = "
+    update `{prefix}fga_sync_runs`
+    set pages = pages + 1, changes = changes + ?, writes = writes + ?, deletes = deletes + ?
+    where run_id = ?";
+
+pub(super) const APPEND_CHANGES: &str = "
+    insert into `{prefix}fga_changelog`
+        (store_id, change_type, object_type, object_id, relation, user_type, user_id, user_relation,
+         condition_name, condition_context, timestamp, raw_event, recorded_at, run_id)
+    values {rows}";
+
+/// Without the hint, a table that grows faster than its statistics is read from end to end.
+pub(super) const DELETE_TUPLES: &str = "
+    delete t from `{prefix}fga_tuples` as t force index (primary) where t.tuple_hash in ({rows})";
+
+/// MySQL deprecates `values(column)`, and MariaDB has nothing else.
+pub(super) const WRITE_TUPLES: &str = "
+    insert into `{prefix}fga_tuples`
+        (tuple_hash, store_id, object_type, object_id, relation, user_type, user_id, user_relation,
+         condition_name, condition_context, timestamp)
+    values {rows}
+    on duplicate key update
+        condition_name = values(condition_name), condition_context = values(condition_context),
+        timestamp = values(timestamp)";
+
+pub(super) const END_RUN: &str = "
+    update `{prefix}fga_sync_runs` set finished_at = ?, outcome = ?, exit_code = ? where run_id = ?";
