@@ -25,8 +25,12 @@ mod mirror {
 
     pub mod cut;
     pub mod equality;
+    pub mod identity;
     pub mod kill;
+    pub mod recorded;
     pub mod restart;
+    pub mod rights;
+    pub mod sign_in;
     pub mod stalled;
     pub mod together;
 }
@@ -47,6 +51,10 @@ fn main() -> ExitCode {
         mirror::cut::trials,
         mirror::together::trials,
         mirror::stalled::trials,
+        mirror::identity::trials,
+        mirror::sign_in::trials,
+        mirror::rights::trials,
+        mirror::recorded::trials,
     ]
     .iter()
     .flat_map(|trials| trials(&world))
