@@ -110,8 +110,8 @@ struct SharedArgs {
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// Only the changes of objects of this type; the server filters
-    #[arg(long = "type", value_name = "TYPE")]
-    type_filter: Option<String>,
+    #[arg(long, value_name = "TYPE")]
+    r#type: Option<String>,
     /// Changes to ask for at once; servers allow 100 unless configured otherwise
     #[arg(long, value_name = "N")]
     page_size: Option<String>,

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod error;
+mod nearest;
 pub mod page;
 pub mod report;
 pub mod source;

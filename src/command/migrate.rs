@@ -6,7 +6,7 @@ use super::{fatal, print, print_json};
 use crate::cli::MigrateArgs;
 use crate::config::{Config, Format, OutputSettings};
 use crate::error::Result;
-use crate::sync::Stop;
+use crate::sync::{Stop, open_persistently};
 use crate::target::{self, Access, SchemaStatus};
 
 #[derive(Serialize)]
@@ -26,7 +26,7 @@ pub(super) fn migrate(
 ) -> Result<u8> {
     let settings = config.target(arguments.job.as_deref())?;
     if arguments.print_sql {
-        for statement in target::migration_sql(&settings)? {
+        for statement in target::migration_sql(&settings.database) {
             print(&format!(
                 "{};\n\n",
                 statement.trim_end().trim_end_matches(';')
@@ -34,7 +34,9 @@ pub(super) fn migrate(
         }
         return Ok(0);
     }
-    let mut target = target::open(&settings, Access::ReadWrite, &Stop::default())?;
+    let mut target = open_persistently(&Stop::default(), || {
+        target::open(&settings.database, Access::ReadWrite)
+    })?;
     let before = target.schema().map_err(fatal)?;
     let outcome = match before {
         SchemaStatus::Missing => "created",

@@ -9,7 +9,7 @@ use crate::config::{Config, Format, OutputSettings, RunSettings, SourceSettings}
 use crate::error::{Error, ErrorKind, Result};
 use crate::report::{ProgressLine, Subject, Summaries, Summary};
 use crate::source::{ChangeSource, OpenFga, Replay};
-use crate::sync::{Outcome, Stop, Tally, run as run_once};
+use crate::sync::{Outcome, Stop, Tally, open_persistently, run as run_once};
 use crate::target::{self, Access, DryRun, Target};
 
 pub(super) fn run(config: &Config, arguments: &RunArgs, output: &OutputSettings) -> Result<u8> {
@@ -127,7 +127,8 @@ fn open_and_run(
     } else {
         Access::ReadWrite
     };
-    let mut target: Box<dyn Target> = target::open(&target, access, stop)?;
+    let mut target: Box<dyn Target> =
+        open_persistently(stop, || target::open(&target.database, access))?;
     if dry_run {
         target = Box::new(DryRun(target));
     }

@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::settings::SETTINGS;
 use crate::error::{Error, Result};
+use crate::nearest::nearest;
 
 /// A setting's text, and the line that it stands on.
 #[derive(Debug, Clone)]
@@ -167,7 +168,7 @@ impl Reader<'_> {
 
     fn unknown(&self, key: &str, line: usize) -> Error {
         let error = self.wrong(line, &format!("there is no setting {key:?}"));
-        match super::nearest(key, known_keys()) {
+        match nearest(key, known_keys()) {
             Some(near) => error.advise(format!("did you mean {near:?}?")),
             None => error.advise("fga-sync run --show-config lists every setting"),
         }

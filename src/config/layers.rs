@@ -154,14 +154,13 @@ impl<'a> Layers<'a> {
 
     fn flag(&self, setting: &Setting) -> Option<Value> {
         let flag = setting.flag?;
-        let id = self
-            .flags
-            .ids()
-            .find(|id| id.as_str().replace('_', "-") == flag || is_type(id.as_str(), flag))?;
-        if self.flags.value_source(id.as_str()) != Some(ValueSource::CommandLine) {
+        // clap names an argument after its field.
+        let id = flag.replace('-', "_");
+        let given = self.flags.ids().any(|known| *known == id);
+        if !given || self.flags.value_source(&id) != Some(ValueSource::CommandLine) {
             return None;
         }
-        let text = match self.flags.try_get_one::<String>(id.as_str()) {
+        let text = match self.flags.try_get_one::<String>(&id) {
             Ok(text) => text?.clone(),
             // A switch: being there is its value.
             Err(_) => "true".to_owned(),
@@ -173,11 +172,6 @@ impl<'a> Layers<'a> {
     fn variable(&self, name: &str) -> Result<Option<String>> {
         variable(self.env, name)
     }
-}
-
-/// `type` can't be the name of a Rust field.
-fn is_type(id: &str, flag: &str) -> bool {
-    id == "type_filter" && flag == "type"
 }
 
 /// The configuration file that is asked for, if one is.

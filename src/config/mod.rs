@@ -3,7 +3,6 @@
 mod file;
 mod layers;
 pub mod settings;
-mod target_url;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,12 +18,12 @@ use file::File;
 use layers::find_file;
 pub use layers::{Env, Layers, Origin, Value};
 use settings::{SETTINGS, UNSUPPORTED_ENV};
-pub use target_url::{Database, TargetSettings};
 
 use crate::checkpoint::Mode;
 use crate::error::{Error, Result};
 use crate::source::{Input, OpenFgaSettings};
 use crate::sync::{IfLocked, RunOptions};
+use crate::target::{self, TargetSettings};
 
 /// Where changes come from.
 #[derive(Debug, Clone)]
@@ -184,7 +183,7 @@ impl<'a> Config<'a> {
             if_locked,
             migrate: !switch(&layers, "run.no_migrate")?,
         };
-        let target = target_url::resolve(&layers)?;
+        let target = target_settings(&layers)?;
         Ok(RunSettings {
             source,
             target,
@@ -197,7 +196,7 @@ impl<'a> Config<'a> {
     /// # Errors
     /// Where something is missing or can't be understood.
     pub fn target(&self, job: Option<&str>) -> Result<TargetSettings> {
-        target_url::resolve(&self.layers(job)?)
+        target_settings(&self.layers(job)?)
     }
 
     fn source(&self, layers: &Layers) -> Result<SourceSettings> {
@@ -323,7 +322,7 @@ impl<'a> Config<'a> {
                     None => (setting.key, None, "not set".to_owned()),
                     Some(value) => {
                         let shown = match setting.key {
-                            "target.url" => target_url::masked(&value.text),
+                            "target.url" => target::masked(&value.text),
                             "source.url" => masked_source(&value.text),
                             _ if setting.secret => "***".to_owned(),
                             _ => value.text,
@@ -359,6 +358,21 @@ fn text(layers: &Layers, key: &str) -> Result<Option<String>> {
 fn switch(layers: &Layers, key: &str) -> Result<bool> {
     let value = layers.parse(key, "true or false", |text| text.parse::<bool>().ok())?;
     Ok(value.unwrap_or(false))
+}
+
+fn target_settings(layers: &Layers) -> Result<TargetSettings> {
+    let Some(url) = layers.get("target.url")? else {
+        return Err(Error::usage("no target is given").advise("--target sqlite:PATH"));
+    };
+    let password = layers
+        .get("target.password")?
+        .map(|password| SecretString::from(password.text));
+    TargetSettings::parse(
+        &url.text,
+        password.as_ref(),
+        text(layers, "target.schema")?,
+        text(layers, "target.table_prefix")?,
+    )
 }
 
 fn duration(text: &str) -> Option<Duration> {
@@ -419,17 +433,6 @@ fn api_url(value: &Value) -> Result<Url> {
             .advise("OpenFGA takes a token: FGA_API_TOKEN, FGA_API_TOKEN_FILE or source.auth.token_file"));
     }
     Ok(url)
-}
-
-/// The nearest of the known names, where one is near enough to have been meant.
-fn nearest(name: &str, known: impl Iterator<Item = String>) -> Option<String> {
-    /// As likely a slip as not.
-    const NEAR: f64 = 0.8;
-    known
-        .map(|known| (strsim::jaro_winkler(name, &known), known))
-        .filter(|(likeness, _)| *likeness >= NEAR)
-        .max_by(|one, other| one.0.total_cmp(&other.0))
-        .map(|(_, known)| known)
 }
 
 fn masked_source(text: &str) -> String {

@@ -3,17 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::change::{Change, Operation};
+use crate::target::NetEffect;
 use crate::tuple::TupleKey;
-
-/// The net effect of consecutive changes: each tuple is in one of the lists, once. Both are sorted by tuple,
-/// so that rows are touched in the order of the primary key and two writers can't deadlock.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct NetEffect<'a> {
-    /// The last change of each tuple that exists after them.
-    pub written: Vec<&'a Change>,
-    /// Each tuple that does not.
-    pub deleted: Vec<&'a TupleKey>,
-}
 
 /// Keeps the last change of each tuple.
 pub fn coalesce(changes: &[Change]) -> NetEffect<'_> {

@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, BlockingRetryable, ExponentialBuilder};
 
+use super::coalesce;
 use super::reader::Fetched;
 use super::run::{Observer, Outcome, Tally};
 use super::stop::Stop;
-use super::{NetEffect, coalesce};
 use crate::change::Operation;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::page::{ContinuationToken, Page};
-use crate::target::{PageCommit, Target, TargetError};
+use crate::target::{NetEffect, PageCommit, Target, TargetError, TargetResult};
 
 /// How long a request to stop may go unnoticed while no page comes.
 const POLL: Duration = Duration::from_millis(50);
@@ -159,7 +159,7 @@ pub(super) fn persistently<T>(
 ///
 /// # Errors
 /// What the target said last.
-pub(crate) fn persistently_open<T>(
+pub fn open_persistently<T>(
     stop: &Stop,
     open: impl FnMut() -> Result<T, TargetError>,
 ) -> Result<T> {
@@ -176,18 +176,24 @@ pub(crate) fn persistently_open<T>(
 fn commit_surely(target: &mut dyn Target, commit: &PageCommit, stop: &Stop) -> Result<()> {
     let mut in_doubt = false;
     persistently(target, stop, |target| {
-        if in_doubt {
-            let checkpoints = target.checkpoints()?;
-            let kept = checkpoints
-                .iter()
-                .find(|checkpoint| checkpoint.subject.name == commit.name)
-                .filter(|checkpoint| checkpoint.fence == commit.fence)
-                .ok_or(TargetError::Fenced)?;
-            if kept.token.as_ref() == Some(commit.to) {
-                return Ok(());
-            }
+        if in_doubt && is_committed(target, commit)? {
+            return Ok(());
         }
-        in_doubt = true;
-        target.apply(commit)
+        let tried_before = std::mem::replace(&mut in_doubt, true);
+        match target.apply(commit) {
+            // The session that was given up may have committed after it was asked about.
+            Err(TargetError::Fenced) if tried_before && is_committed(target, commit)? => Ok(()),
+            result => result,
+        }
     })
+}
+
+/// Whether the checkpoint stands behind the page, for a run that still holds it.
+fn is_committed(target: &mut dyn Target, commit: &PageCommit) -> TargetResult<bool> {
+    let checkpoints = target.checkpoints()?;
+    let held = checkpoints
+        .iter()
+        .find(|kept| kept.subject.name == commit.name && kept.fence == commit.fence)
+        .ok_or(TargetError::Fenced)?;
+    Ok(held.token.as_ref() == Some(commit.to))
 }

@@ -6,7 +6,7 @@ mod reader;
 mod run;
 mod stop;
 
-pub use coalesce::{NetEffect, coalesce};
-pub(crate) use drain::persistently_open;
+pub use coalesce::coalesce;
+pub use drain::open_persistently;
 pub use run::{IfLocked, Observer, Outcome, RunOptions, Tally, run};
 pub use stop::{Signal, Stop};

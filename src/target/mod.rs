@@ -4,7 +4,9 @@ mod dry_run;
 mod limits;
 mod mysql;
 mod open;
+mod postgres;
 mod schema;
+mod settings;
 mod sqlite;
 
 use jiff::Timestamp;
@@ -13,21 +15,23 @@ pub use dry_run::DryRun;
 pub use limits::{Limits, Widths};
 pub use mysql::MySql;
 pub use open::{migration_sql, open};
+pub use postgres::Postgres;
 pub use schema::SchemaStatus;
+pub use settings::{Database, TargetSettings, masked};
 pub use sqlite::Sqlite;
 
 use crate::change::Change;
 use crate::checkpoint::{Checkpoint, Subject};
 use crate::error::{Error, ErrorKind};
 use crate::page::ContinuationToken;
-use crate::sync::NetEffect;
+use crate::tuple::TupleKey;
 
-/// Whether a target may be written.
+/// What a target is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Everything; a file is created if need be.
+    /// To fill it, creating what is missing.
     ReadWrite,
-    /// Nothing is written or created; a file that does not exist is an empty database.
+    /// To look at it.
     ReadOnly,
 }
 
@@ -82,6 +86,16 @@ pub struct RunEnd<'a> {
     pub outcome: &'a str,
     /// The process exit code.
     pub exit_code: u8,
+}
+
+/// What consecutive changes come to: each tuple is in one of the lists, once. Both are sorted by tuple, so that
+/// rows are touched in the order of the primary key and two writers can't deadlock.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct NetEffect<'a> {
+    /// The last change of each tuple that exists after them.
+    pub written: Vec<&'a Change>,
+    /// Each tuple that does not.
+    pub deleted: Vec<&'a TupleKey>,
 }
 
 /// What one transaction does: a page's rows, the position behind it, and the run's counters.

@@ -1,35 +1,30 @@
 //! From settings to an open target.
 
-use super::{Access, MySql, Sqlite, Target};
-use crate::config::{Database, TargetSettings};
-use crate::error::Result;
-use crate::sync::{Stop, persistently_open};
+use super::{Access, Database, MySql, Postgres, Sqlite, Target, TargetResult};
 
 /// Connects to the target.
 ///
 /// # Errors
-/// Where it can't be reached, after retries.
-pub fn open(settings: &TargetSettings, access: Access, stop: &Stop) -> Result<Box<dyn Target>> {
-    persistently_open(stop, || {
-        Ok(match &settings.database {
-            Database::Sqlite(path) => {
-                Box::new(Sqlite::open(path, &settings.table_prefix, access)?) as Box<dyn Target>
-            }
-            Database::MySql(opts) => Box::new(MySql::connect(
-                opts.as_ref().clone(),
-                &settings.table_prefix,
-                access,
-            )?),
-            Database::Postgres(_) => todo!(),
-        })
+/// Where it can't be reached, or refuses the user.
+pub fn open(database: &Database, access: Access) -> TargetResult<Box<dyn Target>> {
+    Ok(match database {
+        Database::Sqlite { path, table_prefix } => {
+            Box::new(Sqlite::open(path, table_prefix, access)?)
+        }
+        Database::Postgres { config, schema } => {
+            Box::new(Postgres::connect(config, schema, access)?)
+        }
+        Database::MySql { opts, table_prefix } => {
+            Box::new(MySql::connect((**opts).clone(), table_prefix, access)?)
+        }
     })
 }
 
-/// The statements that create the target's tables.
-pub fn migration_sql(settings: &TargetSettings) -> Result<Vec<String>> {
-    Ok(match &settings.database {
-        Database::Sqlite(_) => Sqlite::migration_sql(&settings.table_prefix),
-        Database::MySql(_) => MySql::migration_sql(&settings.table_prefix),
-        Database::Postgres(_) => todo!(),
-    })
+/// The statements that create the target's tables from nothing.
+pub fn migration_sql(database: &Database) -> Vec<String> {
+    match database {
+        Database::Sqlite { table_prefix, .. } => Sqlite::migration_sql(table_prefix),
+        Database::Postgres { schema, .. } => Postgres::migration_sql(schema),
+        Database::MySql { table_prefix, .. } => MySql::migration_sql(table_prefix),
+    }
 }

@@ -70,8 +70,10 @@ impl SchemaStatus {
 pub(super) enum Kind {
     /// A number that grows with each row.
     Id,
-    /// A name, an id, a token.
+    /// A name, an id.
     Text,
+    /// A text that may be longer than a name: a token.
+    LongText,
     /// JSON as the server sent it.
     Document,
     /// A moment.
@@ -80,7 +82,7 @@ pub(super) enum Kind {
     Count,
 }
 
-use Kind::{Count, Document, Id, Text, Time};
+use Kind::{Count, Document, Id, LongText, Text, Time};
 
 type Table = (&'static str, &'static [(&'static str, Kind, bool)]);
 
@@ -132,7 +134,7 @@ const TABLES: [Table; 4] = [
             ("store_created_at", Text, true),
             ("type_filter", Text, false),
             ("mode", Text, false),
-            ("token", Document, true),
+            ("token", LongText, true),
             ("position_time", Time, true),
             ("fence", Count, false),
             ("updated_at", Time, false),

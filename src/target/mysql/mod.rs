@@ -24,7 +24,8 @@ use crate::page::ContinuationToken;
 
 /// The characters that a table's name may have.
 const NAME_WIDTH: usize = 64;
-/// The tables whose columns are compared, the longest name among them.
+const LONGEST_TABLE: &str = "fga_sync_schema";
+/// The tables whose columns are compared.
 const TABLES: [&str; 4] = [
     "fga_changelog",
     "fga_tuples",
@@ -62,13 +63,7 @@ impl MySql {
     /// # Errors
     /// Where the server can't be reached, refuses the user or is too old.
     pub fn connect(opts: Opts, prefix: &str, access: Access) -> TargetResult<Self> {
-        let longest = TABLES
-            .iter()
-            .chain(&["fga_sync_schema"])
-            .map(|table| table.len())
-            .max()
-            .unwrap_or_default();
-        let width = NAME_WIDTH - longest;
+        let width = NAME_WIDTH - LONGEST_TABLE.len();
         if prefix.chars().count() > width {
             return Err(TargetError::Fatal(
                 Error::usage(format!(
@@ -135,7 +130,7 @@ fn type_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Id | Kind::Count => "bigint",
         Kind::Text => "varchar",
-        Kind::Document => "longtext",
+        Kind::LongText | Kind::Document => "longtext",
         Kind::Time => "datetime(6)",
     }
 }

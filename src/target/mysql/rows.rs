@@ -47,7 +47,7 @@ pub(super) fn statements(commit: &PageCommit, max_packet: usize) -> Vec<(String,
         .chain(fill(WRITE_TUPLES, written))
         .map(|(statement, chunk)| {
             (
-                with_rows(statement, &chunk),
+                statement.of(chunk.len()),
                 Params::Positional(chunk.into_iter().flatten().collect()),
             )
         })
@@ -83,13 +83,6 @@ fn pad(mut chunk: Vec<Row>) -> Vec<Row> {
         chunk.resize(step, row);
     }
     chunk
-}
-
-/// The statement for that many rows.
-fn with_rows(statement: &str, chunk: &[Row]) -> String {
-    let columns = chunk.first().map_or(0, Vec::len);
-    let row = format!("({})", vec!["?"; columns].join(","));
-    statement.replace("{rows}", &vec![row; chunk.len()].join(","))
 }
 
 /// At most this many bytes stand for the values in the protocol.
@@ -138,7 +131,7 @@ fn changelog(store_id: &str, run_id: &str, recorded_at: &Value, change: &Change)
     row
 }
 
-/// Rows of `fga_tuples` in the order of their key, in which two writers can't deadlock.
+/// Rows of `fga_tuples` in the order of their key, in which two writers seldom deadlock.
 fn written(store_id: &str, changes: &[&Change]) -> Vec<Row> {
     in_order(changes, |change| {
         let hash = tuple_hash(store_id, &change.tuple);
@@ -189,6 +182,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::change::Operation;
+    use crate::tuple::{Object, User};
 
     fn row(bytes: usize) -> Row {
         vec![Value::from("x".repeat(bytes)), Value::NULL]
@@ -228,11 +223,26 @@ mod tests {
     }
 
     #[test]
-    fn each_row_gets_its_placeholders() {
-        assert_eq!(
-            with_rows("insert values {rows}", &[row(1), row(2)]),
-            "insert values (?,?),(?,?)"
-        );
+    fn each_value_has_its_placeholder() {
+        let tuple = TupleKey {
+            object: Object::parse("doc:1").unwrap(),
+            relation: "viewer".to_owned(),
+            user: User::parse("user:a").unwrap(),
+        };
+        let change = Change {
+            tuple: tuple.clone(),
+            operation: Operation::Write,
+            condition: None,
+            timestamp: Timestamp::UNIX_EPOCH,
+            raw_event: String::new(),
+        };
+        for (statement, row) in [
+            (APPEND_CHANGES, changelog("S", "R", &Value::NULL, &change)),
+            (DELETE_TUPLES, deleted("S", &[&tuple]).concat()),
+            (WRITE_TUPLES, written("S", &[&change]).concat()),
+        ] {
+            assert_eq!(statement.of(3).matches('?').count(), 3 * row.len());
+        }
     }
 
     #[test]

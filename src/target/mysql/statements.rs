@@ -72,25 +72,54 @@ pub(super) const COUNT_PAGE: &str = "
     set pages = pages + 1, changes = changes + ?, writes = writes + ?, deletes = deletes + ?
     where run_id = ?";
 
-pub(super) const APPEND_CHANGES: &str = "
+/// A statement for many rows.
+pub(super) struct ManyRows {
+    sql: &'static str,
+    row: &'static str,
+    between: &'static str,
+}
+
+impl ManyRows {
+    /// The statement for that many rows.
+    pub(super) fn of(&self, count: usize) -> String {
+        let rows = vec![self.row; count].join(self.between);
+        self.sql.replace("{rows}", &rows)
+    }
+}
+
+pub(super) const APPEND_CHANGES: &ManyRows = &ManyRows {
+    sql: "
     insert into `{prefix}fga_changelog`
         (store_id, change_type, object_type, object_id, relation, user_type, user_id, user_relation,
          condition_name, condition_context, timestamp, raw_event, recorded_at, run_id)
-    values {rows}";
+    values {rows}",
+    row: "(?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+    between: ",",
+};
 
-/// Without the hint, a table that grows faster than its statistics is read from end to end.
-pub(super) const DELETE_TUPLES: &str = "
-    delete t from `{prefix}fga_tuples` as t force index (primary) where t.tuple_hash in ({rows})";
+/// With `tuple_hash in (…)` the planner reads the whole table where its statistics say that it is empty, and
+/// no hint prevents that; after a crash they can be that old. A join whose order is fixed has one plan.
+pub(super) const DELETE_TUPLES: &ManyRows = &ManyRows {
+    sql: "
+    delete t from ({rows}) as k
+        straight_join `{prefix}fga_tuples` as t force index (primary) on t.tuple_hash = k.tuple_hash",
+    row: "select cast(? as binary(32)) as tuple_hash",
+    between: " union all ",
+};
 
 /// MySQL deprecates `values(column)`, and MariaDB has nothing else.
-pub(super) const WRITE_TUPLES: &str = "
+pub(super) const WRITE_TUPLES: &ManyRows = &ManyRows {
+    sql: "
     insert into `{prefix}fga_tuples`
         (tuple_hash, store_id, object_type, object_id, relation, user_type, user_id, user_relation,
          condition_name, condition_context, timestamp)
     values {rows}
     on duplicate key update
         condition_name = values(condition_name), condition_context = values(condition_context),
-        timestamp = values(timestamp)";
+        timestamp = values(timestamp)",
+    row: "(?,?,?,?,?,?,?,?,?,?,?)",
+    between: ",",
+};
 
 pub(super) const END_RUN: &str = "
     update `{prefix}fga_sync_runs` set finished_at = ?, outcome = ?, exit_code = ? where run_id = ?";

@@ -16,6 +16,10 @@ pub(super) fn options(url: &str) -> Result<Opts, Error> {
             )
     };
     let mut url = url::Url::parse(url).map_err(|error| invalid(error.into()))?;
+    if url.scheme() == "mariadb" {
+        // Can't fail: neither scheme is one of the web's.
+        let _ = url.set_scheme("mysql");
+    }
     let mut kept = Vec::new();
     for (name, value) in url.query_pairs() {
         let plain = ["disabled", "disable", "preferred", "prefer", "false"];
@@ -63,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_url_is_read() {
-        let opts = options("mysql://sync:p%40ss@db:3307/audit?ssl-mode=DISABLED&compress=fast")
+        let opts = options("mariadb://sync:p%40ss@db:3307/audit?ssl-mode=DISABLED&compress=fast")
             .expect("a good URL");
         assert_eq!(opts.get_user(), Some("sync"));
         assert_eq!(opts.get_pass(), Some("p@ss"));

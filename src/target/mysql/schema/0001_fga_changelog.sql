@@ -18,8 +18,6 @@ create table if not exists `{prefix}fga_changelog` (
     primary key (id),
     -- What happened to this object?
     index by_object (store_id, object_type, object_id, relation),
-    -- What happened to this user's access? A key may have 768 characters.
-    index by_user (store_id, user_type, user_id(400)),
     -- What happened between two times?
     index by_time (store_id, timestamp)
 ) engine = InnoDB, row_format = dynamic, default character set utf8mb4

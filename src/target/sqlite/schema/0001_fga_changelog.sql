@@ -18,9 +18,6 @@ create table if not exists "{prefix}fga_changelog" (
 -- What happened to this object?
 create index if not exists "{prefix}fga_changelog_by_object"
     on "{prefix}fga_changelog" (store_id, object_type, object_id, relation);
--- What happened to this user's access?
-create index if not exists "{prefix}fga_changelog_by_user"
-    on "{prefix}fga_changelog" (store_id, user_type, user_id);
 -- What happened between two times?
 create index if not exists "{prefix}fga_changelog_by_time"
     on "{prefix}fga_changelog" (store_id, timestamp);

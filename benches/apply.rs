@@ -1,0 +1,219 @@
+//! How fast pages are committed, on every engine and in every mode, into empty tables and into tables of many rows,
+//! beside the same rows loaded in one go by the engine's own way (COPY, LOAD DATA, one transaction).
+//!
+//!     ./tests/run --bench apply [ROWS]
+//!
+//! ROWS is what the large tables hold, 2,000,000 by default. Keys are drawn at random over all of them: the worst
+//! case for an index. Ratios compare figures of one run on one machine.
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark may panic, prints, and uses a part of what it shares with the tests"
+)]
+
+mod common;
+#[path = "common/engine.rs"]
+mod engine;
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::time::{Duration, Instant};
+
+use fga_sync::change::{Change, Operation};
+use fga_sync::checkpoint::{Mode, StoreIdentity, Subject};
+use fga_sync::page::ContinuationToken;
+use fga_sync::sync::coalesce;
+use fga_sync::target::{NetEffect, PageCommit, RunStart};
+use fga_sync::tuple::{Object, TupleKey, User};
+use jiff::Timestamp;
+
+use engine::{Database, Servers};
+use support::servers::TestDir;
+
+const PAGE: usize = 100;
+/// Changes in each measurement.
+const CHANGES: usize = 50_000;
+/// Rows that are loaded at once while the large tables are filled.
+const LOAD: usize = 100_000;
+const ENGINES: [&str; 4] = ["sqlite", "postgres", "mariadb", "mysql"];
+
+fn main() {
+    let rows = common::argument().unwrap_or(2_000_000);
+    let dir = TestDir::new().unwrap();
+    let servers = Servers::start(dir.path());
+    println!(
+        "changes/s with pages of {PAGE}, {CHANGES} changes each; large tables hold {rows} rows"
+    );
+    println!(
+        "{:<22} {:>9} {:>9} {:>7} {:>9} {:>9} {:>7} {:>12}",
+        "", "empty", "bulk", "ratio", "large", "bulk", "ratio", "large/empty"
+    );
+    for engine in ENGINES {
+        let mut history = History {
+            random: 7,
+            keys: rows as u64,
+            loaded: 0,
+        };
+        let fresh = |what: &str| servers.fresh(engine, dir.path(), &format!("{engine}_{what}"));
+        let large = fresh("large");
+        for start in (0..rows).step_by(LOAD) {
+            let keys = start as u64..(start + LOAD).min(rows) as u64;
+            load(
+                &large,
+                Mode::Both,
+                &keys
+                    .map(|key| change(key, Operation::Write))
+                    .collect::<Vec<_>>(),
+            );
+        }
+        large.settle();
+        for mode in [Mode::Changelog, Mode::Stateful, Mode::Both] {
+            let into_empty = apply(&fresh(&format!("empty_{mode}")), mode, &mut history);
+            let bulk_into_empty = bulk_load(&fresh(&format!("bulk_{mode}")), mode, &mut history);
+            let into_large = apply(&large, mode, &mut history);
+            let bulk_into_large = bulk_load(&large, mode, &mut history);
+            println!(
+                "{:<20} {into_empty:>9.0} {bulk_into_empty:>9.0} {:>7.2} {into_large:>9.0} {bulk_into_large:>9.0} {:>7.2} {:>12.2}",
+                format!("{engine} {mode}"),
+                into_empty / bulk_into_empty,
+                into_large / bulk_into_large,
+                into_large / into_empty
+            );
+        }
+    }
+}
+
+/// Changes of random tuples: two writes for each delete.
+struct History {
+    random: u64,
+    /// The large tables hold the keys from 0 to this.
+    keys: u64,
+    /// How many new keys were loaded at once.
+    loaded: u64,
+}
+
+impl History {
+    fn next_number(&mut self) -> u64 {
+        // splitmix64
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn next_change(&mut self) -> Change {
+        // Half of the keys are in the large tables, half are new.
+        let key = self.next_number() % (2 * self.keys);
+        let operation = if self.next_number().is_multiple_of(3) {
+            Operation::Delete
+        } else {
+            Operation::Write
+        };
+        change(key, operation)
+    }
+}
+
+fn change(key: u64, operation: Operation) -> Change {
+    let (object, user) = (
+        format!("document:{:08x}", key / 4),
+        format!("user:{:08x}", key.wrapping_mul(2_654_435_761) % (1 << 31)),
+    );
+    let name = match operation {
+        Operation::Write => "TUPLE_OPERATION_WRITE",
+        Operation::Delete => "TUPLE_OPERATION_DELETE",
+    };
+    let relation = ["viewer", "editor", "owner", "commenter"][(key % 4) as usize];
+    Change {
+        tuple: TupleKey {
+            object: Object::parse(&object).unwrap(),
+            relation: relation.to_owned(),
+            user: User::parse(&user).unwrap(),
+        },
+        operation,
+        condition: None,
+        timestamp: Timestamp::UNIX_EPOCH,
+        raw_event: format!(
+            r#"{{"tuple_key":{{"user":"{user}","relation":"{relation}","object":"{object}","condition":null}},"operation":"{name}","timestamp":"2026-11-21T10:00:00.123456Z"}}"#
+        ),
+    }
+}
+
+/// Commits pages of random changes; gives changes per second.
+fn apply(database: &Database, mode: Mode, history: &mut History) -> f64 {
+    let pages: Vec<Vec<Change>> = (0..CHANGES / PAGE)
+        .map(|_| (0..PAGE).map(|_| history.next_change()).collect())
+        .collect();
+    let mut target = database.open();
+    let subject = Subject {
+        name: mode.name().to_owned(),
+        source: String::new(),
+        store: StoreIdentity {
+            id: "bench".to_owned(),
+            ..StoreIdentity::default()
+        },
+        type_filter: String::new(),
+        mode,
+    };
+    let start = RunStart {
+        run_id: "bench",
+        subject: &subject,
+        started_at: Timestamp::UNIX_EPOCH,
+    };
+    let checkpoint = target.begin_run(&start).unwrap();
+    let mut token = checkpoint.token;
+    let started = Instant::now();
+    for (number, page) in pages.iter().enumerate() {
+        let to = ContinuationToken::new(format!("token-{number}")).unwrap();
+        let net_effect = if mode.keeps_tuples() {
+            coalesce(page)
+        } else {
+            NetEffect::default()
+        };
+        let commit = PageCommit {
+            run_id: "bench",
+            name: mode.name(),
+            store_id: "bench",
+            fence: checkpoint.fence,
+            from: token.as_ref(),
+            to: &to,
+            position_time: Timestamp::UNIX_EPOCH,
+            writes: PAGE as u32,
+            deletes: 0,
+            changelog: if mode.keeps_changelog() { page } else { &[] },
+            net_effect: &net_effect,
+        };
+        target.apply(&commit).unwrap();
+        token = Some(to);
+    }
+    rate(CHANGES, started.elapsed())
+}
+
+/// Loads new rows at once, spread over all keys like the random ones; gives rows per second.
+fn bulk_load(database: &Database, mode: Mode, history: &mut History) -> f64 {
+    let mut changes: Vec<_> = (0..CHANGES).map(|_| history.next_change()).collect();
+    for change in &mut changes {
+        history.loaded += 1;
+        // New keys: the relation is one that no other key has.
+        change.tuple.relation = format!("loaded{}", history.loaded);
+    }
+    let started = Instant::now();
+    load(database, mode, &changes);
+    rate(CHANGES, started.elapsed())
+}
+
+fn load(database: &Database, mode: Mode, changes: &[Change]) {
+    database.bulk_load(
+        if mode.keeps_changelog() { changes } else { &[] },
+        if mode.keeps_tuples() { changes } else { &[] },
+    );
+}
+
+fn rate(count: usize, time: Duration) -> f64 {
+    count as f64 / time.as_secs_f64()
+}

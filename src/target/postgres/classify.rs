@@ -1,0 +1,208 @@
+//! What an error of PostgreSQL means for a run.
+
+use postgres::error::SqlState;
+
+use crate::error::{Error, ErrorKind};
+use crate::target::TargetError;
+
+/// What can be done about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Verdict {
+    kind: ErrorKind,
+    /// Trying again on a new connection may help.
+    interrupted: bool,
+    advice: &'static str,
+}
+
+const fn fatal(kind: ErrorKind, advice: &'static str) -> Verdict {
+    Verdict {
+        kind,
+        interrupted: false,
+        advice,
+    }
+}
+
+const UNAVAILABLE: Verdict = Verdict {
+    kind: ErrorKind::TargetUnavailable,
+    interrupted: true,
+    advice: "see that the server is up and can be reached from here, and run again; what was committed is kept, and the run goes on from there",
+};
+const UNSTORABLE: Verdict = fatal(
+    ErrorKind::Unstorable,
+    "that is a value the database can't hold; what was applied before it is kept",
+);
+const UNEXPECTED: Verdict = fatal(
+    ErrorKind::Unexpected,
+    "look into the server's log; where it tells nothing, please report this with the text above",
+);
+
+/// What a SQLSTATE means. This match is the only place that knows.
+fn judge(state: &SqlState) -> Verdict {
+    let code = state.code();
+    match (code.get(..2).unwrap_or_default(), code) {
+        // Among them 57P01 to 57P05: the server or an administrator ended the session; 25P03 and 25P04: a timeout
+        // did; 57014: a timeout ended the statement. The pooler's own errors are of class 08.
+        ("08" | "40" | "53", _)
+        | (_, "55P03" | "57014" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04") => {
+            UNAVAILABLE
+        }
+        ("28", _) => fatal(
+            ErrorKind::Denied,
+            "check the user and its password, and that the server's pg_hba.conf lets it in from here",
+        ),
+        (_, "25006") => fatal(
+            ErrorKind::Denied,
+            "the server is a standby or read only; give --target the primary, or all the hosts of the cluster (postgres://user@one,two/db)",
+        ),
+        (_, "42501") => fatal(
+            ErrorKind::Denied,
+            "grant the user usage on the schema, and select, insert, update and delete on its tables",
+        ),
+        (_, "3D000" | "57P04") => fatal(
+            ErrorKind::Usage,
+            "create that database, or correct its name in --target",
+        ),
+        (_, "42601") => UNEXPECTED,
+        ("42", _) | (_, "3F000") => fatal(
+            ErrorKind::Schema,
+            "fga-sync doctor tells how the tables differ from what is needed; fga-sync migrate creates them",
+        ),
+        ("22" | "23" | "54", _) => UNSTORABLE,
+        _ => UNEXPECTED,
+    }
+}
+
+/// Sorts an error by what can be done about it; `doing` says what failed.
+///
+/// The server's detail is left out: it quotes the values of rows.
+pub(super) fn classify(doing: impl Into<String>, error: postgres::Error) -> TargetError {
+    let (verdict, cause) = if let Some(database) = error.as_db_error() {
+        let code = database.code();
+        let cause = anyhow::anyhow!("{} (SQLSTATE {})", database.message(), code.code());
+        (judge(code), cause)
+    } else {
+        (judge_client(&error), anyhow::Error::new(error))
+    };
+    let error = Error::new(verdict.kind, doing)
+        .because(cause)
+        .advise(verdict.advice);
+    if verdict.interrupted {
+        TargetError::Interrupted(error)
+    } else {
+        TargetError::Fatal(error)
+    }
+}
+
+/// What an error of the client library means: it has no public kinds, and says which it is in its text alone.
+/// What is not known is doubt, as after a lost connection.
+fn judge_client(error: &postgres::Error) -> Verdict {
+    let text = error.to_string();
+    if text.starts_with("error serializing parameter") || text.starts_with("error encoding message")
+    {
+        // Never sent.
+        UNSTORABLE
+    } else if text.starts_with("error deserializing column") {
+        fatal(
+            ErrorKind::Schema,
+            "somebody wrote a value into the tables of fga-sync that it did not put there; restore the row",
+        )
+    } else if text.starts_with("authentication error") {
+        fatal(
+            ErrorKind::Denied,
+            "give the user's password in --target, or another way of signing in than the server asks for",
+        )
+    } else if text.starts_with("invalid configuration")
+        || text.starts_with("invalid connection string")
+    {
+        fatal(
+            ErrorKind::Usage,
+            "--target postgres://USER:PASSWORD@HOST:PORT/DATABASE",
+        )
+    } else {
+        UNAVAILABLE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use postgres::{Config, NoTls};
+
+    use super::*;
+
+    fn kind_of(code: &str) -> (ErrorKind, bool) {
+        let verdict = judge(&SqlState::from_code(code));
+        (verdict.kind, verdict.interrupted)
+    }
+
+    #[test]
+    fn what_may_pass_is_tried_again() {
+        for code in [
+            "08000", "08003", "08006", "08P01", "57P01", "57P02", "57P03", "57P05", "53100",
+            "53300", "40001", "40003", "40P01", "55P03", "57014", "25P03", "25P04",
+        ] {
+            assert_eq!(
+                kind_of(code),
+                (ErrorKind::TargetUnavailable, true),
+                "{code}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_stays_is_not() {
+        for (code, kind) in [
+            ("28000", ErrorKind::Denied),
+            ("28P01", ErrorKind::Denied),
+            ("42501", ErrorKind::Denied),
+            ("25006", ErrorKind::Denied),
+            ("3D000", ErrorKind::Usage),
+            ("57P04", ErrorKind::Usage),
+            ("42P01", ErrorKind::Schema),
+            ("42703", ErrorKind::Schema),
+            ("42P10", ErrorKind::Schema),
+            ("42804", ErrorKind::Schema),
+            ("3F000", ErrorKind::Schema),
+            ("22021", ErrorKind::Unstorable),
+            ("22P02", ErrorKind::Unstorable),
+            ("23514", ErrorKind::Unstorable),
+            ("54000", ErrorKind::Unstorable),
+            ("42601", ErrorKind::Unexpected),
+            ("P0001", ErrorKind::Unexpected),
+            ("XX000", ErrorKind::Unexpected),
+        ] {
+            assert_eq!(kind_of(code), (kind, false), "{code}");
+        }
+    }
+
+    #[test]
+    fn the_library_hides_the_cause_and_we_do_not() {
+        let mut config = Config::new();
+        // Nothing listens on the port 1.
+        config
+            .host("127.0.0.1")
+            .port(1)
+            .user("sync")
+            .password("secret");
+        let Err(error) = config.connect(NoTls) else {
+            panic!("something listens on port 1");
+        };
+        let TargetError::Interrupted(error) = classify("can't connect", error) else {
+            panic!("a refused connection may pass");
+        };
+        let text = error.to_string();
+        assert!(text.contains("refused"), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+        assert_eq!(error.kind(), ErrorKind::TargetUnavailable);
+    }
+
+    #[test]
+    fn a_configuration_that_cannot_work_is_not_tried_again() {
+        let Err(error) = Config::new().connect(NoTls) else {
+            panic!("there is no host to connect to");
+        };
+        assert!(matches!(
+            classify("can't connect", error),
+            TargetError::Fatal(error) if error.kind() == ErrorKind::Usage
+        ));
+    }
+}

@@ -1,0 +1,106 @@
+//! The run's lock: an advisory lock that an open transaction on a connection of its own holds.
+//!
+//! A lock of the session would stay with a pooler's server connection after the run is gone. A transaction
+//! keeps its server connection for itself even behind a pooler in transaction mode, and ends with the client.
+//! It has no transaction id and, read committed, no snapshot between statements: vacuum doesn't wait for it.
+
+use postgres::types::Type;
+use postgres::{Client, Config};
+use sha2::{Digest, Sha256};
+
+use super::classify::classify;
+use super::{connection, statements};
+use crate::target::TargetResult;
+
+/// A key of PostgreSQL's advisory locks, which all programs in a database share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LockKey(pub(super) i64);
+
+impl LockKey {
+    /// The lock of the checkpoint `name` in the schema.
+    pub(super) fn of_run(schema: &str, name: &str) -> Self {
+        Self::of(&["fga-sync", schema, name])
+    }
+
+    /// The lock of the schema's tables while they are changed.
+    pub(super) fn of_migration(schema: &str) -> Self {
+        Self::of(&["fga-sync migrate", schema])
+    }
+
+    fn of(parts: &[&str]) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        let mut key = [0; 8];
+        key.copy_from_slice(&hash.finalize()[..8]);
+        Self(i64::from_be_bytes(key))
+    }
+}
+
+/// The lock, held from [`take`](Self::take) until this is dropped or its connection breaks.
+pub(super) struct RunLock {
+    key: LockKey,
+    transaction: Option<Client>,
+}
+
+impl RunLock {
+    /// A lock that is not taken yet.
+    pub(super) const fn on(key: LockKey) -> Self {
+        Self {
+            key,
+            transaction: None,
+        }
+    }
+
+    /// Whether this is the lock of that key.
+    pub(super) fn is_on(&self, key: LockKey) -> bool {
+        self.key == key
+    }
+
+    /// Takes the lock on a new connection; `false` says that someone else holds it.
+    pub(super) fn take(&mut self, config: &Config) -> TargetResult<bool> {
+        let mut client = connection::connect(config)?;
+        let mut take = || -> Result<bool, postgres::Error> {
+            client.batch_execute("begin isolation level read committed")?;
+            client.query_typed(statements::KEEP_LOCK, &[])?;
+            client
+                .query_typed_one(statements::TRY_LOCK, &[(&self.key.0, Type::INT8)])?
+                .try_get(0)
+        };
+        let taken =
+            take().map_err(|error| classify("PostgreSQL failed to take the lock", error))?;
+        self.transaction = taken.then_some(client);
+        Ok(taken)
+    }
+
+    /// Ends the transaction that holds the lock.
+    pub(super) fn let_go(&mut self) {
+        self.transaction = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs of different versions must exclude each other.
+    #[test]
+    fn keys_stay_as_they_are() {
+        assert_eq!(
+            LockKey::of_run("public", "01HVMMBCMGZNT3SED4Z17ECXCA"),
+            LockKey(-6_542_394_793_105_141_417)
+        );
+        assert_eq!(
+            LockKey::of_migration("public"),
+            LockKey(-7_901_610_779_540_165_352)
+        );
+    }
+
+    #[test]
+    fn names_do_not_run_into_each_other() {
+        assert_ne!(LockKey::of_run("a", "bc"), LockKey::of_run("ab", "c"));
+        assert_ne!(LockKey::of_run("a", "b"), LockKey::of_migration("a"));
+    }
+}

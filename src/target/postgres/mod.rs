@@ -1,0 +1,338 @@
+//! PostgreSQL: a schema of its tables, and a second connection for the lock.
+//!
+//! Everything works behind a pooler in transaction mode: statements are unnamed, nothing is kept in the
+//! session, and nothing is asked for at its start that a pooler would refuse.
+
+mod classify;
+mod connection;
+mod lock;
+mod page;
+mod statements;
+
+use postgres::error::SqlState;
+use postgres::types::Type;
+use postgres::{Client, Config, Row};
+
+use self::classify::classify;
+use self::lock::{LockKey, RunLock};
+use super::schema::{self, Column, Kind, SchemaStatus};
+use super::{Access, Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult};
+use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
+use crate::error::{Error, ErrorKind};
+use crate::page::ContinuationToken;
+
+/// The bytes of an identifier; PostgreSQL cuts off the rest.
+const IDENTIFIER_BYTES: usize = 63;
+
+/// A mirror in a PostgreSQL schema.
+pub struct Postgres {
+    config: Config,
+    schema: String,
+    client: Client,
+    lock: Option<RunLock>,
+}
+
+impl Postgres {
+    /// Reads a `postgres://` URL.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] where it is none, or asks for TLS.
+    pub fn config(url: &str) -> Result<Config, Error> {
+        connection::parse(url)
+    }
+
+    /// Connects. The tables are in `schema`. Timeouts that `config` leaves open are set.
+    ///
+    /// # Errors
+    /// Where the server can't be reached or refuses the user, or the schema's name is no identifier.
+    pub fn connect(config: &Config, schema: &str, access: Access) -> TargetResult<Self> {
+        check_schema_name(schema).map_err(TargetError::Fatal)?;
+        let config = connection::complete(config, access).map_err(TargetError::Fatal)?;
+        Ok(Self {
+            client: connection::connect(&config)?,
+            config,
+            schema: schema.to_owned(),
+            lock: None,
+        })
+    }
+
+    /// The statements that create the tables from nothing.
+    pub fn migration_sql(schema: &str) -> Vec<String> {
+        [statements::CREATE_SCHEMA]
+            .iter()
+            .chain(&statements::MIGRATION_1)
+            .map(|sql| in_schema(sql, schema))
+            .collect()
+    }
+
+    /// A statement for this target's tables.
+    fn sql(&self, statement: &str) -> String {
+        in_schema(statement, &self.schema)
+    }
+}
+
+fn check_schema_name(schema: &str) -> Result<(), Error> {
+    let why = if schema.is_empty() {
+        "is empty"
+    } else if schema.len() > IDENTIFIER_BYTES {
+        "has more than 63 bytes, which PostgreSQL would cut off"
+    } else if schema.contains('\0') {
+        "holds U+0000"
+    } else {
+        return Ok(());
+    };
+    Err(Error::usage(format!("the schema name {schema:?} {why}"))
+        .advise("a shorter name in target.schema"))
+}
+
+fn in_schema(sql: &str, schema: &str) -> String {
+    sql.replace("{schema}", &format!("\"{}\"", schema.replace('"', "\"\"")))
+}
+
+fn while_doing(doing: &str) -> impl FnOnce(postgres::Error) -> TargetError {
+    move |error| classify(format!("PostgreSQL failed to {doing}"), error)
+}
+
+/// A kind's type as `format_type` names it.
+fn type_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Id | Kind::Count => "bigint",
+        Kind::Text | Kind::LongText => "text",
+        Kind::Document => "json",
+        Kind::Time => "timestamp with time zone",
+    }
+}
+
+fn read_checkpoint(row: &Row) -> TargetResult<Checkpoint> {
+    let mode: String = row.try_get(6).map_err(while_doing("read the checkpoint"))?;
+    let Ok(mode) = mode.parse() else {
+        let message =
+            format!("the checkpoint's mode is {mode:?}, which this fga-sync does not know");
+        return Err(TargetError::Fatal(Error::new(ErrorKind::Schema, message)));
+    };
+    let read = || -> Result<Checkpoint, postgres::Error> {
+        Ok(Checkpoint {
+            subject: Subject {
+                name: row.try_get(0)?,
+                source: row.try_get(1)?,
+                store: StoreIdentity {
+                    id: row.try_get(2)?,
+                    name: row.try_get(3)?,
+                    created_at: row.try_get(4)?,
+                },
+                type_filter: row.try_get(5)?,
+                mode,
+            },
+            token: row
+                .try_get::<_, Option<String>>(7)?
+                .and_then(ContinuationToken::new),
+            position_time: row.try_get(8)?,
+            fence: row.try_get(9)?,
+        })
+    };
+    read().map_err(while_doing("read the checkpoint"))
+}
+
+/// Creates what is missing, in one transaction and one at a time.
+fn migrate(client: &mut Client, schema: &str) -> Result<(), postgres::Error> {
+    let key = LockKey::of_migration(schema);
+    let mut transaction = client.transaction()?;
+    transaction.query_typed(statements::LOCK, &[(&key.0, Type::INT8)])?;
+    let has_schema: bool = transaction
+        .query_typed_one(statements::HAS_SCHEMA, &[(&schema, Type::TEXT)])?
+        .try_get(0)?;
+    // Even where the schema exists, `create schema if not exists` asks for the right to create one.
+    if !has_schema {
+        transaction.batch_execute(&in_schema(statements::CREATE_SCHEMA, schema))?;
+    }
+    for statement in statements::MIGRATION_1 {
+        transaction.batch_execute(&in_schema(statement, schema))?;
+    }
+    transaction.commit()
+}
+
+impl Target for Postgres {
+    fn limits(&self) -> Limits {
+        Limits {
+            nul: false,
+            // A B-tree entry has up to 2,704 bytes, the store id and each column's length among them.
+            key_bytes: 2_600,
+            // A message has up to 1 GiB, and a page with one such event holds it twice.
+            text_bytes: 250_000_000,
+            widths: None,
+        }
+    }
+
+    fn try_lock(&mut self, name: &str) -> TargetResult<bool> {
+        let key = LockKey::of_run(&self.schema, name);
+        if self.lock.as_ref().is_some_and(|lock| lock.is_on(key)) {
+            return Ok(true);
+        }
+        tracing::debug!(name, "locking");
+        let mut lock = RunLock::on(key);
+        let taken = lock.take(&self.config)?;
+        if taken {
+            self.lock = Some(lock);
+        }
+        Ok(taken)
+    }
+
+    fn schema(&mut self) -> TargetResult<SchemaStatus> {
+        let version_sql = self.sql(statements::VERSION);
+        let schema = &self.schema;
+        let mut read = || -> Result<_, postgres::Error> {
+            let of_schema: &[(&(dyn postgres::types::ToSql + Sync), Type)] =
+                &[(schema, Type::TEXT)];
+            let has_version = self
+                .client
+                .query_typed_one(statements::HAS_VERSION, of_schema)?
+                .try_get(0)?;
+            let version: Option<i64> = if has_version {
+                self.client.query_typed_one(&version_sql, &[])?.try_get(0)?
+            } else {
+                None
+            };
+            let found = self
+                .client
+                .query_typed(statements::COLUMNS, of_schema)?
+                .iter()
+                .map(|row| {
+                    Ok(Column {
+                        table: row.try_get(0)?,
+                        name: row.try_get(1)?,
+                        type_name: row.try_get(2)?,
+                        nullable: row.try_get(3)?,
+                        in_primary_key: row.try_get(4)?,
+                    })
+                })
+                .collect::<Result<Vec<_>, postgres::Error>>()?;
+            Ok((version, found))
+        };
+        let (version, found) = read().map_err(while_doing("read its tables"))?;
+        let version = version.map(|version| u32::try_from(version).unwrap_or(u32::MAX));
+        Ok(SchemaStatus::judge(version, || {
+            schema::difference(&found, type_name, schema::TUPLE_KEY)
+        }))
+    }
+
+    fn migrate(&mut self) -> TargetResult<()> {
+        let doing = format!("create the tables in the schema {:?}", self.schema);
+        migrate(&mut self.client, &self.schema).map_err(|error| {
+            if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+                let classified = while_doing(&doing)(error).into_error();
+                return TargetError::Fatal(
+                    Error::new(ErrorKind::Schema, classified.to_string()).advise(
+                        "fga-sync migrate, as a user who may create tables there (--print-sql shows what it does)",
+                    ),
+                );
+            }
+            while_doing(&doing)(error)
+        })
+    }
+
+    fn checkpoints(&mut self) -> TargetResult<Vec<Checkpoint>> {
+        let sql = self.sql(statements::CHECKPOINTS);
+        self.client
+            .query_typed(&sql, &[])
+            .map_err(while_doing("read the checkpoint"))?
+            .iter()
+            .map(read_checkpoint)
+            .collect()
+    }
+
+    fn begin_run(&mut self, run: &RunStart) -> TargetResult<Checkpoint> {
+        let sql = self.sql(statements::BEGIN_RUN);
+        let Subject {
+            name,
+            source,
+            store,
+            type_filter,
+            mode,
+        } = run.subject;
+        let row = self
+            .client
+            .query_typed_one(
+                &sql,
+                &[
+                    (name, Type::TEXT),
+                    (source, Type::TEXT),
+                    (&store.id, Type::TEXT),
+                    (&store.name, Type::TEXT),
+                    (&store.created_at, Type::TEXT),
+                    (type_filter, Type::TEXT),
+                    (&mode.name(), Type::TEXT),
+                    (&page::floor(run.started_at), Type::TIMESTAMPTZ),
+                    (&run.run_id, Type::TEXT),
+                    (&env!("CARGO_PKG_VERSION"), Type::TEXT),
+                ],
+            )
+            .map_err(while_doing("take the checkpoint"))?;
+        read_checkpoint(&row)
+    }
+
+    fn apply(&mut self, commit: &PageCommit) -> TargetResult<()> {
+        let schema = &self.schema;
+        match page::apply(&mut self.client, commit, |sql| in_schema(sql, schema)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(TargetError::Fenced),
+            Err(error) => Err(while_doing("apply a page")(error)),
+        }
+    }
+
+    fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
+        let sql = self.sql(statements::END_RUN);
+        self.client
+            .execute_typed(
+                &sql,
+                &[
+                    (&run.run_id, Type::TEXT),
+                    (&page::floor(run.finished_at), Type::TIMESTAMPTZ),
+                    (&run.outcome, Type::TEXT),
+                    (&i64::from(run.exit_code), Type::INT8),
+                ],
+            )
+            .map(drop)
+            .map_err(while_doing("record the end of the run"))
+    }
+
+    fn reconnect(&mut self) -> TargetResult<()> {
+        if let Some(lock) = &mut self.lock {
+            lock.let_go();
+        }
+        self.client = connection::connect(&self.config)?;
+        if let Some(lock) = &mut self.lock {
+            // The server may not have noticed yet that the session which holds it is gone. Whoever else has
+            // got it by now has also moved the fence.
+            match lock.take(&self.config) {
+                Ok(true) => {}
+                Ok(false) => tracing::debug!("going on without the lock: it is still held"),
+                Err(error) => {
+                    let error = error.into_error();
+                    tracing::debug!(%error, "going on without the lock");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schema_names_are_quoted() {
+        assert_eq!(in_schema("{schema}.t", r#"a"b"#), r#""a""b".t"#);
+        let sql = Postgres::migration_sql("Authz").join("\n");
+        assert!(sql.contains(r#"create schema if not exists "Authz";"#));
+        assert!(!sql.contains('{'));
+    }
+
+    #[test]
+    fn schema_names_that_would_be_cut_are_refused() {
+        assert!(check_schema_name(&"x".repeat(63)).is_ok());
+        for name in [&"x".repeat(64), &"é".repeat(32), "", "a\0b"] {
+            assert!(check_schema_name(name).is_err(), "{name:?}");
+        }
+    }
+}

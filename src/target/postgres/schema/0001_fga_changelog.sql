@@ -1,0 +1,23 @@
+create table if not exists {schema}.fga_changelog (
+    id                bigint generated always as identity primary key, -- grows in the order of the log
+    store_id          text collate "C" not null,
+    change_type       text collate "C" not null check (change_type in ('add', 'delete')),
+    object_type       text collate "C" not null,
+    object_id         text collate "C" not null,
+    relation          text collate "C" not null,
+    user_type         text collate "C" not null, -- '' for a bare user of an old log
+    user_id           text collate "C" not null, -- '*' for everyone of the type
+    user_relation     text collate "C" not null, -- '' for a plain user
+    condition_name    text collate "C",
+    condition_context json,                      -- as the server sent it; jsonb would change it
+    "timestamp"       timestamptz not null,      -- rounded down to µs: the clock of the server's database
+    raw_event         json not null,             -- exactly as the server sent it
+    recorded_at       timestamptz not null,
+    run_id            text collate "C" not null
+);
+-- What happened to this object?
+create index if not exists fga_changelog_by_object
+    on {schema}.fga_changelog (store_id, object_type, object_id, relation);
+-- What happened between two times?
+create index if not exists fga_changelog_by_time
+    on {schema}.fga_changelog (store_id, "timestamp");

@@ -1,0 +1,13 @@
+create table if not exists {schema}.fga_sync_runs (
+    run_id      text collate "C" primary key, -- a ULID: sorts by time
+    name        text collate "C" not null,
+    version     text collate "C" not null,    -- of fga-sync
+    started_at  timestamptz not null,
+    finished_at timestamptz,                  -- null while it runs, and after a crash
+    outcome     text collate "C",
+    exit_code   bigint,
+    pages       bigint not null,
+    changes     bigint not null,
+    writes      bigint not null,
+    deletes     bigint not null
+);

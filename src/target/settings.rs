@@ -1,0 +1,162 @@
+//! A target's URL, taken apart.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::{MySql, Postgres};
+use crate::error::{Error, Result};
+use crate::nearest::nearest;
+
+/// Which database, how to reach it, and how its tables are named.
+#[derive(Clone)]
+pub enum Database {
+    /// `sqlite:PATH`
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// What the tables' names begin with.
+        table_prefix: String,
+    },
+    /// `postgres://USER@HOST/DATABASE`
+    Postgres {
+        /// The connection's parameters.
+        config: Box<postgres::Config>,
+        /// The schema of the tables.
+        schema: String,
+    },
+    /// `mysql://USER@HOST/DATABASE`, MariaDB too
+    MySql {
+        /// The connection's parameters.
+        opts: Box<mysql::Opts>,
+        /// What the tables' names begin with.
+        table_prefix: String,
+    },
+}
+
+/// A database, and its URL as it can be shown. Connection parameters hold the password, and not all of them
+/// hide it from `Debug`, so only the masked URL is printed.
+#[derive(Clone)]
+pub struct TargetSettings {
+    /// The database.
+    pub database: Database,
+    /// The URL without secrets.
+    pub shown: String,
+}
+
+impl fmt::Debug for TargetSettings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_tuple("TargetSettings")
+            .field(&self.shown)
+            .finish()
+    }
+}
+
+const SCHEMES: [&str; 5] = ["sqlite", "postgres", "postgresql", "mysql", "mariadb"];
+const FORMS: &str = "sqlite:PATH, postgres://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE";
+
+impl TargetSettings {
+    /// Takes a URL apart; `password` is used where it is given apart from the URL.
+    ///
+    /// # Errors
+    /// Where it is not a URL of a known scheme, or asks for what the database does not have. The text does not
+    /// hold the password.
+    pub fn parse(
+        url: &str,
+        password: Option<&SecretString>,
+        schema: Option<String>,
+        table_prefix: Option<String>,
+    ) -> Result<Self> {
+        let shown = masked(url);
+        let invalid = |why: &str| {
+            Error::usage(format!("the target {shown:?} can't be used: {why}")).advise(FORMS)
+        };
+        let (kind, after_scheme) = url
+            .split_once(':')
+            .ok_or_else(|| invalid("it is not a URL"))?;
+        let database = match kind {
+            "sqlite" => {
+                let path = after_scheme.strip_prefix("//").unwrap_or(after_scheme);
+                if path.is_empty() || path.starts_with(":memory:") {
+                    return Err(invalid("it names no file"));
+                }
+                Database::Sqlite {
+                    path: PathBuf::from(path),
+                    table_prefix: prefix(schema.as_deref(), table_prefix)?,
+                }
+            }
+            "postgres" | "postgresql" => {
+                if table_prefix.is_some() {
+                    return Err(Error::usage("target.table_prefix is for SQLite and MySQL")
+                        .advise("on PostgreSQL, tables are kept apart by target.schema"));
+                }
+                let mut config = Postgres::config(url)?;
+                if let Some(password) = password {
+                    config.password(password.expose_secret());
+                }
+                Database::Postgres {
+                    config: Box::new(config),
+                    schema: schema.unwrap_or_else(|| "public".to_owned()),
+                }
+            }
+            "mysql" | "mariadb" => {
+                let table_prefix = prefix(schema.as_deref(), table_prefix)?;
+                let mut builder = mysql::OptsBuilder::from_opts(MySql::options(&format!(
+                    "mysql:{after_scheme}"
+                ))?);
+                if let Some(password) = password {
+                    builder = builder.pass(Some(password.expose_secret()));
+                }
+                Database::MySql {
+                    opts: Box::new(builder.into()),
+                    table_prefix,
+                }
+            }
+            "openfga+http" | "openfga+https" => {
+                return Err(invalid(
+                    "this version can't write into another OpenFGA store",
+                ));
+            }
+            other => {
+                let near = nearest(other, SCHEMES)
+                    .map(|near| format!(", did you mean {near:?}?"))
+                    .unwrap_or_default();
+                return Err(invalid(&format!(
+                    "there is no target of the scheme {other:?}{near}"
+                )));
+            }
+        };
+        Ok(Self { database, shown })
+    }
+}
+
+fn prefix(schema: Option<&str>, table_prefix: Option<String>) -> Result<String> {
+    if schema.is_some() {
+        return Err(Error::usage("target.schema is for PostgreSQL")
+            .advise("on SQLite and MySQL, tables are kept apart by target.table_prefix"));
+    }
+    Ok(table_prefix.unwrap_or_default())
+}
+
+/// The URL without password and parameters. What can't be taken apart is shown as its scheme alone.
+pub fn masked(text: &str) -> String {
+    if text.starts_with("sqlite:") {
+        return text.to_owned();
+    }
+    match Url::parse(text) {
+        Ok(mut url) if url.has_host() => {
+            let had_password = url.password().is_some();
+            // Fails only for URLs that can't have one.
+            let _ = url.set_password(had_password.then_some("***"));
+            url.set_query(None);
+            url.to_string()
+        }
+        _ => match text.split_once(':') {
+            Some((scheme, _)) => format!("{scheme}:…"),
+            None => "…".to_owned(),
+        },
+    }
+}

@@ -1,0 +1,96 @@
+//! The examples in the README and in deploy/ do what they say.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a test may panic")]
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::Path;
+
+use assert_cmd::Command;
+use fga_sync::config::settings::SETTINGS;
+
+/// Runs every `console` block and compares what it prints.
+#[test]
+fn console_examples_print_what_the_readme_says() {
+    // The examples begin with an empty directory.
+    for file in ["audit.db", "audit.db-wal", "audit.db-shm", "audit.db.lock"] {
+        drop(std::fs::remove_file(file));
+    }
+    trycmd::TestCases::new()
+        .register_bin("fga-sync", Path::new(env!("CARGO_BIN_EXE_fga-sync")))
+        .case("README.md");
+}
+
+/// Every command line that can't run without a server is at least one that the program understands.
+#[test]
+fn command_lines_are_understood() {
+    let mut count = 0;
+    for file in ["README.md", "deploy/crontab"] {
+        let text = std::fs::read_to_string(file).unwrap();
+        for line in text
+            .lines()
+            .filter_map(|line| line.find("fga-sync run ").map(|start| &line[start..]))
+        {
+            let end = line.find(['`', '|', '#']).unwrap_or(line.len());
+            let words = shlex::split(&line[..end]).unwrap();
+            fga_sync::cli::command()
+                .try_get_matches_from(&words)
+                .unwrap_or_else(|error| panic!("{line}: {error}"));
+            count += 1;
+        }
+    }
+    assert!(count >= 6, "{count}");
+}
+
+#[test]
+fn the_first_command_is_understood() {
+    let text = std::fs::read_to_string("README.md").unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("cargo run"))
+        .unwrap();
+    let (_, arguments) = line.split_once("-- ").unwrap();
+    let words = ["fga-sync"].into_iter().chain(arguments.split(' '));
+    fga_sync::cli::command()
+        .try_get_matches_from(words)
+        .unwrap();
+}
+
+/// The example file is valid, and leaves no setting out.
+#[test]
+fn the_example_configuration_shows_every_setting() {
+    let text = std::fs::read_to_string("deploy/fga-sync.toml").unwrap();
+    let shown: BTreeSet<_> = SETTINGS
+        .iter()
+        .map(|setting| setting.key.rsplit('.').next().unwrap())
+        .collect();
+    for name in shown {
+        assert!(text.contains(name), "{name} is missing");
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let secret = scratch.path().join("secret");
+    std::fs::write(&secret, "s3cret\n").unwrap();
+    let text = text.replace("/run/secrets/fga", secret.to_str().unwrap());
+    let text = text.replace("/run/secrets/db", secret.to_str().unwrap());
+    let file = scratch.path().join("fga-sync.toml");
+    std::fs::write(&file, text).unwrap();
+    for job in [None, Some("audit"), Some("search")] {
+        let mut arguments: Vec<OsString> = vec![
+            "run".into(),
+            "--show-config".into(),
+            "--config".into(),
+            (&file).into(),
+        ];
+        arguments.extend(job.iter().flat_map(|job| ["--job".into(), job.into()]));
+        let output = Command::new(env!("CARGO_BIN_EXE_fga-sync"))
+            .env_clear()
+            .args(arguments)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert!(!String::from_utf8_lossy(&output.stdout).contains("s3cret"));
+    }
+}
