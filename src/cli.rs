@@ -42,7 +42,8 @@ pub enum Verb {
     Migrate(MigrateArgs),
 }
 
-const EXIT_CODES: &str = "\
+/// The exit codes, as `--help` and the man pages give them: a heading, then a line for each.
+pub const EXIT_CODES: &str = "\
 Exit codes:
   0    the end of the log was reached (nothing new is also 0)
   1    unexpected error

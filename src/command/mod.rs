@@ -22,14 +22,20 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments: Vec<_> = arguments.into_iter().collect();
     let matches = match cli::command().try_get_matches_from(&arguments) {
         Ok(matches) => matches,
-        Err(error) => return usage_error(&error, &arguments),
+        Err(error) => return not_a_command(&error, &arguments),
     };
     let Some((verb, flags)) = matches.subcommand() else {
         // clap refuses a command line without a command.
         return ErrorKind::Usage.exit_code();
     };
     let env = |name: &str| std::env::var_os(name);
-    let failed = |error: &Error| report_failure(command_name(verb), error, wants_json(&arguments));
+    let failed = |error: &Error| {
+        report_failure(
+            command_name(verb),
+            error,
+            &OutputSettings::guess(&arguments),
+        )
+    };
     let config = match Config::load(flags, &env) {
         Ok(config) => config,
         Err(error) => return failed(&error),
@@ -39,10 +45,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Err(error) => return failed(&error),
     };
     start_logging(&output);
-    let json = output.format == Format::Json;
     match dispatch(&matches, &config, &output) {
         Ok(exit_code) => exit_code,
-        Err(error) => report_failure(command_name(verb), &error, json),
+        Err(error) => report_failure(command_name(verb), &error, &output),
     }
 }
 
@@ -104,35 +109,55 @@ fn verbosity(flags: &ArgMatches) -> i16 {
 }
 
 /// Help and version go to standard output with code 0; a wrong command line is code 2.
-fn usage_error(error: &clap::Error, arguments: &[OsString]) -> u8 {
+fn not_a_command(error: &clap::Error, arguments: &[OsString]) -> u8 {
+    // A closed pipe, as behind `| head`, is no failure.
     if !error.use_stderr() {
-        // A closed pipe, as behind `| head`, is no failure.
         drop(error.print());
         return 0;
     }
-    drop(error.print());
-    if wants_json(arguments) {
-        let text = error.to_string();
-        let first = text.lines().next().unwrap_or_default();
-        let message = first.strip_prefix("error: ").unwrap_or(first);
-        print_failure("run", &Error::usage(message));
+    let output = OutputSettings::guess(arguments);
+    let wrong = usage_error(error);
+    match output.log_format {
+        Format::Json => log_failure(&wrong, &output),
+        // In colours, and with the usage below.
+        Format::Text => drop(error.print()),
+    }
+    if output.format == Format::Json {
+        let verb = arguments
+            .iter()
+            .find(|argument| *argument == "run" || *argument == "migrate");
+        let verb = verb.and_then(|verb| verb.to_str()).unwrap_or_default();
+        print_failure(command_name(verb), &wrong);
     }
     ErrorKind::Usage.exit_code()
 }
 
-/// Whether JSON is asked for, as far as it can be told before the arguments are understood.
-fn wants_json(arguments: &[OsString]) -> bool {
-    let pairs = arguments.iter().zip(arguments.iter().skip(1));
-    arguments.iter().any(|argument| argument == "--format=json")
-        || pairs
-            .into_iter()
-            .any(|(flag, value)| flag == "--format" && value == "json")
-        || std::env::var_os("FGA_SYNC_FORMAT").is_some_and(|format| format == "json")
+/// What clap says, without its layout.
+fn usage_error(error: &clap::Error) -> Error {
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Error::usage("no command is given").advise("fga-sync --help");
+    }
+    let text = error.to_string();
+    let paragraph: Vec<_> = text
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .map(str::trim)
+        .collect();
+    let message = paragraph.join(" ");
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
+    let tip = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("tip: "));
+    let wrong = Error::usage(message);
+    match tip {
+        Some(tip) => wrong.advise(tip),
+        None => wrong,
+    }
 }
 
-fn report_failure(command: &'static str, error: &Error, json: bool) -> u8 {
-    log_failure(error);
-    if json {
+fn report_failure(command: &'static str, error: &Error, output: &OutputSettings) -> u8 {
+    log_failure(error, output);
+    if output.format == Format::Json {
         print_failure(command, error);
     }
     error.kind().exit_code()
@@ -152,7 +177,17 @@ fn print_failure(command: &'static str, error: &Error) {
 }
 
 /// Tells a person what went wrong, or the log where that is what is read.
-fn log_failure(error: &Error) {
+fn log_failure(error: &Error, output: &OutputSettings) {
+    if output.log_format == Format::Json {
+        // Does nothing where it was started with the settings.
+        start_logging(output);
+        tracing::error!(
+            kind = error.kind().name(),
+            advice = error.advice(),
+            "{error}"
+        );
+        return;
+    }
     let advice = error
         .advice()
         .map(|advice| format!("\n  Try: {advice}"))

@@ -45,8 +45,10 @@ fn run_all(
         .collect::<Result<_>>()?;
     let mut unfinished = BTreeSet::new();
     let mut summaries = Vec::new();
+    let mut stopped = None;
     for (settings, name, after) in jobs {
-        if stop.requested().is_some() {
+        stopped = stop.requested();
+        if stopped.is_some() {
             break;
         }
         if let Some(needed) = after.iter().find(|needed| unfinished.contains(*needed)) {
@@ -64,7 +66,7 @@ fn run_all(
         }
         summaries.push(summary);
     }
-    let summaries = Summaries::new(summaries);
+    let summaries = Summaries::new(summaries, stopped);
     match output.format {
         Format::Json => print_json(&summaries),
         Format::Text if output.quiet => {}
@@ -95,7 +97,7 @@ fn run_job(
     let mut tally = Tally::default();
     let result = open_and_run(settings, dry_run, &run_id, output, stop, &mut tally);
     if let Err(error) = &result {
-        log_failure(error);
+        log_failure(error, output);
     }
     Summary::new(
         subject,

@@ -5,6 +5,7 @@ mod layers;
 pub mod settings;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -82,6 +83,38 @@ pub struct OutputSettings {
     pub log_level: tracing::Level,
     /// The form of log lines on standard error.
     pub log_format: Format,
+}
+
+impl OutputSettings {
+    /// What is wanted, as far as it can be told before the arguments and the file are understood: how a failure
+    /// to understand them is to be told.
+    pub fn guess(arguments: &[OsString]) -> Self {
+        let format = |key| guess(key, arguments).as_deref().and_then(Format::parse);
+        Self {
+            format: format("output.format").unwrap_or(Format::Text),
+            progress: false,
+            quiet: false,
+            log_level: tracing::Level::WARN,
+            log_format: format("log.format").unwrap_or(Format::Text),
+        }
+    }
+}
+
+/// A setting's flag or environment variable.
+fn guess(key: &str, arguments: &[OsString]) -> Option<String> {
+    let setting = SETTINGS.iter().find(|setting| setting.key == key)?;
+    let flag = format!("--{}", setting.flag?);
+    let arguments: Vec<_> = arguments.iter().filter_map(|text| text.to_str()).collect();
+    let value = arguments.iter().enumerate().find_map(|(index, argument)| {
+        match argument.strip_prefix(&flag)? {
+            "" => arguments.get(index + 1).copied(),
+            value => value.strip_prefix('='),
+        }
+    });
+    match value {
+        Some(value) => Some(value.to_owned()),
+        None => setting.env.iter().find_map(|name| std::env::var(name).ok()),
+    }
 }
 
 /// The settings of a command, before they are typed.
@@ -226,6 +259,7 @@ impl<'a> Config<'a> {
             let store_id = store_id.unwrap_or_default();
             return Ok(SourceSettings::Recording { input, store_id });
         }
+        let url = api_url(&url)?;
         self.refuse_unsupported_sign_in(layers)?;
         let Some(store_id) = store_id else {
             return Err(
@@ -238,13 +272,13 @@ impl<'a> Config<'a> {
                     .advise("a store id is 26 letters and digits, as `fga store list` shows them"),
             );
         }
-        let max_rps = layers.parse("run.max_rps", "a number above 0", |text| {
+        let max_rps = layers.parse("run.max_rps", "a number from 0.001 up", |text| {
             text.parse::<f64>()
                 .ok()
-                .filter(|rps| rps.is_finite() && *rps > 0.0)
+                .filter(|rps| rps.is_finite() && *rps >= 0.001)
         })?;
         Ok(SourceSettings::OpenFga(OpenFgaSettings {
-            url: api_url(&url)?,
+            url,
             store_id,
             token: layers
                 .get("source.auth.token")?
@@ -435,13 +469,15 @@ fn api_url(value: &Value) -> Result<Url> {
     Ok(url)
 }
 
+/// The URL without a password. Of one that can't be taken apart, what stands before an `@` may hold one.
 fn masked_source(text: &str) -> String {
-    match Url::parse(text) {
-        Ok(mut url) if url.password().is_some() => {
+    match (Url::parse(text), text.rsplit_once('@')) {
+        (Ok(mut url), _) if url.password().is_some() => {
             // Fails only for URLs that can't have a password.
             let _ = url.set_password(Some("***"));
             url.to_string()
         }
+        (Err(_), Some((_, rest))) => format!("…@{rest}"),
         _ => text.to_owned(),
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::progress::behind;
 use crate::error::Error;
-use crate::sync::{Outcome, Tally};
+use crate::sync::{Outcome, Signal, Tally};
 
 /// The version of the JSON form. Keys are added under the same version, never changed or taken away.
 const VERSION: u32 = 1;
@@ -147,11 +147,13 @@ pub struct Summaries {
 }
 
 impl Summaries {
-    /// Sums up jobs, in the order in which they ran.
-    pub fn new(jobs: Vec<Summary>) -> Self {
+    /// Sums up jobs, in the order in which they ran. `stopped` is the signal for which others were left out: they
+    /// have no code of their own.
+    pub fn new(jobs: Vec<Summary>, stopped: Option<Signal>) -> Self {
+        let codes = jobs.iter().map(Summary::exit_code);
         Self {
             version: VERSION,
-            exit_code: worst(jobs.iter().map(Summary::exit_code)),
+            exit_code: worst(codes.chain(stopped.map(Signal::exit_code))),
             jobs,
         }
     }
@@ -233,5 +235,17 @@ impl fmt::Display for Summaries {
         self.jobs
             .iter()
             .try_for_each(|job| write!(formatter, "{job}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_between_two_jobs_is_not_the_end_of_the_log() {
+        assert_eq!(Summaries::new(Vec::new(), None).exit_code(), 0);
+        let stopped = Summaries::new(Vec::new(), Some(Signal::Terminate));
+        assert_eq!(stopped.exit_code(), 143);
     }
 }

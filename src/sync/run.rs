@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::drain::{Drain, persistently};
 use super::reader::Reading;
-use super::stop::{Signal, Stop};
+use super::stop::{GivenUp, Signal, Stop};
 use crate::checkpoint::{Checkpoint, Subject};
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::ChangeSource;
@@ -157,16 +157,18 @@ pub fn run(
     tally: &mut Tally,
 ) -> Result<Outcome> {
     let started_at = Timestamp::now();
+    // A time that no clock reaches is no limit.
     let deadline = options
         .max_duration
-        .map(|duration| Instant::now() + duration);
+        .and_then(|duration| Instant::now().checked_add(duration));
     if let Some(outcome) = lock(target, options, deadline, stop)? {
         return Ok(outcome);
     }
     prepare_tables(target, options.migrate, stop)?;
-    let (source, store) = match stop.or(move || (source.store(), source)) {
+    let (source, store) = match stop.or(deadline, move || (source.store(), source)) {
         Ok((store, source)) => (source, store?),
-        Err(signal) => return Ok(Outcome::Stopped(signal)),
+        Err(GivenUp::Signal(signal)) => return Ok(Outcome::Stopped(signal)),
+        Err(GivenUp::Deadline) => return Ok(Outcome::LimitReached),
     };
     tally.store = store.clone();
     let subject = Subject {

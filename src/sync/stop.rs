@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -42,6 +43,15 @@ impl Signal {
     }
 }
 
+/// Why something was not waited for any longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GivenUp {
+    /// A signal asked to stop.
+    Signal(Signal),
+    /// The time was over.
+    Deadline,
+}
+
 /// How long a request to stop may go unnoticed.
 const STEP: Duration = Duration::from_millis(50);
 
@@ -77,24 +87,33 @@ impl Stop {
         Signal::ALL.get(index).copied()
     }
 
-    /// Does something that may block in a thread of its own, and gives up waiting for it when asked to stop.
+    /// Does something that may block in a thread of its own, and gives up waiting for it when asked to stop or
+    /// when the time is over.
     ///
     /// # Errors
-    /// The signal, where one came first; the work is left to itself then.
+    /// What came first; the work is left to itself then.
     pub fn or<T: Send + 'static>(
         &self,
+        deadline: Option<Instant>,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Signal> {
+    ) -> Result<T, GivenUp> {
         let (result, receiver) = std::sync::mpsc::channel();
-        std::thread::spawn(move || drop(result.send(work())));
+        let worker = std::thread::spawn(move || drop(result.send(work())));
         loop {
             match receiver.recv_timeout(STEP) {
                 Ok(result) => return Ok(result),
-                Err(_) => {
-                    if let Some(signal) = self.requested() {
-                        return Err(signal);
-                    }
-                }
+                Err(RecvTimeoutError::Timeout) => {}
+                // It panicked: so does this thread, instead of waiting for ever.
+                Err(RecvTimeoutError::Disconnected) => match worker.join() {
+                    Err(panic) => std::panic::resume_unwind(panic),
+                    Ok(()) => unreachable!("what was sent is received first"),
+                },
+            }
+            if let Some(signal) = self.requested() {
+                return Err(GivenUp::Signal(signal));
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Err(GivenUp::Deadline);
             }
         }
     }

@@ -71,11 +71,9 @@ fn with_prefix(sql: &str, prefix: &str) -> String {
 }
 
 fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
-    let failed = |error| {
-        classify(
-            &format!("can't open the SQLite file {}", path.display()),
-            error,
-        )
+    let failed = |error: rusqlite::Error| {
+        let doing = format!("can't open the SQLite file {}", path.display());
+        refusal(path, access, &doing, &error).unwrap_or_else(|| classify(&doing, error))
     };
     let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = match access {
@@ -106,6 +104,37 @@ fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
     Ok(connection)
 }
 
+/// Why the system refuses the file. SQLite says of a missing directory, a missing right and a disk that is mounted
+/// read-only alike that it can't open it.
+fn refusal(
+    path: &Path,
+    access: Access,
+    doing: &str,
+    error: &rusqlite::Error,
+) -> Option<TargetError> {
+    use std::io::ErrorKind::{IsADirectory, PermissionDenied, ReadOnlyFilesystem};
+    if error.sqlite_error_code() != Some(ErrorCode::CannotOpen) {
+        return None;
+    }
+    let reason = File::options()
+        .append(true)
+        .create(access == Access::ReadWrite)
+        .open(path)
+        .err()?;
+    let (kind, advice) = match reason.kind() {
+        PermissionDenied | ReadOnlyFilesystem => (ErrorKind::Denied, MUST_BE_WRITABLE),
+        IsADirectory => (ErrorKind::Usage, "give --target the path of a file in it"),
+        _ => return None,
+    };
+    Some(TargetError::Fatal(
+        Error::new(kind, doing).because(reason).advise(advice),
+    ))
+}
+
+/// Reading needs it too: readers keep a table of what they read beside the file.
+const MUST_BE_WRITABLE: &str =
+    "the file, its -wal and -shm beside it, and its directory must be writable for this user";
+
 /// Sorts an error of SQLite by what can be done about it.
 fn classify(doing: &str, error: rusqlite::Error) -> TargetError {
     let code = error.sqlite_error_code();
@@ -114,10 +143,7 @@ fn classify(doing: &str, error: rusqlite::Error) -> TargetError {
             ErrorCode::ReadOnly
             | ErrorCode::PermissionDenied
             | ErrorCode::AuthorizationForStatementDenied,
-        ) => (
-            ErrorKind::Denied,
-            "the file, its -wal and -shm beside it, and its directory must be writable for this user",
-        ),
+        ) => (ErrorKind::Denied, MUST_BE_WRITABLE),
         Some(ErrorCode::DiskFull) => (
             ErrorKind::TargetUnavailable,
             "free space on that disk and run again; what was committed is kept, and the run goes on from there",

@@ -1,0 +1,85 @@
+//! A position is used for nothing but what it belongs to.
+
+use crate::fake_openfga::{FakeOpenFga, STORE, changes};
+use crate::sandbox::Sandbox;
+
+#[test]
+fn a_position_of_something_else_is_refused_and_kept() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    let other = FakeOpenFga::start(changes(0..9));
+    sandbox.sync(&fake, "").code(0);
+    let token = sandbox.token();
+    fake.append(changes(3..5));
+    let address = other.url();
+    for (arguments, says) in [
+        (
+            "--mode changelog".to_owned(),
+            &["mode \"both\", not \"changelog\"", "--mode"][..],
+        ),
+        (
+            "--mode stateful".to_owned(),
+            &["mode \"both\", not \"stateful\""],
+        ),
+        (
+            "--type document".to_owned(),
+            &["type filter \"\", not \"document\"", "--type"],
+        ),
+        (
+            format!("--source {address}"),
+            &["source", &address, "fga_sync_state.source"],
+        ),
+    ] {
+        // The last of a flag that is given twice is not taken: clap refuses it, so the whole line is written here.
+        let source = if arguments.contains("--source") {
+            String::new()
+        } else {
+            format!("--source {}", fake.url())
+        };
+        sandbox
+            .run(&format!("run {source} --store-id {STORE} {arguments}"))
+            .code(7)
+            .says(says)
+            .says(&["Try: "]);
+        assert_eq!(sandbox.token(), token, "{arguments}");
+        sandbox.assert_holds(3);
+    }
+    sandbox.sync(&fake, "").code(0);
+    sandbox.assert_holds(5);
+}
+
+#[test]
+fn a_store_that_was_replaced_under_its_id_is_refused() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    sandbox.sync(&fake, "").code(0);
+    fake.replace_store(Some("2026-06-01T00:00:00Z"));
+    fake.append(changes(3..5));
+    sandbox.sync(&fake, "").code(7).says(&[
+        "2026-01-01T00:00:00.123456789Z",
+        "2026-06-01T00:00:00Z",
+        "replaced",
+        "empty target",
+    ]);
+    sandbox.assert_holds(3);
+}
+
+#[test]
+fn two_jobs_cannot_fill_the_same_rows() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    sandbox.write(
+        "fga.toml",
+        "[job.all]\n[job.documents.run]\ntype = 'document'\n[job.apart.target]\ntable_prefix = 'apart_'",
+    );
+    let job = |name: &str| sandbox.sync(&fake, &format!("--config fga.toml --job {name}"));
+    job("all").code(0);
+    job("documents").code(7).says(&[
+        "mirrored in these tables already, as \"all\"",
+        "\"documents\" would add its changes again",
+    ]);
+    sandbox.sync(&fake, "").code(7).says(&["as \"all\""]);
+    sandbox.assert_holds(3);
+    job("apart").code(0);
+    sandbox.assert_holds(3);
+}

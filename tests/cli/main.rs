@@ -1,0 +1,30 @@
+//! The real binary, seen from outside: what a stranger types, what he is told, and what is left in the target.
+//!
+//! No server is needed: changes come from a recording or from a scripted fake of OpenFGA.
+
+// `missing_docs` and `unreachable_pub` are about a library's users; a test may unwrap, and uses a part of what all share;
+// snapbox writes its snapshots with hashes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::needless_raw_string_hashes,
+    dead_code,
+    unreachable_pub,
+    missing_docs
+)]
+
+#[path = "../support/fake_openfga.rs"]
+mod fake_openfga;
+mod sandbox;
+
+mod checkpoint;
+mod disk;
+mod jobs;
+mod limits;
+mod output;
+mod recording;
+mod settings;
+mod signals;
+mod source;
+mod target;
+mod usage;

@@ -1,0 +1,286 @@
+//! What goes to standard output and standard error.
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use snapbox::str;
+
+use crate::fake_openfga::{FakeOpenFga, Reply, STORE, change, changes};
+use crate::sandbox::{Ended, Sandbox, binary};
+
+/// Fails after two changes, with log lines before it.
+fn failing() -> FakeOpenFga {
+    let bad = change(2).replace("WRITE", "RENAME");
+    FakeOpenFga::scripted(
+        [changes(0..2), vec![bad]].concat(),
+        |request, reply| match request.number {
+            0 if request.is_page() => Reply::new(500, "a bad moment"),
+            _ => reply,
+        },
+    )
+}
+
+#[test]
+fn the_summary_for_people_is_on_standard_output() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    let ended = sandbox.sync(&fake, "").code(0);
+    assert_eq!(ended.stderr, "");
+    snapbox::assert_data_eq!(
+        ended.stdout,
+        str![[r#"
+the end of the log is reached
+  changes   3 (3 writes, 0 deletes) in 1 pages, [..] s, [..]/s
+  mode      both: 3 tuples written, 0 deleted
+  position  2026-01-01T00:00:02Z ([..] behind)
+  from      http://127.0.0.1:[..]/
+  to        sqlite:fga-sync.db
+
+"#]]
+    );
+    let again = sandbox.sync(&fake, "").code(0);
+    assert!(again.stdout.starts_with("nothing new\n"), "{again}");
+    let quiet = sandbox.sync(&fake, "-q").code(0);
+    assert_eq!((quiet.stdout, quiet.stderr), (String::new(), String::new()));
+    let quiet = sandbox.sync(&fake, "-q --format json").code(0);
+    assert_eq!(quiet.json()["outcome"], "drained");
+    sandbox
+        .run("run -q --source http://127.0.0.1:1")
+        .code(2)
+        .says(&["error: no store is given\n  Try: --store-id"]);
+}
+
+/// Paths of an object's keys, with the kinds of their values.
+fn keys(value: &Value) -> Vec<String> {
+    let kind = |value: &Value| match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "number",
+        Value::String(_) => "text",
+        Value::Array(_) => "list",
+        Value::Object(_) => "object",
+    };
+    let mut lines = Vec::new();
+    for (key, value) in value.as_object().unwrap() {
+        lines.push(format!("{key}: {}", kind(value)));
+        if value.is_object() {
+            lines.extend(keys(value).into_iter().map(|line| format!("  {line}")));
+        }
+    }
+    lines
+}
+
+#[test]
+fn the_json_summary_has_these_keys() {
+    let sandbox = Sandbox::new();
+    let fake = failing();
+    snapbox::assert_data_eq!(
+        keys(&sandbox.sync(&fake, "--format json").code(9).json()).join("\n"),
+        str![[r#"
+changes: number
+changes_per_second: number
+command: text
+deletes: number
+dry_run: true or false
+duration_seconds: number
+error: object
+  advice: text
+  kind: text
+  message: text
+exit_code: number
+job: null
+lag_seconds: number
+mode: text
+outcome: text
+pages: number
+position_time: text
+run_id: text
+source: text
+store_id: text
+store_name: text
+target: text
+token: text
+tuples_deleted: number
+tuples_written: number
+version: number
+writes: number
+"#]]
+    );
+    snapbox::assert_data_eq!(
+        keys(&sandbox.run("migrate --format json").code(0).json()).join("\n"),
+        str![[r#"
+command: text
+exit_code: number
+outcome: text
+target: text
+version: number
+"#]]
+    );
+}
+
+#[test]
+fn every_failure_is_one_json_object_with_the_same_keys() {
+    let sandbox = Sandbox::new();
+    let fake = failing();
+    let full = sandbox.sync(&fake, "--format json").code(9).json();
+    let names =
+        |value: &Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
+    sandbox.write("bad.toml", "colour = 1");
+    for (arguments, command, code, kind) in [
+        ("--format json --nonsense", "run", 2, "usage"),
+        ("run --format=json --nonsense", "run", 2, "usage"),
+        ("migrate --format=json --nonsense", "migrate", 2, "usage"),
+        ("run --format json --mode none", "run", 2, "usage"),
+        ("--format json", "run", 2, "usage"),
+        ("run --format json", "run", 2, "usage"),
+        ("run --format json --config bad.toml", "run", 2, "usage"),
+        (
+            "migrate --format json --config none.toml",
+            "migrate",
+            2,
+            "usage",
+        ),
+        (
+            "run --format json --log-level info --source file:none.jsonl",
+            "run",
+            4,
+            "source_unavailable",
+        ),
+        (
+            "run --format json --source file:none.jsonl --target sqlite:none/a",
+            "run",
+            5,
+            "target_unavailable",
+        ),
+        (
+            "migrate --format json --target sqlite:none/a",
+            "migrate",
+            5,
+            "target_unavailable",
+        ),
+        (
+            "run --format json --no-migrate --source file:x --target sqlite:new.db",
+            "run",
+            8,
+            "schema",
+        ),
+    ] {
+        let ended = sandbox.run(arguments).code(code);
+        let summary = ended.json();
+        assert_eq!(names(&summary), names(&full), "{arguments}");
+        assert_eq!(summary["outcome"], "failed", "{arguments}");
+        assert_eq!(summary["command"], command, "{arguments}");
+        assert_eq!(summary["exit_code"], code, "{arguments}");
+        assert_eq!(summary["error"]["kind"], kind, "{arguments}");
+        let message = summary["error"]["message"].as_str().unwrap();
+        assert!(
+            !message.starts_with("Copies") && !message.contains('\n'),
+            "{message}"
+        );
+    }
+    // A flag is stronger than the environment, here too.
+    let mut command = sandbox.command();
+    command.env("FGA_SYNC_FORMAT", "json");
+    let ended = Ended::of(command.args(["run", "--nonsense"])).code(2);
+    assert_eq!(ended.json()["exit_code"], 2);
+    let ended = Ended::of(command.args(["--format", "text"])).code(2);
+    assert_eq!(ended.stdout, "");
+}
+
+#[test]
+fn json_log_lines_are_json_to_the_last() {
+    let sandbox = Sandbox::new();
+    let fake = failing();
+    sandbox.write("bad.toml", "colour = 1");
+    let sync = format!("run --source {} --store-id {STORE}", fake.url());
+    for (arguments, code, last) in [
+        (sync, 9, "a change can't be stored"),
+        ("run --source file:none.jsonl".to_owned(), 4, "none.jsonl"),
+        (
+            "run --nonsense".to_owned(),
+            2,
+            "unexpected argument '--nonsense' found",
+        ),
+        (
+            "run --mode statefull".to_owned(),
+            2,
+            "[possible values: changelog, stateful, both]",
+        ),
+        ("run --config bad.toml".to_owned(), 2, "line 1"),
+        ("migrate --target sqlite:none/a".to_owned(), 5, "none/a"),
+    ] {
+        let mut by_env = sandbox.command();
+        by_env.env("FGA_SYNC_LOG_FORMAT", "json");
+        let by_env = Ended::of(by_env.args(arguments.split(' '))).code(code);
+        let by_flag = sandbox
+            .run(&format!("{arguments} --log-format json"))
+            .code(code);
+        for ended in [by_env, by_flag] {
+            let lines: Vec<Value> = ended
+                .stderr
+                .lines()
+                .map(|line| {
+                    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {ended}"))
+                })
+                .collect();
+            let end = lines.last().unwrap();
+            assert_eq!(end["level"], "ERROR", "{ended}");
+            let message = end["fields"]["message"].as_str().unwrap();
+            assert!(message.contains(last), "{message}");
+            assert!(end["fields"]["kind"].is_string(), "{ended}");
+        }
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    let sync = format!("run --source {} --store-id {STORE}", fake.url());
+    let commands = [
+        sync.as_str(),
+        "run --help",
+        "--version",
+        "migrate --print-sql",
+        "run --show-config",
+    ];
+    for arguments in commands {
+        let mut head = Command::new("true").stdin(Stdio::piped()).spawn().unwrap();
+        let pipe = head.stdin.take().unwrap();
+        head.wait().unwrap();
+        let output = Command::new(binary())
+            .env_clear()
+            .current_dir(sandbox.path())
+            .args(arguments.split(' '))
+            .stdout(pipe)
+            .output()
+            .unwrap();
+        let ended = Ended::from(output).code(0);
+        assert_eq!(ended.stderr, "", "{arguments}");
+    }
+    sandbox.assert_holds(3);
+}
+
+#[test]
+fn a_redirected_log_has_no_colours_and_results_are_not_in_it() {
+    let sandbox = Sandbox::new();
+    let fake = failing();
+    for arguments in [
+        "-vv",
+        "-vv --log-format json",
+        "--log-level trace",
+        "--nonsense",
+        "-vv --format json",
+    ] {
+        let ended = sandbox.sync_with_env(&fake, &[("TERM", "xterm-256color")], arguments);
+        assert!(
+            !ended.stderr.contains('\u{1b}') && !ended.stdout.contains('\u{1b}'),
+            "{ended}"
+        );
+        assert!(
+            !ended.stdout.contains("WARN") && !ended.stdout.contains("INFO"),
+            "{ended}"
+        );
+        assert!(!ended.stderr.contains("  changes  "), "{ended}");
+    }
+}

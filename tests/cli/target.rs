@@ -1,0 +1,153 @@
+//! SQLite targets that can't be used.
+
+use rusqlite::Connection;
+
+use crate::fake_openfga::{FakeOpenFga, changes};
+use crate::sandbox::{DATABASE, Sandbox};
+
+#[test]
+fn a_file_that_cannot_be_a_database_is_left_as_it_is() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    let text = "These are my notes. ".repeat(100);
+    sandbox.write("notes.txt", &text);
+    std::fs::create_dir(sandbox.file("directory")).unwrap();
+    for (path, code, says) in [
+        (
+            "none/fga.db",
+            5,
+            &["none/fga.db", "check that the directory exists"][..],
+        ),
+        (
+            "directory",
+            2,
+            &[
+                "SQLite file directory",
+                "Is a directory",
+                "path of a file in it",
+            ],
+        ),
+        (
+            "notes.txt",
+            2,
+            &["notes.txt", "not a database", "another path"],
+        ),
+    ] {
+        sandbox
+            .sync(&fake, &format!("--target sqlite:{path}"))
+            .code(code)
+            .says(says);
+        sandbox
+            .run(&format!("migrate --target sqlite:{path}"))
+            .code(code)
+            .says(says);
+    }
+    assert_eq!(
+        std::fs::read_to_string(sandbox.file("notes.txt")).unwrap(),
+        text
+    );
+    assert!(!sandbox.has("none"));
+    assert_eq!(
+        fake.requests().len(),
+        0,
+        "nothing is asked before the target is open"
+    );
+}
+
+#[test]
+fn missing_tables_are_made_only_where_that_is_allowed() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    sandbox.sync(&fake, "--no-migrate").code(8).says(&[
+        "no tables of fga-sync",
+        "fga-sync migrate",
+        "--print-sql",
+    ]);
+    assert_eq!(
+        sandbox.column::<i64>("select count(*) from sqlite_schema"),
+        [0]
+    );
+    let migrated = sandbox.run("migrate").code(0);
+    assert_eq!(
+        migrated.stdout,
+        "the tables in sqlite:fga-sync.db are as needed (created)\n"
+    );
+    let migrated = sandbox.run("migrate --format json").code(0).json();
+    assert_eq!(migrated["outcome"], "unchanged");
+    sandbox.sync(&fake, "--no-migrate").code(0);
+    sandbox.assert_holds(3);
+}
+
+#[test]
+fn the_printed_sql_makes_the_tables_that_a_run_needs() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    for prefix in ["", "audit_"] {
+        let sql = sandbox
+            .run(&format!("migrate --print-sql --table-prefix={prefix}"))
+            .code(0)
+            .stdout;
+        sandbox.database().execute_batch(&sql).unwrap();
+        sandbox
+            .sync(&fake, &format!("--no-migrate --table-prefix={prefix}"))
+            .code(0);
+        assert_eq!(
+            sandbox.column::<i64>(&format!("select count(*) from {prefix}fga_changelog")),
+            [3]
+        );
+    }
+}
+
+#[test]
+fn tables_that_are_not_as_they_should_be_are_left_alone() {
+    for (alteration, says) in [
+        (
+            "insert into fga_sync_schema values (99, '2026-01-01')",
+            &["of version 99", "at least as new"][..],
+        ),
+        (
+            "alter table fga_changelog drop column raw_event",
+            &["fga_changelog", "raw_event", "undo"],
+        ),
+        (
+            "alter table fga_tuples rename column relation to rel",
+            &["fga_tuples", "relation"],
+        ),
+        ("drop table fga_tuples", &["fga_tuples"]),
+        (
+            "alter table fga_sync_state add column extra text not null default ''",
+            &[],
+        ),
+    ] {
+        let sandbox = Sandbox::new();
+        let fake = FakeOpenFga::start(changes(0..3));
+        sandbox.sync(&fake, "--max-changes 2").code(3);
+        let token = sandbox.token();
+        sandbox.database().execute_batch(alteration).unwrap();
+        // A column that has a default harms nobody.
+        let code = if says.is_empty() { 0 } else { 8 };
+        for command in ["run", "migrate"] {
+            let ended = match command {
+                "run" => sandbox.sync(&fake, ""),
+                _ => sandbox.run("migrate"),
+            };
+            ended.code(code).says(says);
+        }
+        assert!(code == 0 || sandbox.token() == token, "{alteration}");
+    }
+}
+
+#[test]
+fn another_program_that_writes_is_waited_for() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    sandbox.run("migrate").code(0);
+    let other = Connection::open(sandbox.file(DATABASE)).unwrap();
+    other.execute_batch("begin immediate").unwrap();
+    let run = sandbox.start(&fake, "");
+    crate::sandbox::wait_until("the store is asked for", || !fake.requests().is_empty());
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    other.execute_batch("commit").unwrap();
+    run.end().code(0);
+    sandbox.assert_holds(3);
+}

@@ -1,0 +1,261 @@
+//! Wrong command lines, files and environments: exit code 2, a message that names what is wrong and what is right, and no
+//! file made.
+
+use crate::fake_openfga::STORE;
+use crate::sandbox::{DATABASE, Ended, Sandbox};
+
+const SOURCE: &str = "--source http://127.0.0.1:1";
+
+/// Arguments, and what is said about them.
+const WRONG: &[(&str, &[&str])] = &[
+    ("", &["Usage"]),
+    ("mirror", &["unrecognized subcommand 'mirror'"]),
+    (
+        "run --max-change 5",
+        &["unexpected argument '--max-change'", "--max-changes"],
+    ),
+    (
+        "run --mode statefull",
+        &[
+            "'statefull'",
+            "changelog, stateful, both",
+            "similar value exists: 'stateful'",
+        ],
+    ),
+    ("run", &["no source is given", "--source", "FGA_API_URL"]),
+    (
+        "run --source http://h",
+        &["no store is given", "--store-id", "FGA_STORE_ID"],
+    ),
+    (
+        "run --source http://h --store-id shop",
+        &["\"shop\" is not a ULID", "26 letters and digits"],
+    ),
+    (
+        "run --source ftp://h",
+        &["\"ftp\"", "http://HOST", "file:PATH"],
+    ),
+    (
+        "run --source http:/",
+        &["\"http:/\" is not a URL", "http://HOST"],
+    ),
+    (
+        "run --source pages.jsonl",
+        &["\"pages.jsonl\" is not a URL", "file:PATH"],
+    ),
+    (
+        "run --source file:p --target postgre://h/d",
+        &["\"postgre\"", "did you mean \"postgres\"?"],
+    ),
+    (
+        "run --source file:p --target fga.db",
+        &["has no scheme", "sqlite:PATH"],
+    ),
+    ("run --source file:p --target sqlite:", &["names no file"]),
+    (
+        "run --source file:p --target openfga+http://h",
+        &["not supported by this version"],
+    ),
+    (
+        "run --source file:p --schema authz",
+        &["target.schema is for PostgreSQL", "target.table_prefix"],
+    ),
+    (
+        "run --source file:p --type document",
+        &["recorded pages can't be filtered", "--type"],
+    ),
+    (
+        "run --source file:p --start-time 2026-01-01T00:00:00Z",
+        &["recorded pages can't be filtered"],
+    ),
+    (
+        "run --source file:p --page-size 0",
+        &["run.page_size", "from 1 to 100000", "\"0\"", "--page-size"],
+    ),
+    (
+        "run --source file:p --max-changes many",
+        &["run.max_changes", "\"many\"", "--max-changes"],
+    ),
+    (
+        "run --source file:p --max-changes 0",
+        &["a whole number above 0"],
+    ),
+    (
+        "run --source file:p --max-duration 5x",
+        &["a duration such as 90s or 1h30m", "\"5x\""],
+    ),
+    (
+        "run --source file:p --all",
+        &["there are none", "[job.NAME]", "--config"],
+    ),
+    ("run --source file:p --job a", &["no job \"a\"", "--config"]),
+    (
+        "run --all --job a",
+        &["'--all' cannot be used with '--job <NAME>'"],
+    ),
+    ("run -q -v", &["cannot be used with"]),
+    (
+        "run --config none.toml",
+        &[
+            "configuration file none.toml",
+            "No such file",
+            "FGA_SYNC_CONFIG",
+        ],
+    ),
+];
+
+#[test]
+fn wrong_command_lines_are_refused_with_what_is_right() {
+    for (arguments, says) in WRONG {
+        let sandbox = Sandbox::new();
+        sandbox.run(arguments).code(2).says(says);
+        assert!(!sandbox.has(DATABASE), "{arguments}");
+    }
+    let sandbox = Sandbox::new();
+    for (arguments, says) in [
+        ("--max-rps 0", "a number from 0.001 up"),
+        ("--max-rps 1e-30", "a number from 0.001 up"),
+        (
+            "--start-time yesterday",
+            "a time such as 2026-01-31T00:00:00Z",
+        ),
+    ] {
+        let arguments = format!("run {SOURCE} --store-id {STORE} {arguments}");
+        sandbox.run(&arguments).code(2).says(&[says]);
+        assert!(!sandbox.has(DATABASE), "{arguments}");
+    }
+}
+
+#[test]
+fn wrong_files_are_refused_by_line_and_name() {
+    for (file, says) in [
+        (
+            "[source]\n\nurll = 'x'",
+            &["line 3", "\"source.urll\"", "did you mean \"source.url\"?"][..],
+        ),
+        (
+            "[sorce]\nurl = 'x'",
+            &["line 1", "\"sorce\"", "did you mean \"source"],
+        ),
+        (
+            "colour = 1",
+            &["line 1", "\"colour\"", "--show-config lists every setting"],
+        ),
+        (
+            "[target]\nmode = 'both'\nurl = ['a']",
+            &["line 3", "target.url must be a single value"],
+        ),
+        ("source = 'x'", &["line 1", "\"source\""]),
+        ("job = 7", &["line 1", "job must be a table"]),
+        (
+            "[job.a]\nafter = 'b'",
+            &["line 2", "after must be a list of job names"],
+        ),
+        (
+            "[job.a.source]\nstoreid = 'x'",
+            &["line 2", "did you mean \"source.store_id\"?"],
+        ),
+        (
+            "[run]\npage_size = true",
+            &["run.page_size", "\"true\"", "line 2"],
+        ),
+        (
+            "[target]\nmode = 'all'",
+            &["target.mode", "changelog, stateful or both", "line 2"],
+        ),
+        (
+            "[output]\nformat = 'xml'",
+            &["output.format", "text or json", "line 2"],
+        ),
+        ("[log]\nlevel = 'loud'", &["log.level", "debug", "line 2"]),
+        (
+            "[run]\nno_migrate = 'yes'",
+            &["run.no_migrate", "true or false", "line 2"],
+        ),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.write("fga.toml", file);
+        sandbox
+            .run("run --config fga.toml --source file:pages.jsonl")
+            .code(2)
+            .says(says);
+        assert!(!sandbox.has(DATABASE), "{file}");
+    }
+}
+
+#[test]
+fn a_mistake_beside_a_secret_does_not_print_the_secret() {
+    for file in [
+        "[source.auth]\ntoken = \"s3cret\n",
+        "[source.auth]\ntoken = s3cret\n",
+        "[source.auth]\ntoken = 's3cret' 'again'\n",
+        "[source.auth]\ntoken = ['s3cret']\n",
+        "[source.auth]\ntokens = 's3cret'\n",
+        "[source.auth]\ntoken = 's3cret'\ntoken = 's3cret'\n",
+        "[target]\nurl = 'postgres://u:s3cret@h:port/d'\n",
+        "[target]\nurl = 'oracle://u:s3cret@h/d'\n",
+        "[target]\nurl = 'u:s3cret@h/d'\n",
+        "[source]\nurl = 'http://u:s3cret@h'\n",
+        "[source]\nurl = 'http://u:s3cret@bad host'\n",
+        "[source]\nurl = 'ftp://u:s3cret@h'\n",
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.write("fga.toml", file);
+        for source in ["", "--source file:pages.jsonl"] {
+            let arguments = format!("run --config fga.toml -vv --format json {source}");
+            let ended = sandbox.run(&arguments).hides("s3cret");
+            assert!(
+                !source.is_empty() || ended.code == Some(2),
+                "{file}: {ended}"
+            );
+        }
+        sandbox
+            .run("run --config fga.toml --show-config")
+            .hides("s3cret");
+    }
+}
+
+#[test]
+fn a_secret_that_cannot_be_read_is_named() {
+    let sandbox = Sandbox::new();
+    sandbox.write("empty", "\n");
+    for (path, says) in [
+        ("none", "No such file"),
+        (".", "directory"),
+        ("empty", "is empty"),
+    ] {
+        let file = format!("[source.auth]\ntoken_file = '{path}'");
+        sandbox.write("fga.toml", file);
+        let arguments = format!("run {SOURCE} --store-id {STORE}");
+        sandbox
+            .run(&format!("{arguments} --config fga.toml"))
+            .code(2)
+            .says(&["secret", path, "fga.toml, line 2", says]);
+        let mut command = sandbox.command();
+        command.env("FGA_API_TOKEN_FILE", path);
+        Ended::of(command.args(arguments.split(' ')))
+            .code(2)
+            .says(&[
+                "secret",
+                path,
+                "environment variable FGA_API_TOKEN_FILE",
+                says,
+            ]);
+    }
+    assert!(!sandbox.has(DATABASE));
+}
+
+#[test]
+fn a_sign_in_that_is_not_supported_is_not_left_out_silently() {
+    let sandbox = Sandbox::new();
+    for name in ["FGA_CLIENT_ID", "FGA_CLIENT_SECRET", "FGA_CUSTOM_HEADERS"] {
+        let mut command = sandbox.command();
+        command.env(name, "s3cret");
+        let arguments = format!("run {SOURCE} --store-id {STORE}");
+        Ended::of(command.args(arguments.split(' ')))
+            .code(2)
+            .says(&[name, "FGA_API_TOKEN"])
+            .hides("s3cret");
+    }
+    assert!(!sandbox.has(DATABASE));
+}

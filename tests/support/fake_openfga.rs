@@ -1,0 +1,370 @@
+//! A small stand-in for an OpenFGA server: it serves a store and its change log, and does on demand what a real server does
+//! only on a bad day. `tests/fake_is_faithful.rs` compares it with a real one.
+
+// A test may unwrap.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tiny_http::{Header, Response, Server};
+use url::Url;
+
+/// The id of the store that a new fake has.
+pub const STORE: &str = "01HVMMBCMGZNT3SED4Z17ECXCA";
+const MAX_PAGE_SIZE: usize = 100;
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// How many of the same kind (store or page) came before.
+    pub number: usize,
+    pub path: String,
+    pub query: BTreeMap<String, String>,
+    pub authorization: Option<String>,
+    pub at: Instant,
+}
+
+impl Request {
+    /// Whether it asks for changes; else it asks for the store.
+    pub fn is_page(&self) -> bool {
+        self.path.ends_with("/changes")
+    }
+
+    pub fn token(&self) -> Option<&str> {
+        self.query.get("continuation_token").map(String::as_str)
+    }
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub status: u16,
+    pub body: String,
+    location: Option<String>,
+    delay: Duration,
+}
+
+impl Reply {
+    pub fn new(status: u16, body: impl Into<String>) -> Self {
+        Self {
+            status,
+            body: body.into(),
+            location: None,
+            delay: Duration::ZERO,
+        }
+    }
+
+    /// An error as OpenFGA words it.
+    pub fn error(status: u16, code: &str, message: &str) -> Self {
+        Self::new(
+            status,
+            json!({ "code": code, "message": message }).to_string(),
+        )
+    }
+
+    /// A page.
+    pub fn page(changes: &[String], token: &str) -> Self {
+        let changes = changes.join(",");
+        Self::new(
+            200,
+            format!(r#"{{"changes":[{changes}],"continuation_token":"{token}"}}"#),
+        )
+    }
+
+    pub fn redirect(to: &str) -> Self {
+        Self {
+            location: Some(to.to_owned()),
+            ..Self::new(302, "")
+        }
+    }
+
+    /// The same answer, later.
+    pub fn after(self, delay: Duration) -> Self {
+        Self { delay, ..self }
+    }
+}
+
+type Script = Box<dyn FnMut(&Request, Reply) -> Reply + Send>;
+
+struct State {
+    /// Without a store every page is empty, as a real server has it.
+    store: Option<Value>,
+    changes: Vec<String>,
+    requests: Vec<Request>,
+    script: Script,
+}
+
+/// The server. It ends when dropped.
+pub struct FakeOpenFga {
+    server: Arc<Server>,
+    state: Arc<Mutex<State>>,
+    ended: Arc<AtomicBool>,
+}
+
+impl FakeOpenFga {
+    /// Serves a store with `changes`.
+    pub fn start(changes: impl IntoIterator<Item = String>) -> Self {
+        let store = json!({
+            "id": STORE,
+            "name": "shop",
+            "created_at": "2026-01-01T00:00:00.123456789Z",
+            "updated_at": "2026-01-01T00:00:00.123456789Z",
+            "deleted_at": null,
+        });
+        let fake = Self {
+            server: Arc::new(Server::http("127.0.0.1:0").unwrap()),
+            state: Arc::new(Mutex::new(State {
+                store: Some(store),
+                changes: changes.into_iter().collect(),
+                requests: Vec::new(),
+                script: Box::new(|_, reply| reply),
+            })),
+            ended: Arc::default(),
+        };
+        let (server, state, ended) = (fake.server.clone(), fake.state.clone(), fake.ended.clone());
+        thread::spawn(move || {
+            while let Ok(request) = server.recv() {
+                let (state, ended) = (state.clone(), ended.clone());
+                // A thread for each, so that a slow answer holds up no other client.
+                thread::spawn(move || answer(&state, &ended, request));
+            }
+        });
+        fake
+    }
+
+    /// The same, with a change to every answer.
+    pub fn scripted(
+        changes: impl IntoIterator<Item = String>,
+        script: impl FnMut(&Request, Reply) -> Reply + Send + 'static,
+    ) -> Self {
+        let fake = Self::start(changes);
+        fake.script(script);
+        fake
+    }
+
+    /// Passes every further answer through `script`.
+    pub fn script(&self, script: impl FnMut(&Request, Reply) -> Reply + Send + 'static) {
+        self.state().script = Box::new(script);
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.server.server_addr())
+    }
+
+    pub fn append(&self, changes: impl IntoIterator<Item = String>) {
+        self.state().changes.extend(changes);
+    }
+
+    /// Deletes the store and, with a time, makes another of the same id.
+    pub fn replace_store(&self, created_at: Option<&str>) {
+        let mut state = self.state();
+        state.store = match (created_at, state.store.take()) {
+            (Some(time), Some(mut store)) => {
+                store["created_at"] = time.into();
+                Some(store)
+            }
+            _ => None,
+        };
+    }
+
+    /// What was asked so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.state().requests.clone()
+    }
+
+    /// The requests for changes.
+    pub fn page_requests(&self) -> Vec<Request> {
+        let mut requests = self.requests();
+        requests.retain(Request::is_page);
+        requests
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for FakeOpenFga {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        self.server.unblock();
+    }
+}
+
+fn answer(state: &Mutex<State>, ended: &AtomicBool, request: tiny_http::Request) {
+    let url = Url::parse("http://fake").unwrap();
+    let url = url.join(request.url()).unwrap();
+    let authorization = request
+        .headers()
+        .iter()
+        .find(|header| header.field.equiv("authorization"))
+        .map(|header| header.value.to_string());
+    let mut seen = Request {
+        number: 0,
+        path: url.path().to_owned(),
+        query: url.query_pairs().into_owned().collect(),
+        authorization,
+        at: Instant::now(),
+    };
+    let reply = {
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |other: &&Request| other.is_page() == seen.is_page();
+        seen.number = state.requests.iter().filter(same).count();
+        state.requests.push(seen.clone());
+        let reply = serve(&state, &seen);
+        (state.script)(&seen, reply)
+    };
+    let until = seen.at + reply.delay;
+    while Instant::now() < until && !ended.load(Ordering::Relaxed) {
+        thread::sleep(Duration::from_millis(10).min(reply.delay));
+    }
+    let mut headers = vec![("Content-Type", "application/json".to_owned())];
+    headers.push(("X-Request-Id", format!("request-{}", seen.number)));
+    headers.extend(reply.location.map(|url| ("Location", url)));
+    let mut response = Response::from_string(reply.body).with_status_code(reply.status);
+    for (name, value) in headers {
+        response.add_header(Header::from_bytes(name, value).unwrap());
+    }
+    // The client may be gone.
+    drop(request.respond(response));
+}
+
+fn serve(state: &State, request: &Request) -> Reply {
+    // A prefix of the path is the proxy's in front of a real server.
+    let Some((_, path)) = request.path.split_once("/stores/") else {
+        return Reply::error(404, "undefined_endpoint", "Not Found");
+    };
+    let store_id = path.trim_end_matches("/changes");
+    let store = state.store.as_ref().filter(|store| store["id"] == store_id);
+    match (store, request.is_page()) {
+        (None, false) => Reply::error(404, "store_id_not_found", "Store ID not found"),
+        (Some(store), false) => Reply::new(200, store.to_string()),
+        (store, true) => {
+            let changes = if store.is_some() {
+                &state.changes[..]
+            } else {
+                &[]
+            };
+            serve_page(changes, request)
+        }
+    }
+}
+
+fn serve_page(changes: &[String], request: &Request) -> Reply {
+    let argument = |name: &str| request.query.get(name).map_or("", String::as_str);
+    let page_size = match argument("page_size") {
+        "" => 50,
+        size => match size.parse::<usize>() {
+            Ok(0) | Err(_) => {
+                return Reply::error(
+                    400,
+                    "validation_error",
+                    "invalid ReadChangesRequest.PageSize",
+                );
+            }
+            Ok(size) if size > MAX_PAGE_SIZE => {
+                let message =
+                    "invalid ReadChangesRequest.PageSize: value must be inside range [1, 100]";
+                return Reply::error(400, "page_size_invalid", message);
+            }
+            Ok(size) => size,
+        },
+    };
+    let type_filter = argument("type");
+    let token = argument("continuation_token");
+    if !token
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "-_=".contains(c))
+    {
+        let message =
+            "invalid ReadChangesRequest.ContinuationToken: value does not match regex pattern";
+        return Reply::error(400, "validation_error", message);
+    }
+    let start = if token.is_empty() {
+        start_by_time(changes, argument("start_time"))
+    } else {
+        match parse_token(token) {
+            None => {
+                return Reply::error(
+                    400,
+                    "invalid_continuation_token",
+                    "Invalid continuation token",
+                );
+            }
+            Some((of_type, _)) if of_type != type_filter => {
+                let message = "The type in the querystring and the continuation token don't match";
+                return Reply::error(
+                    400,
+                    "query_string_type_continuation_token_mismatch",
+                    message,
+                );
+            }
+            Some((_, start)) => start,
+        }
+    };
+    let is_wanted = |change: &String| {
+        let change: Value = serde_json::from_str(change).unwrap_or_default();
+        let object = change["tuple_key"]["object"].as_str().unwrap_or_default();
+        type_filter.is_empty() || object.split(':').next() == Some(type_filter)
+    };
+    let found: Vec<(usize, &String)> = (0..)
+        .zip(changes)
+        .skip(start)
+        .filter(|(_, change)| is_wanted(change))
+        .take(page_size)
+        .collect();
+    match found.last() {
+        None => Reply::page(&[], token),
+        Some((last, _)) => {
+            let next = hex::encode(format!("{type_filter}|{}", last + 1));
+            let changes: Vec<_> = found.iter().map(|(_, change)| (*change).clone()).collect();
+            Reply::page(&changes, &next)
+        }
+    }
+}
+
+fn start_by_time(changes: &[String], start_time: &str) -> usize {
+    let Ok(start) = start_time.parse::<Timestamp>() else {
+        return 0;
+    };
+    let is_before = |change: &&String| {
+        let change: Value = serde_json::from_str(change).unwrap_or_default();
+        let time = change["timestamp"]
+            .as_str()
+            .and_then(|time| time.parse::<Timestamp>().ok());
+        time.is_some_and(|time| time < start)
+    };
+    changes.iter().take_while(is_before).count()
+}
+
+/// The type filter and the position.
+fn parse_token(token: &str) -> Option<(String, usize)> {
+    let text = String::from_utf8(hex::decode(token).ok()?).ok()?;
+    let (type_filter, position) = text.split_once('|')?;
+    Some((type_filter.to_owned(), position.parse().ok()?))
+}
+
+/// The change that writes the tuple number `n`, of the type `document`, a second after the one before.
+pub fn change(n: usize) -> String {
+    change_of("document", &format!("user:{n}"), n)
+}
+
+pub fn change_of(object_type: &str, user: &str, n: usize) -> String {
+    let time = Timestamp::from_second(1_767_225_600 + i64::try_from(n).unwrap()).unwrap();
+    json!({
+        "tuple_key": { "user": user, "relation": "viewer", "object": format!("{object_type}:{n}"), "condition": null },
+        "operation": "TUPLE_OPERATION_WRITE",
+        "timestamp": time.to_string(),
+    })
+    .to_string()
+}
+
+pub fn changes(numbers: std::ops::Range<usize>) -> Vec<String> {
+    numbers.map(change).collect()
+}
