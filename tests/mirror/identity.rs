@@ -42,7 +42,7 @@ fn deleted(world: &World, engine: Engine) -> Result<()> {
 
 fn unknown(world: &World, engine: Engine) -> Result<()> {
     let mut store = world.store(Source::Memory)?;
-    store.id = "01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned();
+    "01ARZ3NDEKTSV4RRFFQ69G5FAV".clone_into(&mut store.id);
     let database = world.database(engine)?;
     Binary::run(&store, &database).end_with(7)?;
     let rows: usize = dump(&database)?.iter().map(Vec::len).sum();

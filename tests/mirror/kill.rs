@@ -75,11 +75,11 @@ fn kill_until_drained(
     (start, drain): (Duration, Duration),
     tally: &mut Tally,
 ) -> Result<()> {
-    let all = history.truth.changes.len().div_ceil(PAGE_SIZE) as u64;
+    let all = u32::try_from(history.truth.changes.len().div_ceil(PAGE_SIZE))?;
     let mut sql = database.open()?;
     loop {
-        let before = pages(&mut sql);
-        let left = (all - before) as f64 / all as f64;
+        let before = u32::try_from(pages(&mut sql))?;
+        let left = f64::from(all - before) / f64::from(all);
         if left < 0.1 {
             return run_to_the_end(history, database, tally);
         }
@@ -87,7 +87,7 @@ fn kill_until_drained(
         let running = run(history, database).start()?;
         sleep(moment);
         let ended = running.kill()?;
-        let committed = pages(&mut sql) - before;
+        let committed = u32::try_from(pages(&mut sql))? - before;
         match ended.code {
             None if committed == 0 => tally.before_first_commit += 1,
             None if before + committed == all => tally.after_the_end += 1,

@@ -141,21 +141,17 @@ fn read_only(world: &World, engine: Engine) -> Result<()> {
         .end_with(3)?;
     let before = dump(&database)?;
     let mut admin = database.open_as_admin()?;
-    let (on, off) = if engine.is_postgres() {
-        let set = |value| {
-            format!(
-                "alter database {} set default_transaction_read_only = {value}",
-                database.name
-            )
-        };
-        (set("on"), set("off"))
-    } else {
-        let set = |value| format!("set global read_only = {value}");
-        (set("on"), set("off"))
+    let set = |value| {
+        if engine.is_postgres() {
+            let name = &database.name;
+            format!("alter database {name} set default_transaction_read_only = {value}")
+        } else {
+            format!("set global read_only = {value}")
+        }
     };
-    admin.run(&on)?;
+    admin.run(&set("on"))?;
     Binary::run(&history.store, &database).end_with(6)?;
-    admin.run(&off)?;
+    admin.run(&set("off"))?;
     ensure!(dump(&database)? == before, "rows changed");
     Binary::run(&history.store, &database).end_with(0)?;
     assert_mirrors(&database, &history.truth)

@@ -11,7 +11,8 @@ pub type Row = Vec<Option<String>>;
 pub enum Sql {
     Sqlite(rusqlite::Connection),
     Postgres(postgres::Client),
-    MySql(Box<mysql::Conn>),
+    /// `MariaDB` too.
+    Family(Box<mysql::Conn>),
 }
 
 impl Sql {
@@ -32,7 +33,7 @@ impl Sql {
                     .prefer_socket(false);
                 let mut connection = mysql::Conn::new(options)?;
                 connection.query_drop("set time_zone = '+00:00'")?;
-                Self::MySql(Box::new(connection))
+                Self::Family(Box::new(connection))
             }
         })
     }
@@ -41,7 +42,7 @@ impl Sql {
         let rows = match self {
             Self::Sqlite(connection) => sqlite_rows(connection, sql).map_err(Into::into),
             Self::Postgres(client) => postgres_rows(client, sql).map_err(Into::into),
-            Self::MySql(connection) => mysql_rows(connection, sql),
+            Self::Family(connection) => mysql_rows(connection, sql),
         };
         rows.with_context(|| sql.to_owned())
     }
@@ -57,7 +58,7 @@ impl Sql {
         match self {
             Self::Sqlite(connection) => connection.execute_batch(sql)?,
             Self::Postgres(client) => client.batch_execute(sql)?,
-            Self::MySql(connection) => connection.query_drop(sql)?,
+            Self::Family(connection) => connection.query_drop(sql)?,
         }
         Ok(())
     }
@@ -69,7 +70,7 @@ impl Sql {
             Self::Postgres(_) => {
                 format!(r#"to_char({column} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"#)
             }
-            Self::MySql(_) => format!("date_format({column}, '%Y-%m-%dT%H:%i:%s.%fZ')"),
+            Self::Family(_) => format!("date_format({column}, '%Y-%m-%dT%H:%i:%s.%fZ')"),
         }
     }
 }

@@ -161,9 +161,9 @@ impl<T> Default for Lazy<T> {
 
 impl<T> Lazy<T> {
     fn get(&self, make: impl FnOnce() -> Result<T>) -> Result<&T> {
-        let made = self
-            .0
-            .get_or_init(|| make().map_err(|error| format!("{error:#}")));
-        made.as_ref().map_err(|error| anyhow!("{error}"))
+        self.0
+            .get_or_init(|| make().map_err(|error| format!("{error:#}")))
+            .as_ref()
+            .map_err(|error| anyhow!("{error}"))
     }
 }
