@@ -36,6 +36,19 @@ const UNEXPECTED: Verdict = fatal(
     "look into the server's log; where it tells nothing, please report this with the text above",
 );
 
+const REFUSED: Verdict = fatal(
+    ErrorKind::Denied,
+    "check the user and its password, and that the server's pg_hba.conf lets it in from here",
+);
+
+/// `PgBouncer` gives all that it says itself the code of a broken protocol, a refused password too.
+fn is_refused_by_pooler(state: &SqlState, message: &str) -> bool {
+    *state == SqlState::PROTOCOL_VIOLATION
+        && ["authentication failed", "no such user"]
+            .iter()
+            .any(|text| message.contains(text))
+}
+
 /// What a SQLSTATE means. This match is the only place that knows.
 fn judge(state: &SqlState) -> Verdict {
     let code = state.code();
@@ -46,10 +59,7 @@ fn judge(state: &SqlState) -> Verdict {
         | (_, "55P03" | "57014" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04") => {
             UNAVAILABLE
         }
-        ("28", _) => fatal(
-            ErrorKind::Denied,
-            "check the user and its password, and that the server's pg_hba.conf lets it in from here",
-        ),
+        ("28", _) => REFUSED,
         (_, "25006") => fatal(
             ErrorKind::Denied,
             "the server is a standby or read only; give --target the primary, or all the hosts of the cluster (postgres://user@one,two/db)",
@@ -79,7 +89,12 @@ pub(super) fn classify(doing: impl Into<String>, error: postgres::Error) -> Targ
     let (verdict, cause) = if let Some(database) = error.as_db_error() {
         let code = database.code();
         let cause = anyhow::anyhow!("{} (SQLSTATE {})", database.message(), code.code());
-        (judge(code), cause)
+        let verdict = if is_refused_by_pooler(code, database.message()) {
+            REFUSED
+        } else {
+            judge(code)
+        };
+        (verdict, cause)
     } else {
         (judge_client(&error), anyhow::Error::new(error))
     };

@@ -1,0 +1,72 @@
+//! End-to-end tests: the real binary between real OpenFGA servers and real databases, and what goes wrong between them.
+//!
+//! Trials are named `ENGINE::CASE`. They need servers: `tests/run` starts them, and says so by `FGA_SYNC_TEST_SERVERS`; without it
+//! all trials are ignored. `FGA_SYNC_TEST_LONG` makes histories longer and faults more.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    reason = "a test may panic and print, and every test binary uses another part of what all share"
+)]
+
+mod support;
+
+mod mirror {
+    pub mod binary;
+    pub mod dice;
+    pub mod engine;
+    pub mod oracle;
+    pub mod sql;
+    pub mod store;
+    pub mod world;
+
+    pub mod cut;
+    pub mod equality;
+    pub mod identity;
+    pub mod kill;
+    pub mod recorded;
+    pub mod restart;
+    pub mod rights;
+    pub mod sign_in;
+    pub mod stalled;
+    pub mod together;
+}
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::Arguments;
+use mirror::world::{World, wants_servers};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let world = Arc::new(World::default());
+    let trials: Vec<_> = [
+        mirror::equality::trials,
+        mirror::kill::trials,
+        mirror::restart::trials,
+        mirror::cut::trials,
+        mirror::together::trials,
+        mirror::stalled::trials,
+        mirror::identity::trials,
+        mirror::sign_in::trials,
+        mirror::rights::trials,
+        mirror::recorded::trials,
+    ]
+    .iter()
+    .flat_map(|trials| trials(&world))
+    .collect();
+    if !wants_servers() && !arguments.ignored && !arguments.include_ignored {
+        eprintln!(
+            "{} end-to-end tests need servers and are left out: use ./tests/run",
+            trials.len()
+        );
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // The servers end with it.
+    drop(world);
+    conclusion.exit_code()
+}

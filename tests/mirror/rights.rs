@@ -1,0 +1,168 @@
+//! Tables made by one user, filled by another who may do no more than that.
+
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+
+use super::binary::{Binary, LESSER_PASSWORD};
+use super::engine::{Database, Engine, Server};
+use super::oracle::{assert_mirrors, dump};
+use super::world::World;
+use crate::support::servers::{TestDir, USER};
+
+pub fn trials(world: &Arc<World>) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for engine in Engine::SERVERS {
+        trials.push(world.trial(engine, "runs_with_the_least_rights", least_rights));
+        trials.push(world.trial(engine, "a_user_without_rights_is_refused", no_rights));
+        trials.push(world.trial(engine, "a_database_that_is_read_only_is_refused", read_only));
+        trials.push(world.trial(engine, "another_user_s_tables_are_missed", no_tables));
+    }
+    trials.push(world.trial(
+        Engine::Sqlite,
+        "runs_over_tables_that_another_made",
+        printed_sql_is_enough,
+    ));
+    trials
+}
+
+/// What `migrate --print-sql` says, done by somebody else.
+fn migrate_by_hand(database: &Database) -> Result<()> {
+    let printed = Binary::new(["migrate", "--print-sql"])
+        .env("FGA_SYNC_TARGET", &database.url)
+        .end_with(0)?
+        .stdout;
+    let mut admin = database.open_as_admin()?;
+    if !database.engine.is_mysql() {
+        return admin.run(&printed);
+    }
+    // The driver takes one statement at a time; the program prints an empty line between two.
+    for statement in printed.split(";\n\n") {
+        if !statement.trim().is_empty() {
+            admin.run(statement)?;
+        }
+    }
+    Ok(())
+}
+
+/// A user who may connect, and no more. Returns the URL and the name to grant rights to.
+fn lesser_user(database: &Database) -> Result<(String, String)> {
+    let mut admin = database.open_as_admin()?;
+    let name = format!("lesser_{}", database.name);
+    let grantee = if database.engine.is_postgres() {
+        admin.run(&format!(
+            "create role {name} login password '{LESSER_PASSWORD}'"
+        ))?;
+        name.clone()
+    } else {
+        admin.run(&format!(
+            "create user {name}@'%' identified by '{LESSER_PASSWORD}'"
+        ))?;
+        format!("{name}@'%'")
+    };
+    Ok((database.url_of(&name, LESSER_PASSWORD), grantee))
+}
+
+fn grant(database: &Database, grantee: &str) -> Result<()> {
+    let rights = "select, insert, update, delete";
+    let grants = if database.engine.is_postgres() {
+        vec![
+            format!("grant usage on schema public to {grantee}"),
+            format!("grant {rights} on all tables in schema public to {grantee}"),
+        ]
+    } else {
+        vec![format!(
+            "grant {rights} on `{}`.* to {grantee}",
+            database.name
+        )]
+    };
+    let mut admin = database.open_as_admin()?;
+    grants.iter().try_for_each(|grant| admin.run(grant))
+}
+
+fn least_rights(world: &World, engine: Engine) -> Result<()> {
+    let history = world.short_history()?;
+    let database = world.database(engine)?;
+    let (url, grantee) = lesser_user(&database)?;
+    migrate_by_hand(&database)?;
+    grant(&database, &grantee)?;
+    let run = || Binary::run(&history.store, &database).env("FGA_SYNC_TARGET", &url);
+    run().args(["--no-migrate"]).end_with(0)?;
+    hand_over(&database)?;
+    assert_mirrors(&database, &history.truth)?;
+    // There is nothing to create, so it need not be said.
+    run().end_with(0)?;
+    Ok(())
+}
+
+/// Lets the tests' own user look at tables that the administrator made.
+fn hand_over(database: &Database) -> Result<()> {
+    if database.engine.is_postgres() {
+        grant(database, USER)?;
+    }
+    Ok(())
+}
+
+fn no_tables(world: &World, engine: Engine) -> Result<()> {
+    let history = world.short_history()?;
+    let database = world.database(engine)?;
+    let (url, grantee) = lesser_user(&database)?;
+    grant(&database, &grantee)?;
+    let run = || Binary::run(&history.store, &database).env("FGA_SYNC_TARGET", &url);
+    run()
+        .args(["--no-migrate"])
+        .end_with(8)?
+        .saying("migrate")?;
+    // It may not create them either.
+    run().end_with(8)?.saying("migrate")?;
+    Ok(())
+}
+
+fn no_rights(world: &World, engine: Engine) -> Result<()> {
+    let history = world.short_history()?;
+    let database = world.database(engine)?;
+    migrate_by_hand(&database)?;
+    let (url, _) = lesser_user(&database)?;
+    Binary::run(&history.store, &database)
+        .env("FGA_SYNC_TARGET", &url)
+        .end_with(6)?;
+    Ok(())
+}
+
+fn read_only(world: &World, engine: Engine) -> Result<()> {
+    let history = world.short_history()?;
+    // The setting is the whole server's.
+    let dir = TestDir::new()?;
+    let server = Server::start(engine, dir.path())?;
+    let database = server.create_database()?;
+    Binary::run(&history.store, &database)
+        .args(["--max-changes", "100"])
+        .end_with(3)?;
+    let before = dump(&database)?;
+    let mut admin = database.open_as_admin()?;
+    let set = |value| {
+        if engine.is_postgres() {
+            let name = &database.name;
+            format!("alter database {name} set default_transaction_read_only = {value}")
+        } else {
+            format!("set global read_only = {value}")
+        }
+    };
+    admin.run(&set("on"))?;
+    Binary::run(&history.store, &database).end_with(6)?;
+    admin.run(&set("off"))?;
+    ensure!(dump(&database)? == before, "rows changed");
+    Binary::run(&history.store, &database).end_with(0)?;
+    assert_mirrors(&database, &history.truth)
+}
+
+fn printed_sql_is_enough(world: &World, engine: Engine) -> Result<()> {
+    let history = world.short_history()?;
+    let database = world.database(engine)?;
+    migrate_by_hand(&database)?;
+    Binary::run(&history.store, &database)
+        .args(["--no-migrate"])
+        .end_with(0)?;
+    assert_mirrors(&database, &history.truth)
+}

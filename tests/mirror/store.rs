@@ -1,0 +1,104 @@
+//! The stores that are mirrored, and what the server itself says is in them.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::support::history::Workload;
+use crate::support::openfga_api::Api;
+
+/// A store on a running server.
+#[derive(Clone)]
+pub struct Store {
+    pub api: Api,
+    pub url: String,
+    pub id: String,
+    /// The longest user that the server's database can hold, in characters.
+    pub widest_user: usize,
+}
+
+/// What a store holds, from the server's own mouth.
+pub struct Truth {
+    pub store_id: String,
+    /// The change feed from its start.
+    pub changes: Vec<Value>,
+    /// As `POST /read` answers.
+    pub tuples: Vec<Value>,
+}
+
+impl Store {
+    /// A new store with the model of [`Workload`].
+    pub fn create(api: &Api, url: &str) -> Result<Self> {
+        let id = api.create_store("mirrored")?;
+        api.write_model(&id, &Workload::model())?;
+        Ok(Self {
+            api: api.clone(),
+            url: url.to_owned(),
+            id,
+            widest_user: usize::MAX,
+        })
+    }
+
+    /// Writes until the workload has made so many changes in all.
+    pub fn grow(&self, workload: &mut Workload, changes: usize) -> Result<()> {
+        while workload.changes() < changes {
+            self.write_some(workload)?;
+        }
+        Ok(())
+    }
+
+    /// One request of the workload. Writers at the same time can be told to try again.
+    pub fn write_some(&self, workload: &mut Workload) -> Result<()> {
+        let (mut writes, mut deletes) = workload.next_request();
+        for keys in [&mut writes, &mut deletes] {
+            keys.retain(|key| key["user"].as_str().unwrap().chars().count() <= self.widest_user);
+        }
+        if writes.is_empty() && deletes.is_empty() {
+            return Ok(());
+        }
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match self.api.write(&self.id, &writes, &deletes) {
+                Err(error) if attempts < 10 && is_transient(&error) => {
+                    sleep(Duration::from_millis(20));
+                }
+                result => return result.context("a writer failed"),
+            }
+        }
+    }
+
+    /// What is there now.
+    pub fn truth(&self) -> Result<Truth> {
+        Ok(Truth {
+            store_id: self.id.clone(),
+            changes: self.api.all_changes(&self.id)?,
+            tuples: self.api.read_all(&self.id)?,
+        })
+    }
+}
+
+/// The request was rolled back.
+fn is_transient(error: &anyhow::Error) -> bool {
+    let text = format!("{error:#}");
+    text.contains("409") || text.contains("database is locked") || text.contains("deadlock")
+}
+
+impl Truth {
+    /// What a mirror of one object type holds.
+    pub fn of_type(&self, object_type: &str) -> Self {
+        let prefix = format!("{object_type}:");
+        let of_type = |key: &Value| key["object"].as_str().unwrap().starts_with(&prefix);
+        let keep = |values: &[Value], key: &str| {
+            let kept = values.iter().filter(|value| of_type(&value[key]));
+            kept.cloned().collect()
+        };
+        Self {
+            store_id: self.store_id.clone(),
+            changes: keep(&self.changes, "tuple_key"),
+            tuples: keep(&self.tuples, "key"),
+        }
+    }
+}

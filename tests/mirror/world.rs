@@ -1,0 +1,169 @@
+//! What the trials share: the servers, started when the first trial needs them, and histories that nobody changes.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use anyhow::{Result, anyhow};
+use libtest_mimic::{Failed, Trial};
+
+use super::engine::{Database, Engine, Server};
+use super::store::{Store, Truth};
+use crate::support::history::Workload;
+use crate::support::openfga_api::Api;
+use crate::support::servers::{Datastore, OpenFga, TestDir};
+
+/// Whether `tests/run` has prepared what servers need.
+pub fn wants_servers() -> bool {
+    std::env::var_os("FGA_SYNC_TEST_SERVERS").is_some()
+}
+
+/// The first number, or the second where the tests may take long.
+pub fn by_length<T>(short: T, long: T) -> T {
+    if std::env::var_os("FGA_SYNC_TEST_LONG").is_some() {
+        long
+    } else {
+        short
+    }
+}
+
+/// Where the OpenFGA server keeps its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Memory,
+    Sqlite,
+    Postgres,
+    MySql,
+}
+
+impl Source {
+    pub const ALL: [Self; 4] = [Self::Memory, Self::Sqlite, Self::Postgres, Self::MySql];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+            Self::MySql => "mysql",
+        }
+    }
+}
+
+/// A store that trials read and none writes to, with what it holds.
+pub struct History {
+    pub store: Store,
+    pub truth: Truth,
+}
+
+/// In this order they end.
+pub struct World {
+    sources: [Lazy<OpenFga>; 4],
+    servers: [Lazy<Server>; 5],
+    histories: [Lazy<History>; 4],
+    short: Lazy<History>,
+    dir: Lazy<TestDir>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self {
+            sources: std::array::from_fn(|_| Lazy::default()),
+            servers: std::array::from_fn(|_| Lazy::default()),
+            histories: std::array::from_fn(|_| Lazy::default()),
+            short: Lazy::default(),
+            dir: Lazy::default(),
+        }
+    }
+}
+
+impl World {
+    /// A trial of one engine.
+    pub fn trial(
+        self: &Arc<Self>,
+        engine: Engine,
+        case: &str,
+        body: impl FnOnce(&Self, Engine) -> Result<()> + Send + 'static,
+    ) -> Trial {
+        let world = Arc::clone(self);
+        Trial::test(format!("{}::{case}", engine.name()), move || {
+            body(&world, engine).map_err(|error| Failed::from(format!("{error:#}")))
+        })
+        .with_ignored_flag(!wants_servers())
+    }
+
+    pub fn dir(&self) -> Result<&Path> {
+        self.dir.get(TestDir::new).map(TestDir::path)
+    }
+
+    /// The engine's shared server.
+    pub fn server(&self, engine: Engine) -> Result<&Server> {
+        self.servers[engine as usize].get(|| Server::start(engine, self.dir()?))
+    }
+
+    /// A new database on the engine's shared server.
+    pub fn database(&self, engine: Engine) -> Result<Database> {
+        self.server(engine)?.create_database()
+    }
+
+    fn source(&self, source: Source) -> Result<&OpenFga> {
+        self.sources[source as usize].get(|| {
+            let datastore = match source {
+                Source::Memory => Datastore::Memory,
+                Source::Sqlite => Datastore::Sqlite,
+                Source::Postgres => Datastore::Postgres(self.server(Engine::Postgres)?.postgres()?),
+                Source::MySql => Datastore::MySql(self.server(Engine::MySql)?.mysql()?),
+            };
+            OpenFga::start(self.dir()?, datastore)
+        })
+    }
+
+    /// A new, empty store.
+    pub fn store(&self, source: Source) -> Result<Store> {
+        let server = self.source(source)?;
+        let mut store = Store::create(&Api::new(&server.url(), None)?, &server.url())?;
+        if source == Source::MySql {
+            // `tuple._user` is a varchar(256) there; the server takes 512 bytes and answers 500.
+            store.widest_user = 256;
+        }
+        Ok(store)
+    }
+
+    /// The shared history on this kind of server.
+    pub fn history(&self, source: Source) -> Result<&History> {
+        // One kind has a long one even when there is little time. The memory engine scans its log for each page.
+        let changes = match source {
+            Source::Sqlite => by_length(20_000, 60_000),
+            _ => by_length(3_000, 20_000),
+        };
+        self.histories[source as usize].get(|| self.new_history(source, changes))
+    }
+
+    /// A shared history that is read quickly.
+    pub fn short_history(&self) -> Result<&History> {
+        self.short.get(|| self.new_history(Source::Memory, 400))
+    }
+
+    fn new_history(&self, source: Source, changes: usize) -> Result<History> {
+        let store = self.store(source)?;
+        store.grow(&mut Workload::new(source as u64 + 1), changes)?;
+        let truth = store.truth()?;
+        Ok(History { store, truth })
+    }
+}
+
+/// A value that the first who needs it makes.
+struct Lazy<T>(OnceLock<Result<T, String>>);
+
+impl<T> Default for Lazy<T> {
+    fn default() -> Self {
+        Self(OnceLock::new())
+    }
+}
+
+impl<T> Lazy<T> {
+    fn get(&self, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+        self.0
+            .get_or_init(|| make().map_err(|error| format!("{error:#}")))
+            .as_ref()
+            .map_err(|error| anyhow!("{error}"))
+    }
+}
