@@ -1,0 +1,35 @@
+//! The cases, one subject a file.
+
+mod apply;
+mod dry_run;
+mod exactly_once;
+mod limits;
+mod lock;
+mod runs;
+mod schema;
+mod values;
+
+use crate::engine::Engine;
+
+/// A case by name; it fails with what was wrong.
+pub type Case = (&'static str, fn(&dyn Engine) -> anyhow::Result<()>);
+
+/// Every case by subject.
+pub const ALL: &[(&str, &[Case])] = &[
+    ("schema", schema::CASES),
+    ("apply", apply::CASES),
+    ("values", values::CASES),
+    ("exactly_once", exactly_once::CASES),
+    ("runs", runs::CASES),
+    ("limits", limits::CASES),
+    ("lock", lock::CASES),
+    ("dry_run", dry_run::CASES),
+];
+
+/// Lists functions of this module as cases by their names.
+macro_rules! cases {
+    ($($case:ident),+ $(,)?) => {
+        pub const CASES: &[super::Case] = &[$((stringify!($case), $case)),+];
+    };
+}
+use cases;

@@ -1,0 +1,226 @@
+//! What is kept about the runs, and about what they mirror.
+
+use anyhow::{Context, ensure};
+use fga_sync::checkpoint::{Checkpoint, Mode, StoreIdentity, Subject};
+use fga_sync::target::RunEnd;
+use jiff::Timestamp;
+
+use super::cases;
+use crate::changes::{delete, viewer, write, writes};
+use crate::engine::{Database, Done, Engine, Row};
+use crate::run::{LATER_RUN, RUN, Run, begin, kept_time, started_at, subject, time_text, token};
+
+cases![
+    a_run_is_open_until_it_ends,
+    beginning_again_keeps_the_row,
+    ending_again_is_fine,
+    counters_add_up_for_each_run,
+    a_checkpoint_gives_back_its_subject,
+    a_checkpoint_learns_the_stores_new_name,
+    every_checkpoint_is_listed,
+];
+
+fn text(parts: &[&str]) -> Row {
+    parts.iter().map(|part| Some((*part).to_owned())).collect()
+}
+
+/// Name, version, start, end, outcome and exit code.
+fn history(database: &dyn Database, run_id: &str) -> anyhow::Result<Row> {
+    let (started, finished) = (database.time("started_at"), database.time("finished_at"));
+    let mut rows = database.query(&format!(
+        "select name, version, {started}, {finished}, outcome, exit_code
+         from {{fga_sync_runs}} where run_id = '{run_id}'"
+    ))?;
+    ensure!(rows.len() == 1, "{} rows for {run_id}", rows.len());
+    rows.pop().context("no row")
+}
+
+fn counters(database: &dyn Database, run_id: &str) -> anyhow::Result<Vec<Row>> {
+    database.query(&format!(
+        "select pages, changes, writes, deletes from {{fga_sync_runs}} where run_id = '{run_id}'"
+    ))
+}
+
+fn a_run_is_open_until_it_ends(engine: &dyn Engine) -> anyhow::Result<()> {
+    let database = engine.fresh()?;
+    let mut run = Run::begin(database.as_ref())?;
+    run.page(&writes(1))?;
+    let started = time_text(database.as_ref(), started_at()?)?;
+    let version = env!("CARGO_PKG_VERSION");
+    let begun = text(&["job", version, &started]);
+    let open = [begun.clone(), vec![None, None, None]].concat();
+    let found = history(database.as_ref(), RUN)?;
+    ensure!(found == open, "{found:?}");
+
+    let finished_at: Timestamp = "2026-11-21T10:00:07.123456789Z".parse()?;
+    let end = RunEnd {
+        run_id: RUN,
+        finished_at,
+        outcome: "end_of_log",
+        exit_code: 143,
+    };
+    run.target.finish_run(&end).done()?;
+    let finished = time_text(database.as_ref(), finished_at)?;
+    let closed = [begun, text(&[&finished, "end_of_log", "143"])].concat();
+    let found = history(database.as_ref(), RUN)?;
+    ensure!(found == closed, "{found:?}");
+    ensure!(counters(database.as_ref(), RUN)? == [text(&["1", "1", "1", "0"])]);
+    Ok(())
+}
+
+fn beginning_again_keeps_the_row(engine: &dyn Engine) -> anyhow::Result<()> {
+    let database = engine.fresh()?;
+    let mut run = Run::begin(database.as_ref())?;
+    run.page(&writes(2))?;
+    let before = counters(database.as_ref(), RUN)?;
+    let again = begin(run.target.as_mut(), &subject(), RUN)?;
+    ensure!(again.token == run.at && again.fence == run.fence + 1);
+    ensure!(database.count("fga_sync_runs")? == 1);
+    ensure!(database.count("fga_sync_state")? == 1);
+    ensure!(counters(database.as_ref(), RUN)? == before);
+    Ok(())
+}
+
+fn ending_again_is_fine(engine: &dyn Engine) -> anyhow::Result<()> {
+    let database = engine.fresh()?;
+    let mut run = Run::begin(database.as_ref())?;
+    let mut end = RunEnd {
+        run_id: RUN,
+        finished_at: "2026-11-21T10:00:07Z".parse()?,
+        outcome: "interrupted",
+        exit_code: 130,
+    };
+    run.target.finish_run(&end).done()?;
+    let once = history(database.as_ref(), RUN)?;
+    run.target.finish_run(&end).done()?;
+    run.target.reconnect().done()?;
+    run.target.finish_run(&end).done()?;
+    ensure!(history(database.as_ref(), RUN)? == once);
+    // A run that is not there has no end to record, and none is made up.
+    end.run_id = LATER_RUN;
+    run.target.finish_run(&end).done()?;
+    ensure!(database.count("fga_sync_runs")? == 1);
+    Ok(())
+}
+
+fn counters_add_up_for_each_run(engine: &dyn Engine) -> anyhow::Result<()> {
+    let database = engine.fresh()?;
+    let mut run = Run::begin(database.as_ref())?;
+    run.page(&writes(2))?;
+    run.page(&[])?;
+    run.page(&[
+        delete(viewer("0", "anne")),
+        write(viewer("0", "anne")),
+        delete(viewer("0", "anne")),
+    ])?;
+    let first = counters(database.as_ref(), RUN)?;
+    ensure!(first == [text(&["3", "5", "3", "2"])], "{first:?}");
+
+    let mut later = Run::begin_as(database.as_ref(), subject(), LATER_RUN)?;
+    ensure!(counters(database.as_ref(), LATER_RUN)? == [text(&["0", "0", "0", "0"])]);
+    later.page(&[delete(viewer("1", "anne"))])?;
+    ensure!(counters(database.as_ref(), LATER_RUN)? == [text(&["1", "1", "0", "1"])]);
+    ensure!(counters(database.as_ref(), RUN)? == first);
+    Ok(())
+}
+
+fn a_checkpoint_gives_back_its_subject(engine: &dyn Engine) -> anyhow::Result<()> {
+    for (number, (store, type_filter, mode)) in [
+        (
+            StoreIdentity {
+                id: "01HVMMBCMGZNT3SED4Z17ECXCA".to_owned(),
+                name: Some("Größe 表 𝄞 'quoted' \\ ".to_owned()),
+                created_at: Some("2026-01-02T03:04:05.678901234Z".to_owned()),
+            },
+            "doc",
+            Mode::Both,
+        ),
+        (StoreIdentity::default(), "", Mode::Changelog),
+        (
+            StoreIdentity {
+                name: Some(String::new()),
+                ..StoreIdentity::default()
+            },
+            "",
+            Mode::Stateful,
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let database = engine.fresh()?;
+        let subject = Subject {
+            name: format!("job {number} 'é' \\ "),
+            source: "https://fga.example/prefix?x=%20&y='1'".to_owned(),
+            store,
+            type_filter: type_filter.to_owned(),
+            mode,
+        };
+        let mut target = database.open()?;
+        target.migrate().done()?;
+        let begun = begin(target.as_mut(), &subject, RUN)?;
+        let expected = Checkpoint {
+            subject: subject.clone(),
+            token: None,
+            position_time: None,
+            fence: 1,
+        };
+        ensure!(begun == expected, "{begun:?}");
+        ensure!(target.checkpoints().done()? == [expected]);
+
+        let mut run = Run::begin_as(database.as_ref(), subject.clone(), RUN)?;
+        let changes = writes(1);
+        run.page(&changes)?;
+        let expected = Checkpoint {
+            subject,
+            token: Some(token(&format!("{RUN} 1"))?),
+            position_time: Some(kept_time(database.as_ref(), changes[0].timestamp)?),
+            fence: 2,
+        };
+        let found = database.open()?.checkpoints().done()?;
+        ensure!(found == [expected], "{found:?}");
+    }
+    Ok(())
+}
+
+fn a_checkpoint_learns_the_stores_new_name(engine: &dyn Engine) -> anyhow::Result<()> {
+    let database = engine.fresh()?;
+    let mut run = Run::begin(database.as_ref())?;
+    run.page(&writes(1))?;
+    // A store can be renamed. What else is other is for the caller to judge, so it must not be overwritten.
+    let mut other = subject();
+    other.store.name = Some("renamed".to_owned());
+    other.store.created_at = None;
+    other.source = "https://elsewhere.example/".to_owned();
+    other.mode = Mode::Changelog;
+    let taken = begin(run.target.as_mut(), &other, LATER_RUN)?;
+    let mut expected = subject();
+    expected.store.name = Some("renamed".to_owned());
+    ensure!(taken.subject == expected, "{taken:?}");
+    ensure!(taken.token == run.at && taken.position_time.is_some());
+    ensure!(run.target.checkpoints().done()? == [taken]);
+    Ok(())
+}
+
+fn every_checkpoint_is_listed(engine: &dyn Engine) -> anyhow::Result<()> {
+    let database = engine.fresh()?;
+    let mut target = database.open()?;
+    target.migrate().done()?;
+    ensure!(target.checkpoints().done()?.is_empty());
+    let mut names = Vec::new();
+    for number in 0..5 {
+        let mut subject = subject();
+        subject.name = format!("job {number}");
+        begin(target.as_mut(), &subject, &format!("run {number}"))?;
+        names.push(subject.name);
+    }
+    let mut found: Vec<_> = target
+        .checkpoints()
+        .done()?
+        .into_iter()
+        .map(|checkpoint| checkpoint.subject.name)
+        .collect();
+    found.sort();
+    ensure!(found == names, "{found:?}");
+    Ok(())
+}

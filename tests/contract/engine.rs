@@ -1,0 +1,139 @@
+//! What a case needs of an engine.
+
+use anyhow::{Context, anyhow};
+use fga_sync::target::{Access, Target, TargetError, TargetResult};
+
+/// A row as the database prints it.
+pub type Row = Vec<Option<String>>;
+
+/// The tables whose rows a run may change.
+pub const TABLES: [&str; 4] = [
+    "fga_changelog",
+    "fga_tuples",
+    "fga_sync_state",
+    "fga_sync_runs",
+];
+
+/// A kind of database.
+pub trait Engine: Send + Sync {
+    /// What stands before `::` in the names of its trials.
+    fn name(&self) -> &'static str;
+
+    /// Whether it takes a server, which not every machine has.
+    fn needs_server(&self) -> bool {
+        true
+    }
+
+    /// A new, empty database, in which the tables belong to `namespace`: a schema or a prefix.
+    fn fresh_in(&self, namespace: &str) -> anyhow::Result<Box<dyn Database>>;
+}
+
+impl dyn Engine + '_ {
+    /// A new, empty database.
+    pub fn fresh(&self) -> anyhow::Result<Box<dyn Database>> {
+        self.fresh_in("contract")
+    }
+}
+
+/// How far `try_lock` reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Locks {
+    /// Each checkpoint has its own.
+    ByName,
+    /// One for the whole database.
+    Whole,
+    /// They bind to a connection that others share, so they keep nobody out.
+    Unreliable,
+}
+
+/// A database of one case.
+pub trait Database {
+    /// A new connection of the target.
+    fn connect(&self, access: Access) -> TargetResult<Box<dyn Target>>;
+
+    /// The same database, with tables of another namespace.
+    fn sibling(&self, namespace: &str) -> anyhow::Result<Box<dyn Database>>;
+
+    /// Runs a statement on a connection that is not the target's.
+    fn run(&self, sql: &str) -> anyhow::Result<Vec<Row>>;
+
+    /// The name of a table as it stands in SQL.
+    fn table(&self, name: &str) -> String;
+
+    /// An expression that prints a column of times in RFC 3339, with all digits that the engine keeps.
+    fn time(&self, column: &str) -> String;
+
+    /// How many digits of a second it keeps.
+    fn time_digits(&self) -> usize;
+
+    /// How far its locks reach.
+    fn locks(&self) -> Locks;
+
+    /// Everything there is by name, files and tables, so that what a dry run creates is seen.
+    fn inventory(&self) -> anyhow::Result<Vec<String>>;
+
+    /// Lets a column of documents be null.
+    fn make_nullable(&self, table: &str, column: &str) -> anyhow::Result<()>;
+
+    /// Gives `fga_tuples` another primary key.
+    fn change_tuple_key(&self) -> anyhow::Result<()>;
+}
+
+impl dyn Database + '_ {
+    /// A connection that may write.
+    pub fn open(&self) -> anyhow::Result<Box<dyn Target>> {
+        self.connect(Access::ReadWrite).done()
+    }
+
+    /// Runs a statement, in which `{fga_…}` stands for a table.
+    pub fn query(&self, sql: &str) -> anyhow::Result<Vec<Row>> {
+        let mut text = sql.to_owned();
+        for name in TABLES.iter().chain(&["fga_sync_schema"]) {
+            text = text.replace(&format!("{{{name}}}"), &self.table(name));
+        }
+        self.run(&text).with_context(|| text)
+    }
+
+    /// The single value that a statement yields.
+    pub fn value(&self, sql: &str) -> anyhow::Result<Option<String>> {
+        let mut rows = self.query(sql)?;
+        match (rows.pop(), rows.len()) {
+            (Some(mut row), 0) if row.len() == 1 => Ok(row.remove(0)),
+            (last, _) => Err(anyhow!("not a single value: {sql}: {last:?}")),
+        }
+    }
+
+    /// How many rows a table has.
+    pub fn count(&self, table: &str) -> anyhow::Result<usize> {
+        let count = self.value(&format!("select count(*) from {{{table}}}"))?;
+        Ok(count.context("a count is null")?.parse()?)
+    }
+
+    /// Every row of every table, for comparison with a later dump.
+    pub fn dump(&self) -> anyhow::Result<Vec<Row>> {
+        let mut all = Vec::new();
+        for table in TABLES {
+            let mut rows = self.query(&format!("select * from {{{table}}}"))?;
+            rows.sort();
+            all.push(vec![Some(table.to_owned())]);
+            all.extend(rows);
+        }
+        Ok(all)
+    }
+}
+
+/// A target's result as a case passes it on.
+pub trait Done<T> {
+    /// The value; anything else fails the case.
+    fn done(self) -> anyhow::Result<T>;
+}
+
+impl<T> Done<T> for TargetResult<T> {
+    fn done(self) -> anyhow::Result<T> {
+        self.map_err(|error| match error {
+            TargetError::Fenced => anyhow!("fenced"),
+            TargetError::Interrupted(error) => anyhow!("interrupted: {error}"),
+            TargetError::Fatal(error) => anyhow!("fatal: {error}"),
+        })
+    }
+}

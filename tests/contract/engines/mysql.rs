@@ -1,0 +1,156 @@
+//! MySQL and MariaDB: one server of each for all cases, and a database for each case.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::anyhow;
+use fga_sync::target::{self, Access, Target, TargetResult};
+use mysql::prelude::Queryable;
+use mysql::{Conn, Opts, OptsBuilder, Value};
+
+use crate::engine::{Database, Engine, Locks, Row};
+use crate::support::servers::{MariaDb, MySql, MySqlFamily, TestDir};
+
+pub struct Server {
+    name: &'static str,
+    start: fn(&TestDir) -> anyhow::Result<Box<dyn Running>>,
+    running: Mutex<Option<(Box<dyn Running>, TestDir)>>,
+    databases: AtomicUsize,
+}
+
+/// A server that has started.
+trait Running: Send {
+    fn family(&self) -> &MySqlFamily;
+}
+
+impl Running for MySql {
+    fn family(&self) -> &MySqlFamily {
+        self
+    }
+}
+
+impl Running for MariaDb {
+    fn family(&self) -> &MySqlFamily {
+        self
+    }
+}
+
+impl Server {
+    pub fn mysql() -> Self {
+        Self::new("mysql", |dir| Ok(Box::new(MySql::start(dir.path())?)))
+    }
+
+    pub fn mariadb() -> Self {
+        Self::new("mariadb", |dir| Ok(Box::new(MariaDb::start(dir.path())?)))
+    }
+
+    fn new(name: &'static str, start: fn(&TestDir) -> anyhow::Result<Box<dyn Running>>) -> Self {
+        Self {
+            name,
+            start,
+            running: Mutex::new(None),
+            databases: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Engine for Server {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn fresh_in(&self, namespace: &str) -> anyhow::Result<Box<dyn Database>> {
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        let mut running = self
+            .running
+            .lock()
+            .map_err(|_| anyhow!("a case panicked while the server started"))?;
+        if running.is_none() {
+            let dir = TestDir::new()?;
+            *running = Some(((self.start)(&dir)?, dir));
+        }
+        let Some((server, _)) = running.as_ref() else {
+            return Err(anyhow!("the server did not start"));
+        };
+        let name = format!("contract_{number}");
+        let url = server.family().create_database(&name)?;
+        Ok(Box::new(InServer {
+            opts: Opts::from_url(&url)?,
+            prefix: namespace.to_owned(),
+        }))
+    }
+}
+
+struct InServer {
+    opts: Opts,
+    prefix: String,
+}
+
+impl Database for InServer {
+    fn connect(&self, access: Access) -> TargetResult<Box<dyn Target>> {
+        let target = target::MySql::connect(self.opts.clone(), &self.prefix, access)?;
+        Ok(Box::new(target))
+    }
+
+    fn sibling(&self, namespace: &str) -> anyhow::Result<Box<dyn Database>> {
+        Ok(Box::new(Self {
+            opts: self.opts.clone(),
+            prefix: namespace.to_owned(),
+        }))
+    }
+
+    fn run(&self, sql: &str) -> anyhow::Result<Vec<Row>> {
+        let opts = OptsBuilder::from_opts(self.opts.clone()).prefer_socket(false);
+        let rows: Vec<mysql::Row> = Conn::new(opts)?.query(sql)?;
+        rows.into_iter()
+            .map(|row| {
+                row.unwrap()
+                    .into_iter()
+                    .map(|value| match value {
+                        Value::NULL => Ok(None),
+                        Value::Bytes(bytes) => Ok(Some(
+                            String::from_utf8(bytes)
+                                .unwrap_or_else(|error| hex::encode(error.as_bytes())),
+                        )),
+                        other => Err(anyhow!("not text: {other:?}")),
+                    })
+                    .collect()
+            })
+            .collect()
+    }
+
+    fn table(&self, name: &str) -> String {
+        format!("`{}{name}`", self.prefix.replace('`', "``"))
+    }
+
+    fn time(&self, column: &str) -> String {
+        format!("date_format(`{column}`, '%Y-%m-%dT%H:%i:%s.%fZ')")
+    }
+
+    fn time_digits(&self) -> usize {
+        6
+    }
+
+    fn locks(&self) -> Locks {
+        Locks::ByName
+    }
+
+    fn inventory(&self) -> anyhow::Result<Vec<String>> {
+        let rows = self.run("show tables")?;
+        Ok(rows.into_iter().flatten().flatten().collect())
+    }
+
+    fn make_nullable(&self, table: &str, column: &str) -> anyhow::Result<()> {
+        let table = self.table(table);
+        self.run(&format!("alter table {table} modify `{column}` longtext"))?;
+        Ok(())
+    }
+
+    fn change_tuple_key(&self) -> anyhow::Result<()> {
+        let table = self.table("fga_tuples");
+        self.run(&format!(
+            "alter table {table} drop primary key, add primary key (tuple_hash, store_id)"
+        ))?;
+        Ok(())
+    }
+}

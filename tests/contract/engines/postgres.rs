@@ -1,0 +1,202 @@
+//! PostgreSQL, reached directly and through PgBouncer: one server of each for all cases, and a database for
+//! each case.
+
+use std::cell::RefCell;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::anyhow;
+use fga_sync::target::{self, Access, Target, TargetError, TargetResult};
+use postgres::{Client, NoTls, SimpleQueryMessage};
+
+use crate::engine::{Database, Engine, Locks, Row};
+use crate::support::servers::{PgBouncer, Postgres, TestDir};
+
+pub struct Server {
+    name: &'static str,
+    is_pooled: bool,
+    running: Mutex<Option<Running>>,
+    databases: AtomicUsize,
+}
+
+/// In the order in which they end.
+struct Running {
+    pool: Option<PgBouncer>,
+    server: Postgres,
+    _dir: TestDir,
+}
+
+impl Running {
+    fn start(is_pooled: bool) -> anyhow::Result<Self> {
+        let dir = TestDir::new()?;
+        let server = Postgres::start(dir.path())?;
+        let pool = if is_pooled {
+            Some(PgBouncer::start(dir.path(), &server)?)
+        } else {
+            None
+        };
+        Ok(Self {
+            pool,
+            server,
+            _dir: dir,
+        })
+    }
+}
+
+impl Server {
+    pub fn postgres() -> Self {
+        Self::new("postgres", false)
+    }
+
+    pub fn pgbouncer() -> Self {
+        Self::new("pgbouncer", true)
+    }
+
+    fn new(name: &'static str, is_pooled: bool) -> Self {
+        Self {
+            name,
+            is_pooled,
+            running: Mutex::new(None),
+            databases: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Engine for Server {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn fresh_in(&self, namespace: &str) -> anyhow::Result<Box<dyn Database>> {
+        let number = self.databases.fetch_add(1, Ordering::Relaxed);
+        let mut running = self
+            .running
+            .lock()
+            .map_err(|_| anyhow!("a case panicked while the server started"))?;
+        if running.is_none() {
+            *running = Some(Running::start(self.is_pooled)?);
+        }
+        let Some(Running { pool, server, .. }) = running.as_ref() else {
+            return Err(anyhow!("the server did not start"));
+        };
+        let name = format!("contract_{number}");
+        let direct_url = server.create_database(&name)?;
+        Ok(Box::new(InServer {
+            url: match pool {
+                Some(pool) => pool.url(&name),
+                None => direct_url.clone(),
+            },
+            client: RefCell::new(connect(&direct_url)?),
+            direct_url,
+            schema: namespace.to_owned(),
+        }))
+    }
+}
+
+struct InServer {
+    /// The target's way to it.
+    url: String,
+    /// The test's, which no pool has a part in.
+    direct_url: String,
+    client: RefCell<Client>,
+    schema: String,
+}
+
+impl Drop for InServer {
+    /// Ends the connections that a pool keeps to a database of which nobody will ask again: a server has few.
+    fn drop(&mut self) {
+        // A case that ended well is not undone by this.
+        let _ = self.run(
+            "select pg_terminate_backend(pid) from pg_stat_activity
+             where datname = current_database() and pid <> pg_backend_pid()",
+        );
+    }
+}
+
+fn connect(url: &str) -> anyhow::Result<Client> {
+    Ok(Client::connect(url, NoTls)?)
+}
+
+impl Database for InServer {
+    fn connect(&self, access: Access) -> TargetResult<Box<dyn Target>> {
+        let config = target::Postgres::config(&self.url).map_err(TargetError::Fatal)?;
+        let target = target::Postgres::connect(&config, &self.schema, access)?;
+        Ok(Box::new(target))
+    }
+
+    fn sibling(&self, namespace: &str) -> anyhow::Result<Box<dyn Database>> {
+        Ok(Box::new(Self {
+            url: self.url.clone(),
+            direct_url: self.direct_url.clone(),
+            client: RefCell::new(connect(&self.direct_url)?),
+            schema: namespace.to_owned(),
+        }))
+    }
+
+    fn run(&self, sql: &str) -> anyhow::Result<Vec<Row>> {
+        let messages = self
+            .client
+            .borrow_mut()
+            .simple_query(sql)
+            .map_err(|error| match error.as_db_error() {
+                Some(said) => anyhow!("{said}"),
+                None => anyhow!(error),
+            })?;
+        Ok(messages
+            .iter()
+            .filter_map(|message| match message {
+                SimpleQueryMessage::Row(row) => Some(
+                    (0..row.len())
+                        .map(|index| row.get(index).map(str::to_owned))
+                        .collect(),
+                ),
+                _ => None,
+            })
+            .collect())
+    }
+
+    fn table(&self, name: &str) -> String {
+        format!("\"{}\".{name}", self.schema.replace('"', "\"\""))
+    }
+
+    fn time(&self, column: &str) -> String {
+        format!(r#"to_char("{column}" at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"#)
+    }
+
+    fn time_digits(&self) -> usize {
+        6
+    }
+
+    fn locks(&self) -> Locks {
+        Locks::ByName
+    }
+
+    fn inventory(&self) -> anyhow::Result<Vec<String>> {
+        let rows = self.run(
+            "select nspname from pg_namespace
+             where nspname not in ('pg_catalog', 'information_schema', 'pg_toast', 'public')
+             union all
+             select schemaname || '.' || tablename from pg_tables
+             where schemaname not in ('pg_catalog', 'information_schema')
+             order by 1",
+        )?;
+        Ok(rows.into_iter().flatten().flatten().collect())
+    }
+
+    fn make_nullable(&self, table: &str, column: &str) -> anyhow::Result<()> {
+        let table = self.table(table);
+        self.run(&format!(
+            "alter table {table} alter column {column} drop not null"
+        ))?;
+        Ok(())
+    }
+
+    fn change_tuple_key(&self) -> anyhow::Result<()> {
+        let table = self.table("fga_tuples");
+        self.run(&format!(
+            "alter table {table} drop constraint fga_tuples_pkey,
+             add primary key (store_id, object_type, object_id, relation, user_type, user_id)"
+        ))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! SQLite: a file in a directory of its own.
+
+use std::fs;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Context;
+use fga_sync::target::{self, Access, Target, TargetResult};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags};
+use tempfile::TempDir;
+
+use crate::engine::{Database, Engine, Locks, Row};
+
+pub struct Sqlite;
+
+impl Engine for Sqlite {
+    fn name(&self) -> &'static str {
+        "sqlite"
+    }
+
+    fn needs_server(&self) -> bool {
+        false
+    }
+
+    fn fresh_in(&self, namespace: &str) -> anyhow::Result<Box<dyn Database>> {
+        Ok(Box::new(File {
+            dir: Rc::new(tempfile::tempdir()?),
+            prefix: namespace.to_owned(),
+        }))
+    }
+}
+
+struct File {
+    dir: Rc<TempDir>,
+    prefix: String,
+}
+
+impl File {
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("mirror.db")
+    }
+
+    /// Makes a table again from its statement as `change` leaves it: SQLite alters little by itself.
+    fn remake(&self, table: &str, change: impl Fn(&str) -> String) -> anyhow::Result<()> {
+        let name = format!("{}{table}", self.prefix).replace('\'', "''");
+        let rows = self.run(&format!(
+            "select sql from sqlite_schema where type = 'table' and name = '{name}'"
+        ))?;
+        let sql = rows[0][0].as_deref().context("a table without SQL")?;
+        let changed = change(sql);
+        anyhow::ensure!(changed != sql, "nothing to change in {sql}");
+        self.run(&format!("drop table {}", self.table(table)))?;
+        self.run(&changed)?;
+        Ok(())
+    }
+}
+
+impl Database for File {
+    fn connect(&self, access: Access) -> TargetResult<Box<dyn Target>> {
+        let target = target::Sqlite::open(&self.path(), &self.prefix, access)?;
+        Ok(Box::new(target))
+    }
+
+    fn sibling(&self, namespace: &str) -> anyhow::Result<Box<dyn Database>> {
+        Ok(Box::new(Self {
+            dir: Rc::clone(&self.dir),
+            prefix: namespace.to_owned(),
+        }))
+    }
+
+    fn run(&self, sql: &str) -> anyhow::Result<Vec<Row>> {
+        let connection = Connection::open_with_flags(
+            self.path(),
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        connection.busy_timeout(Duration::from_secs(10))?;
+        let mut statement = connection.prepare(sql)?;
+        let width = statement.column_count();
+        let mut rows = statement.query([])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(
+                (0..width)
+                    .map(|index| {
+                        Ok(match row.get_ref(index)? {
+                            ValueRef::Null => None,
+                            ValueRef::Integer(number) => Some(number.to_string()),
+                            ValueRef::Text(text) => Some(String::from_utf8(text.to_vec())?),
+                            other => anyhow::bail!("a value of type {}", other.data_type()),
+                        })
+                    })
+                    .collect::<anyhow::Result<Row>>()?,
+            );
+        }
+        Ok(found)
+    }
+
+    fn table(&self, name: &str) -> String {
+        format!("\"{}{name}\"", self.prefix.replace('"', "\"\""))
+    }
+
+    fn time(&self, column: &str) -> String {
+        column.to_owned()
+    }
+
+    fn time_digits(&self) -> usize {
+        9
+    }
+
+    fn locks(&self) -> Locks {
+        Locks::Whole
+    }
+
+    fn inventory(&self) -> anyhow::Result<Vec<String>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(self.dir.path())? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            // A reader makes these too, and they say nothing.
+            if !name.ends_with("-wal") && !name.ends_with("-shm") {
+                found.push(name);
+            }
+        }
+        if self.path().exists() {
+            for row in self.run("select name from sqlite_schema")? {
+                found.extend(row.into_iter().flatten());
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    fn make_nullable(&self, table: &str, column: &str) -> anyhow::Result<()> {
+        self.remake(table, |sql| {
+            sql.lines()
+                .map(|line| match line.split_whitespace().next() {
+                    Some(word) if word == column => line.replacen(" not null", "", 1) + "\n",
+                    _ => format!("{line}\n"),
+                })
+                .collect()
+        })
+    }
+
+    fn change_tuple_key(&self) -> anyhow::Result<()> {
+        self.remake("fga_tuples", |sql| sql.replace(", user_relation)", ")"))
+    }
+}
