@@ -242,10 +242,9 @@ impl Target for Sqlite {
                 self.connection
                     .query_row(statements::HAS_VERSION, [&self.prefix], |row| row.get(0))?;
             let version = if has_version {
-                Some(
-                    self.connection
-                        .query_row(&self.sql(statements::VERSION), [], |row| row.get(0))?,
-                )
+                // No row is as good as no table: the statement that adds it is the migration's last.
+                self.connection
+                    .query_row(&self.sql(statements::VERSION), [], |row| row.get(0))?
             } else {
                 None
             };
