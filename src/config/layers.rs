@@ -169,7 +169,7 @@ impl<'a> Layers<'a> {
         Some(Value { text, origin })
     }
 
-    fn variable(&self, name: &str) -> Result<Option<String>> {
+    pub(super) fn variable(&self, name: &str) -> Result<Option<String>> {
         variable(self.env, name)
     }
 }
@@ -184,7 +184,7 @@ pub(super) fn find_file(flags: &ArgMatches, env: Env) -> Result<Option<File>> {
     path.map(|path| File::read(&path)).transpose()
 }
 
-pub(super) fn variable(env: Env, name: &str) -> Result<Option<String>> {
+fn variable(env: Env, name: &str) -> Result<Option<String>> {
     match env(name).map(OsString::into_string) {
         None => Ok(None),
         Some(Ok(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
