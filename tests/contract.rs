@@ -5,6 +5,8 @@
 
 // A test uses only a part of what all tests share, and nobody reads the documentation of its items.
 #![allow(dead_code, unused_imports, unreachable_pub)]
+// `assigning_clones` saves an allocation at the cost of reading from right to left.
+#![allow(clippy::assigning_clones)]
 
 #[path = "contract/cases/mod.rs"]
 mod cases;

@@ -1,23 +1,14 @@
 //! `fga-sync migrate`: creates or upgrades the tables.
 
-use serde::Serialize;
+use std::time::Instant;
 
-use super::{fatal, print, print_json};
+use super::{print, print_json};
 use crate::cli::MigrateArgs;
 use crate::config::{Config, Format, OutputSettings};
 use crate::error::Result;
+use crate::report::{Subject, Summary};
 use crate::sync::{Stop, open_persistently};
-use crate::target::{self, Access, SchemaStatus};
-
-#[derive(Serialize)]
-struct Migrated {
-    version: u32,
-    command: &'static str,
-    target: String,
-    /// `created`, `upgraded` or `unchanged`.
-    outcome: &'static str,
-    exit_code: u8,
-}
+use crate::target::{self, Access, SchemaStatus, TargetError};
 
 pub(super) fn migrate(
     config: &Config,
@@ -34,10 +25,11 @@ pub(super) fn migrate(
         }
         return Ok(0);
     }
+    let started = Instant::now();
     let mut target = open_persistently(&Stop::default(), || {
         target::open(&settings.database, Access::ReadWrite)
     })?;
-    let before = target.schema().map_err(fatal)?;
+    let before = target.schema().map_err(TargetError::into_error)?;
     let outcome = match before {
         SchemaStatus::Missing => "created",
         SchemaStatus::Older(_) => "upgraded",
@@ -48,19 +40,20 @@ pub(super) fn migrate(
         }
     };
     if outcome != "unchanged" {
-        target.migrate().map_err(fatal)?;
-        target.schema().map_err(fatal)?.require_current()?;
+        target.migrate().map_err(TargetError::into_error)?;
+        target
+            .schema()
+            .map_err(TargetError::into_error)?
+            .require_current()?;
     }
+    let subject = Subject {
+        command: "migrate",
+        job: arguments.job.clone(),
+        target: Some(settings.shown.clone()),
+        ..Subject::default()
+    };
     match output.format {
-        Format::Json => {
-            print_json(&Migrated {
-                version: 1,
-                command: "migrate",
-                target: settings.shown,
-                outcome,
-                exit_code: 0,
-            });
-        }
+        Format::Json => print_json(&Summary::done(subject, outcome, started.elapsed())),
         Format::Text if output.quiet => {}
         Format::Text => print(&format!(
             "the tables in {} are as needed ({outcome})\n",

@@ -15,7 +15,6 @@ use crate::config::{Config, Format, OutputSettings, shown_as_text};
 use crate::error::{Error, ErrorKind, Result};
 use crate::report::{Subject, Summary, start_logging};
 use crate::sync::Tally;
-use crate::target::TargetError;
 
 /// Does what the arguments say. Returns the process exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
@@ -207,9 +206,4 @@ fn print_json(value: &impl Serialize) {
         Ok(json) => print(&format!("{json}\n")),
         Err(error) => tracing::error!("can't write JSON: {error}"),
     }
-}
-
-/// A target's failure outside a run.
-fn fatal(error: TargetError) -> Error {
-    error.into_error()
 }

@@ -1,7 +1,7 @@
 //! `fga-sync run`: drains the change feed into the target.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{log_failure, print, print_json};
 use crate::cli::RunArgs;
@@ -52,11 +52,15 @@ fn run_all(
             break;
         }
         if let Some(needed) = after.iter().find(|needed| unfinished.contains(*needed)) {
-            tracing::warn!(
-                job = name,
-                needed,
-                "left out: the job that it needs did not reach its end"
+            tracing::warn!(job = name, needed, "left out");
+            let subject = subject(Some(&name), &settings, arguments.dry_run);
+            let left_out = Summary::new(
+                subject,
+                &Tally::default(),
+                Ok(Outcome::LeftOut),
+                Duration::ZERO,
             );
+            summaries.push(left_out);
             unfinished.insert(name);
             continue;
         }
@@ -75,6 +79,18 @@ fn run_all(
     Ok(summaries.exit_code())
 }
 
+fn subject(job: Option<&str>, settings: &RunSettings, dry_run: bool) -> Subject {
+    Subject {
+        command: "run",
+        job: job.map(str::to_owned),
+        run_id: None,
+        source: Some(settings.options.source.clone()),
+        target: Some(settings.target.shown.clone()),
+        mode: Some(settings.options.mode.name()),
+        dry_run,
+    }
+}
+
 /// Runs one job and tells of a failure at once; the summary has it too.
 fn run_job(
     job: Option<&str>,
@@ -85,15 +101,8 @@ fn run_job(
 ) -> Summary {
     let started = Instant::now();
     let run_id = ulid::Ulid::generate().to_string();
-    let subject = Subject {
-        command: "run",
-        job: job.map(str::to_owned),
-        run_id: Some(run_id.clone()),
-        source: Some(settings.options.source.clone()),
-        target: Some(settings.target.shown.clone()),
-        mode: Some(settings.options.mode.name()),
-        dry_run,
-    };
+    let mut subject = subject(job, &settings, dry_run);
+    subject.run_id = Some(run_id.clone());
     let mut tally = Tally::default();
     let result = open_and_run(settings, dry_run, &run_id, output, stop, &mut tally);
     if let Err(error) = &result {

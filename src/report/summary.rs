@@ -20,7 +20,8 @@ pub struct Summary {
     command: &'static str,
     /// The job of the configuration file.
     job: Option<String>,
-    /// `drained`, `limit_reached`, `skipped`, `stopped` or `failed`.
+    /// `drained`, `limit_reached`, `skipped`, `left_out`, `stopped` or `failed`; of `migrate`, `created`,
+    /// `upgraded` or `unchanged`.
     outcome: &'static str,
     exit_code: u8,
     run_id: Option<String>,
@@ -132,6 +133,14 @@ impl Summary {
         }
     }
 
+    /// A command that is no run, with its own word for how it ended well.
+    pub fn done(subject: Subject, outcome: &'static str, duration: Duration) -> Self {
+        Self {
+            outcome,
+            ..Self::new(subject, &Tally::default(), Ok(Outcome::Drained), duration)
+        }
+    }
+
     /// The process exit code.
     pub const fn exit_code(&self) -> u8 {
         self.exit_code
@@ -190,6 +199,7 @@ impl fmt::Display for Summary {
             "drained" => "the end of the log is reached",
             "limit_reached" => "stopped at a limit, more remains",
             "skipped" => "another run holds the lock, left to it",
+            "left_out" => "left out: a job that it needs did not reach its end",
             "stopped" => "stopped by a signal",
             _ => "failed",
         };
@@ -200,11 +210,12 @@ impl fmt::Display for Summary {
         writeln!(formatter)?;
         writeln!(
             formatter,
-            "  changes   {} ({} writes, {} deletes) in {} pages, {:.1} s, {:.0}/s",
+            "  changes   {} ({} writes, {} deletes) in {} {}, {:.1} s, {:.0}/s",
             self.changes,
             self.writes,
             self.deletes,
             self.pages,
+            if self.pages == 1 { "page" } else { "pages" },
             self.duration_seconds,
             self.changes_per_second
         )?;

@@ -7,8 +7,8 @@ use backon::{BackoffBuilder, BlockingRetryable, ExponentialBuilder};
 
 use super::coalesce;
 use super::reader::Fetched;
-use super::run::{Observer, Outcome, Tally};
 use super::stop::Stop;
+use super::tally::{Observer, Outcome, Tally};
 use crate::change::Operation;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, ErrorKind, Result};

@@ -5,8 +5,11 @@ mod drain;
 mod reader;
 mod run;
 mod stop;
+mod subject;
+mod tally;
 
 pub use coalesce::coalesce;
 pub use drain::open_persistently;
-pub use run::{IfLocked, Observer, Outcome, RunOptions, Tally, run};
+pub use run::{IfLocked, RunOptions, run};
 pub use stop::{Signal, Stop};
+pub use tally::{Observer, Outcome, Tally};

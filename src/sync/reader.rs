@@ -99,6 +99,10 @@ impl Reading {
         };
         loop {
             let mut page = self.source.read_changes(self.token.as_ref(), limit)?;
+            // Past the limit it only matters that something is there.
+            if self.max_changes == Some(0) {
+                return Ok(page);
+            }
             self.reject_unstorable(&mut page);
             match page.rejection {
                 None => return Ok(page),

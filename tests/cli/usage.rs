@@ -49,7 +49,7 @@ const WRONG: &[(&str, &[&str])] = &[
     ),
     (
         "run --source file:p --target fga.db",
-        &["has no scheme", "sqlite:PATH"],
+        &["it is not a URL", "sqlite:PATH"],
     ),
     ("run --source file:p --target sqlite:", &["names no file"]),
     (

@@ -52,7 +52,7 @@ pub trait Database {
     fn connect(&self, access: Access) -> TargetResult<Box<dyn Target>>;
 
     /// The same database, with tables of another namespace.
-    fn sibling(&self, namespace: &str) -> Box<dyn Database>;
+    fn sibling(&self, namespace: &str) -> anyhow::Result<Box<dyn Database>>;
 
     /// Runs a statement on a connection that is not the target's.
     fn run(&self, sql: &str) -> anyhow::Result<Vec<Row>>;

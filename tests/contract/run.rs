@@ -44,7 +44,7 @@ pub fn started_at() -> anyhow::Result<Timestamp> {
 pub struct Run {
     pub target: Box<dyn Target>,
     pub subject: Subject,
-    pub run_id: String,
+    pub id: String,
     pub fence: i64,
     /// Where the checkpoint stands.
     pub at: Option<ContinuationToken>,
@@ -69,7 +69,7 @@ impl Run {
         Ok(Self {
             target,
             subject,
-            run_id: run_id.to_owned(),
+            id: run_id.to_owned(),
             fence: checkpoint.fence,
             at: checkpoint.token,
             pages: 0,
@@ -79,7 +79,7 @@ impl Run {
     /// Commits a page and moves on.
     pub fn page(&mut self, changes: &[Change]) -> anyhow::Result<()> {
         self.pages += 1;
-        let to = token(&format!("{} {}", self.run_id, self.pages))?;
+        let to = token(&format!("{} {}", self.id, self.pages))?;
         let from = self.at.clone();
         self.attempt(from.as_ref(), &to, self.fence, changes)
             .done()?;
@@ -107,7 +107,7 @@ impl Run {
             NetEffect::default()
         };
         self.target.apply(&PageCommit {
-            run_id: &self.run_id,
+            run_id: &self.id,
             name: &self.subject.name,
             store_id: &self.subject.store.id,
             fence,

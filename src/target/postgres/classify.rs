@@ -1,5 +1,7 @@
 //! What an error of PostgreSQL means for a run.
 
+use std::error::Error as _;
+
 use postgres::error::SqlState;
 
 use crate::error::{Error, ErrorKind};
@@ -112,6 +114,7 @@ pub(super) fn classify(doing: impl Into<String>, error: postgres::Error) -> Targ
 /// What is not known is doubt, as after a lost connection.
 fn judge_client(error: &postgres::Error) -> Verdict {
     let text = error.to_string();
+    let cause = error.source().map(ToString::to_string).unwrap_or_default();
     if text.starts_with("error serializing parameter") || text.starts_with("error encoding message")
     {
         // Never sent.
@@ -121,7 +124,7 @@ fn judge_client(error: &postgres::Error) -> Verdict {
             ErrorKind::Schema,
             "somebody wrote a value into the tables of fga-sync that it did not put there; restore the row",
         )
-    } else if text.starts_with("authentication error") {
+    } else if text.starts_with("authentication error") || cause == "password missing" {
         fatal(
             ErrorKind::Denied,
             "give the user's password in --target, or another way of signing in than the server asks for",

@@ -56,6 +56,10 @@ pub(super) fn complete(config: &Config, access: Access) -> Result<Config, Error>
     if config.get_ssl_mode() == SslMode::Require {
         return Err(no_tls("sslmode=require"));
     }
+    if hosts(config) == 0 {
+        return Err(Error::usage("the PostgreSQL URL names no host")
+            .advise("--target postgres://USER:PASSWORD@HOST:PORT/DATABASE"));
+    }
     let mut config = config.clone();
     if config.get_application_name().is_none() {
         config.application_name("fga-sync");
@@ -76,8 +80,7 @@ pub(super) fn complete(config: &Config, access: Access) -> Result<Config, Error>
         config.keepalives_retries(KEEPALIVE_RETRIES);
     }
     // Several hosts are a cluster, and after a failover another one of them takes writes.
-    let several = config.get_hosts().len().max(config.get_hostaddrs().len()) > 1;
-    if several
+    if hosts(&config) > 1
         && access == Access::ReadWrite
         && config.get_target_session_attrs() == TargetSessionAttrs::Any
     {
@@ -90,9 +93,9 @@ pub(super) fn complete(config: &Config, access: Access) -> Result<Config, Error>
 /// would be waited for as long as it lives, so the whole is bounded here.
 pub(super) fn connect(config: &Config) -> TargetResult<Client> {
     let doing = format!("can't connect to PostgreSQL at {}", place(config));
-    let hosts = config.get_hosts().len().max(config.get_hostaddrs().len());
+    let steps = u32::try_from(hosts(config)).map_or(u32::MAX, |hosts| hosts.saturating_add(1));
     let step = *config.get_connect_timeout().unwrap_or(&CONNECT_TIMEOUT);
-    let limit = step.saturating_mul(u32::try_from(hosts).unwrap_or(u32::MAX).saturating_add(1));
+    let limit = step.saturating_mul(steps);
     let (sender, receiver) = mpsc::sync_channel(1);
     let config = config.clone();
     // A thread that comes too late finds nobody to tell, and closes what it opened.
@@ -109,16 +112,27 @@ pub(super) fn connect(config: &Config) -> TargetResult<Client> {
     }
 }
 
+fn hosts(config: &Config) -> usize {
+    config.get_hosts().len().max(config.get_hostaddrs().len())
+}
+
 /// Where the server is, without secrets.
 fn place(config: &Config) -> String {
-    let ports = config.get_ports();
-    let hosts = config.get_hosts().iter().enumerate().map(|(index, host)| {
-        let port = ports.get(index).or(ports.first()).unwrap_or(&5432);
-        match host {
-            Host::Tcp(name) => format!("{name}:{port}"),
-            Host::Unix(path) => format!("{} (port {port})", path.display()),
-        }
+    let names = config.get_hosts().iter().map(|host| match host {
+        Host::Tcp(name) => name.clone(),
+        Host::Unix(path) => path.display().to_string(),
     });
+    let addresses = config.get_hostaddrs().iter().map(ToString::to_string);
+    let ports = config.get_ports();
+    // Where both are given, the names are for people.
+    let hosts = names
+        .chain(addresses)
+        .take(hosts(config))
+        .enumerate()
+        .map(|(index, host)| {
+            let port = ports.get(index).or(ports.first()).unwrap_or(&5432);
+            format!("{host}:{port}")
+        });
     hosts.collect::<Vec<_>>().join(", ")
 }
 
@@ -178,6 +192,15 @@ mod tests {
         );
         let one = complete(&parse("postgres://u@one/d").unwrap(), Access::ReadWrite).unwrap();
         assert_eq!(one.get_target_session_attrs(), TargetSessionAttrs::Any);
+    }
+
+    #[test]
+    fn a_url_without_a_host_is_wrong() {
+        let config = parse("postgres:///d").unwrap();
+        assert!(
+            complete(&config, Access::ReadWrite)
+                .is_err_and(|error| error.kind() == ErrorKind::Usage)
+        );
     }
 
     #[test]

@@ -157,7 +157,8 @@ impl Target for Postgres {
             nul: false,
             // A B-tree entry has up to 2,704 bytes, the store id and each column's length among them.
             key_bytes: 2_600,
-            // A message has up to 1 GiB, and a page with one such event holds it twice.
+            // A message has up to 1 GiB, and a page with one such event may hold most of it three times: the event,
+            // and its condition's context for either table.
             text_bytes: 250_000_000,
             widths: None,
         }

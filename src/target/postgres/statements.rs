@@ -22,8 +22,11 @@ pub(super) const HAS_VERSION: &str = "
 
 pub(super) const VERSION: &str = "select max(version) from {schema}.fga_sync_schema";
 
+/// A partitioned table differs in the type of every column: rows are deleted by their place in the one table.
 pub(super) const COLUMNS: &str = "
-    select c.relname::text, a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod),
+    select c.relname::text, a.attname::text,
+           case when c.relkind = 'p' then 'partitioned ' else '' end
+               || pg_catalog.format_type(a.atttypid, a.atttypmod),
            not a.attnotnull, coalesce(a.attnum = any (k.indkey), false)
     from pg_catalog.pg_class c
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -92,16 +95,17 @@ pub(super) const APPEND_CHANGES: &str = r#",
 
 /// $21 to $26 the tuples, an array for each column. Each is looked up by itself (`offset 0` keeps the lookup
 /// from being merged into a join, which becomes a scan of the table as its statistics grow old) and deleted by
-/// its place. Nobody else changes these rows meanwhile: whoever writes them holds the checkpoint's row.
+/// its place, which names a row in this one table (`only`). Nobody else changes these rows meanwhile: whoever
+/// writes them holds the checkpoint's row.
 pub(super) const DELETE_TUPLES: &str = ",
     deleted as (
-        delete from {schema}.fga_tuples
+        delete from only {schema}.fga_tuples
         where ctid = any (array(
             select t.ctid
             from moved, unnest($21, $22, $23, $24, $25, $26)
                  as d (object_type, object_id, relation, user_type, user_id, user_relation)
             cross join lateral (
-                select t.ctid from {schema}.fga_tuples t
+                select t.ctid from only {schema}.fga_tuples t
                 where t.store_id = $7 and t.object_type = d.object_type and t.object_id = d.object_id
                   and t.relation = d.relation and t.user_type = d.user_type and t.user_id = d.user_id
                   and t.user_relation = d.user_relation

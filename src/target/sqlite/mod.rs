@@ -65,9 +65,9 @@ impl Sqlite {
     }
 }
 
-/// The prefix may stand in identifiers and in string literals, so both quotes are doubled.
+/// The prefix stands in quoted identifiers only.
 fn with_prefix(sql: &str, prefix: &str) -> String {
-    sql.replace("{prefix}", &prefix.replace('"', "\"\"").replace('\'', "''"))
+    sql.replace("{prefix}", &prefix.replace('"', "\"\""))
 }
 
 fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
@@ -268,16 +268,19 @@ impl Target for Sqlite {
 
     fn schema(&mut self) -> TargetResult<SchemaStatus> {
         let read = || -> rusqlite::Result<_> {
-            let one = |sql: String| self.connection.query_row(&sql, [], |row| row.get(0));
-            let has_version = one(self.sql(statements::HAS_VERSION))? == 1;
+            let has_version: bool =
+                self.connection
+                    .query_row(statements::HAS_VERSION, [&self.prefix], |row| row.get(0))?;
             let version = if has_version {
-                Some(one(self.sql(statements::VERSION))?)
+                // No row is as good as no table: the statement that adds it is the migration's last.
+                self.connection
+                    .query_row(&self.sql(statements::VERSION), [], |row| row.get(0))?
             } else {
                 None
             };
-            let mut columns = self.connection.prepare(&self.sql(statements::COLUMNS))?;
+            let mut columns = self.connection.prepare(statements::COLUMNS)?;
             let found = columns
-                .query_map([], |row| {
+                .query_map([&self.prefix], |row| {
                     Ok(Column {
                         table: row.get(0)?,
                         name: row.get(1)?,

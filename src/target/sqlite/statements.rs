@@ -9,16 +9,18 @@ pub(super) const MIGRATION_1: [&str; 5] = [
     include_str!("schema/0001_fga_sync_schema.sql"),
 ];
 
-pub(super) const HAS_VERSION: &str = "select exists (select 1 from sqlite_schema where type = 'table' and name = '{prefix}fga_sync_schema')";
+/// ?1 the prefix, as in [`COLUMNS`].
+pub(super) const HAS_VERSION: &str = "
+    select exists (select 1 from sqlite_schema where type = 'table' and name = ?1 || 'fga_sync_schema')";
 
 pub(super) const VERSION: &str = r#"select max(version) from "{prefix}fga_sync_schema""#;
 
 pub(super) const COLUMNS: &str = "
-    select substr(t.name, length('{prefix}') + 1), c.name,
+    select substr(t.name, length(?1) + 1), c.name,
            upper(c.type), c.\"notnull\" = 0 and c.pk = 0, c.pk > 0
     from sqlite_schema t, pragma_table_info(t.name) c
-    where t.type = 'table' and t.name in ('{prefix}fga_changelog', '{prefix}fga_tuples',
-        '{prefix}fga_sync_state', '{prefix}fga_sync_runs', '{prefix}fga_sync_schema')";
+    where t.type = 'table' and t.name in (?1 || 'fga_changelog', ?1 || 'fga_tuples',
+        ?1 || 'fga_sync_state', ?1 || 'fga_sync_runs')";
 
 pub(super) const CHECKPOINTS: &str = r#"
     select name, source, store_id, store_name, store_created_at, type_filter, mode, token, position_time, fence

@@ -262,7 +262,7 @@ fn idle(database: &dyn Database, run_id: &str) -> anyhow::Result<bool> {
     Ok(pages.as_deref() == Some("0"))
 }
 
-/// SplitMix64: the same numbers everywhere.
+/// The generator `SplitMix64`: the same numbers everywhere.
 struct Random(u64);
 
 impl Random {

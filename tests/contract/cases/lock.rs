@@ -103,7 +103,7 @@ fn another_namespace_is_another_lock(engine: &dyn Engine) -> anyhow::Result<()> 
     }
     let mut first = database.open()?;
     ensure!(first.try_lock("job").done()?);
-    let other = database.sibling("other");
+    let other = database.sibling("other")?;
     ensure!(other.open()?.try_lock("job").done()?);
     // Neither does another database of the same server share it.
     let elsewhere = engine.fresh_in("one")?;

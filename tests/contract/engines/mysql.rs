@@ -92,11 +92,11 @@ impl Database for InServer {
         Ok(Box::new(target))
     }
 
-    fn sibling(&self, namespace: &str) -> Box<dyn Database> {
-        Box::new(Self {
+    fn sibling(&self, namespace: &str) -> anyhow::Result<Box<dyn Database>> {
+        Ok(Box::new(Self {
             opts: self.opts.clone(),
             prefix: namespace.to_owned(),
-        })
+        }))
     }
 
     fn run(&self, sql: &str) -> anyhow::Result<Vec<Row>> {

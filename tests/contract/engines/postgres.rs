@@ -1,6 +1,7 @@
 //! PostgreSQL, reached directly and through PgBouncer: one server of each for all cases, and a database for
 //! each case.
 
+use std::cell::RefCell;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -85,6 +86,7 @@ impl Engine for Server {
                 Some(pool) => pool.url(&name),
                 None => direct_url.clone(),
             },
+            client: RefCell::new(connect(&direct_url)?),
             direct_url,
             schema: namespace.to_owned(),
         }))
@@ -96,7 +98,23 @@ struct InServer {
     url: String,
     /// The test's, which no pool has a part in.
     direct_url: String,
+    client: RefCell<Client>,
     schema: String,
+}
+
+impl Drop for InServer {
+    /// Ends the connections that a pool keeps to a database of which nobody will ask again: a server has few.
+    fn drop(&mut self) {
+        // A case that ended well is not undone by this.
+        let _ = self.run(
+            "select pg_terminate_backend(pid) from pg_stat_activity
+             where datname = current_database() and pid <> pg_backend_pid()",
+        );
+    }
+}
+
+fn connect(url: &str) -> anyhow::Result<Client> {
+    Ok(Client::connect(url, NoTls)?)
 }
 
 impl Database for InServer {
@@ -106,16 +124,19 @@ impl Database for InServer {
         Ok(Box::new(target))
     }
 
-    fn sibling(&self, namespace: &str) -> Box<dyn Database> {
-        Box::new(Self {
+    fn sibling(&self, namespace: &str) -> anyhow::Result<Box<dyn Database>> {
+        Ok(Box::new(Self {
             url: self.url.clone(),
             direct_url: self.direct_url.clone(),
+            client: RefCell::new(connect(&self.direct_url)?),
             schema: namespace.to_owned(),
-        })
+        }))
     }
 
     fn run(&self, sql: &str) -> anyhow::Result<Vec<Row>> {
-        let messages = Client::connect(&self.direct_url, NoTls)?
+        let messages = self
+            .client
+            .borrow_mut()
             .simple_query(sql)
             .map_err(|error| match error.as_db_error() {
                 Some(said) => anyhow!("{said}"),

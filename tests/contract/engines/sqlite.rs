@@ -63,11 +63,11 @@ impl Database for File {
         Ok(Box::new(target))
     }
 
-    fn sibling(&self, namespace: &str) -> Box<dyn Database> {
-        Box::new(Self {
+    fn sibling(&self, namespace: &str) -> anyhow::Result<Box<dyn Database>> {
+        Ok(Box::new(Self {
             dir: Rc::clone(&self.dir),
             prefix: namespace.to_owned(),
-        })
+        }))
     }
 
     fn run(&self, sql: &str) -> anyhow::Result<Vec<Row>> {

@@ -1,0 +1,86 @@
+//! What a run has done, and how it ended.
+
+use jiff::Timestamp;
+
+use super::stop::Signal;
+use crate::checkpoint::StoreIdentity;
+use crate::target::PageCommit;
+
+/// How a run ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The end of the log was reached.
+    Drained,
+    /// A limit was reached, and more remains.
+    LimitReached,
+    /// Another run held the lock, and `--if-locked skip` left the work to it.
+    Skipped,
+    /// It did not begin, since a job that it needs did not reach its end.
+    LeftOut,
+    /// A signal asked to stop.
+    Stopped(Signal),
+}
+
+impl Outcome {
+    /// The word for it in summaries and in `fga_sync_runs`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Drained => "drained",
+            Self::LimitReached => "limit_reached",
+            Self::Skipped => "skipped",
+            Self::LeftOut => "left_out",
+            Self::Stopped(_) => "stopped",
+        }
+    }
+
+    /// The process exit code.
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Drained | Self::Skipped | Self::LeftOut => 0,
+            Self::LimitReached => 3,
+            Self::Stopped(signal) => signal.exit_code(),
+        }
+    }
+}
+
+/// What a run has done so far, and where it stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Pages committed.
+    pub pages: u64,
+    /// Changes in them.
+    pub changes: u64,
+    /// Those that were writes.
+    pub writes: u64,
+    /// Those that were deletes.
+    pub deletes: u64,
+    /// Rows inserted or replaced in `fga_tuples`.
+    pub tuples_written: u64,
+    /// Deletes of `fga_tuples` rows, of absent ones too.
+    pub tuples_deleted: u64,
+    /// The store, once it is known.
+    pub store: StoreIdentity,
+    /// The continuation token behind the last committed page.
+    pub token: Option<String>,
+    /// The timestamp of the last committed change.
+    pub position_time: Option<Timestamp>,
+}
+
+impl Tally {
+    pub(super) fn count(&mut self, commit: &PageCommit) {
+        self.pages += 1;
+        self.changes += u64::from(commit.writes) + u64::from(commit.deletes);
+        self.writes += u64::from(commit.writes);
+        self.deletes += u64::from(commit.deletes);
+        self.tuples_written += commit.net_effect.written.len() as u64;
+        self.tuples_deleted += commit.net_effect.deleted.len() as u64;
+        self.token = Some(commit.to.as_str().to_owned());
+        self.position_time = Some(commit.position_time);
+    }
+}
+
+/// Whoever wants to know how a run gets on.
+pub trait Observer {
+    /// A page was committed.
+    fn page_applied(&mut self, tally: &Tally);
+}
