@@ -33,7 +33,7 @@ fn restarts(world: &World, engine: Engine) -> Result<()> {
         let database = server.create_database()?;
         // Slow enough to be in the middle for a while.
         let run = || {
-            Binary::run(&history.store, &database).args(["--page-size", "20", "--max-rps", "150"])
+            Binary::run(&history.store, &database).args(["--page-size", "20", "--max-rps", "100"])
         };
         let mut running = run().start()?;
         wait_for_pages(&database, &mut running, 5)?;
