@@ -43,34 +43,42 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
 
 fn cuts(world: &World, engine: Engine, cut: Cut) -> Result<()> {
     let history = world.short_history()?;
-    let pages = history.truth.changes.len().div_ceil(20);
-    let some = by_length(vec![1, 2, pages / 2, pages], (1..=pages).collect());
-    for page in some {
+    let port = world.server(engine)?.port()?;
+    let commits = Arc::new(AtomicUsize::new(0));
+    let drain_and_cut_at = |number: usize| -> Result<()> {
         let database = world.database(engine)?;
-        let proxy = TcpProxy::before_port(world.server(engine)?.port()?)?;
-        let mut commits = 0;
+        let proxy = TcpProxy::before_port(port)?;
+        commits.store(0, Ordering::Relaxed);
+        let seen = Arc::clone(&commits);
         proxy.cut_when(move |chunk| {
-            if !is_commit_of_page(engine, chunk) {
-                return Cut::No;
-            }
-            commits += 1;
-            if commits == page { cut } else { Cut::No }
+            let is_it = is_commit(engine, chunk) && seen.fetch_add(1, Ordering::Relaxed) == number;
+            if is_it { cut } else { Cut::No }
         });
         Binary::run(&history.store, &database)
             .args(["--page-size", "20"])
             .env("FGA_SYNC_TARGET", &database.url_by(proxy.port()))
-            .end_with(0)
-            .with_context(|| format!("cut at page {page}"))?;
-        ensure!(proxy.cuts() == 1, "there was no cut at page {page}");
-        assert_mirrors(&database, &history.truth).with_context(|| format!("cut at page {page}"))?;
+            .end_with(0)?;
+        ensure!(
+            proxy.cuts() == usize::from(number < NEVER),
+            "there was no cut"
+        );
+        assert_mirrors(&database, &history.truth)
+    };
+    drain_and_cut_at(NEVER)?;
+    let all = commits.load(Ordering::Relaxed);
+    ensure!(all >= history.truth.changes.len() / 20, "{all} commits");
+    for number in by_length(vec![0, 1, all / 2, all - 1], (0..all).collect()) {
+        drain_and_cut_at(number).with_context(|| format!("cut at commit {number} of {all}"))?;
     }
     Ok(())
 }
 
-/// Whether a client's message makes a page permanent. On PostgreSQL a page is one statement, which is a transaction by itself.
-fn is_commit_of_page(engine: Engine, chunk: &[u8]) -> bool {
+const NEVER: usize = usize::MAX;
+
+/// Whether a client's message makes a page permanent, or the begin of the run. On PostgreSQL a page is one statement, which is a
+/// transaction by itself.
+fn is_commit(engine: Engine, chunk: &[u8]) -> bool {
     if engine.is_mysql() {
-        // The begin of the run is a transaction as well, and is not counted: it comes first, and repeating it is harmless.
         return chunk.get(4..) == Some(b"\x03commit");
     }
     let holds = |text: &[u8]| chunk.windows(text.len()).any(|window| window == text);

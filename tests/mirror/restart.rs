@@ -11,7 +11,7 @@ use super::binary::{Binary, Running};
 use super::dice::Dice;
 use super::engine::{Database, Engine, Server};
 use super::oracle::{assert_mirrors, pages};
-use super::world::{Source, World, by_length};
+use super::world::{World, by_length};
 use crate::support::servers::TestDir;
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
@@ -23,7 +23,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
 }
 
 fn restarts(world: &World, engine: Engine) -> Result<()> {
-    let history = world.history(Source::Memory)?;
+    let history = world.middling_history()?;
     // No other trial's runs go down with it.
     let dir = TestDir::new()?;
     let server = Server::start(engine, dir.path())?;
@@ -33,7 +33,7 @@ fn restarts(world: &World, engine: Engine) -> Result<()> {
         let database = server.create_database()?;
         // Slow enough to be in the middle for a while.
         let run = || {
-            Binary::run(&history.store, &database).args(["--page-size", "20", "--max-rps", "150"])
+            Binary::run(&history.store, &database).args(["--page-size", "20", "--max-rps", "100"])
         };
         let mut running = run().start()?;
         wait_for_pages(&database, &mut running, 5)?;

@@ -12,7 +12,7 @@ use super::binary::{Binary, Running};
 use super::engine::{Database, Engine};
 use super::oracle::assert_mirrors;
 use super::restart::wait_for_pages;
-use super::world::{Source, World, by_length};
+use super::world::{World, by_length};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     Engine::ALL
@@ -27,7 +27,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
 }
 
 fn overtaken(world: &World, engine: Engine) -> Result<()> {
-    let history = world.history(Source::Memory)?;
+    let history = world.middling_history()?;
     let database = world.database(engine)?;
     let run = || Binary::run(&history.store, &database).args(["--page-size", "20"]);
     let mut sleeper = run().args(["--max-rps", "50"]).start()?;

@@ -59,6 +59,7 @@ pub struct World {
     sources: [Lazy<OpenFga>; 4],
     servers: [Lazy<Server>; 5],
     histories: [Lazy<History>; 4],
+    middling: Lazy<History>,
     short: Lazy<History>,
     dir: Lazy<TestDir>,
 }
@@ -69,6 +70,7 @@ impl Default for World {
             sources: std::array::from_fn(|_| Lazy::default()),
             servers: std::array::from_fn(|_| Lazy::default()),
             histories: std::array::from_fn(|_| Lazy::default()),
+            middling: Lazy::default(),
             short: Lazy::default(),
             dir: Lazy::default(),
         }
@@ -135,6 +137,12 @@ impl World {
             _ => by_length(3_000, 20_000),
         };
         self.histories[source as usize].get(|| self.new_history(source, changes))
+    }
+
+    /// A shared history that is long enough for something to happen while it is read, and no longer.
+    pub fn middling_history(&self) -> Result<&History> {
+        self.middling
+            .get(|| self.new_history(Source::Memory, 3_000))
     }
 
     /// A shared history that is read quickly.
