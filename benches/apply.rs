@@ -1,7 +1,7 @@
 //! How fast pages are committed, on every engine and in every mode, into empty tables and into tables of many rows,
 //! beside the same rows loaded in one go by the engine's own way (COPY, LOAD DATA, one transaction).
 //!
-//!     ./tests/run --bench apply [ROWS]
+//!     ./tests/run --bench apply [ROWS [ENGINE]]
 //!
 //! ROWS is what the large tables hold, 2,000,000 by default. Keys are drawn at random over all of them: the worst
 //! case for an index. Ratios compare figures of one run on one machine.
@@ -53,7 +53,11 @@ fn main() {
         "{:<22} {:>9} {:>9} {:>7} {:>9} {:>9} {:>7} {:>12}",
         "", "empty", "bulk", "ratio", "large", "bulk", "ratio", "large/empty"
     );
-    for engine in ENGINES {
+    let only = std::env::args().nth(2);
+    for engine in ENGINES
+        .into_iter()
+        .filter(|engine| only.as_deref().is_none_or(|only| only == *engine))
+    {
         let mut history = History {
             random: 7,
             keys: rows as u64,

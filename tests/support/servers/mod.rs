@@ -23,3 +23,12 @@ pub const USER: &str = "sync";
 pub const PASSWORD: &str = "sync-password";
 /// The password of the user in the URLs that `admin_url` returns.
 pub const ADMIN_PASSWORD: &str = "admin-password";
+
+/// The memory for a server's pages, in MB: little, for many servers side by side, unless `FGA_SYNC_TEST_CACHE` says
+/// otherwise, as a benchmark does.
+fn cache_megabytes() -> u32 {
+    std::env::var("FGA_SYNC_TEST_CACHE")
+        .ok()
+        .and_then(|megabytes| megabytes.parse().ok())
+        .unwrap_or(32)
+}

@@ -69,7 +69,11 @@ impl MySqlFamily {
                     // which survives the server, so nothing is lost without a sync. The doublewrite buffer stays on, since a
                     // kill can tear a page.
                     .args(["--innodb-flush-log-at-trx-commit=2", "--skip-log-bin"])
-                    .args(["--max-connections=100", "--innodb-buffer-pool-size=32M"])
+                    .arg("--max-connections=100")
+                    .arg(format!(
+                        "--innodb-buffer-pool-size={}M",
+                        super::cache_megabytes()
+                    ))
                     .args(["--performance-schema=OFF", "--skip-slave-start"]);
                 Ok(command)
             },

@@ -59,12 +59,15 @@ impl Postgres {
                     // cache, so a commit is as durable as with fsync. Full page writes stay on, since a kill can tear a page.
                     "fsync=off",
                     "max_connections=100",
-                    "shared_buffers=16MB",
                     // Files in the data directory, where nothing is left over in /dev/shm after a kill.
                     "dynamic_shared_memory_type=mmap",
                 ] {
                     command.args(["-c", setting]);
                 }
+                command.args([
+                    "-c",
+                    &format!("shared_buffers={}MB", super::cache_megabytes()),
+                ]);
                 Ok(command)
             },
             |port| connect(&url(ADMIN, ADMIN_PASSWORD, port, "postgres")).map(drop),
