@@ -8,8 +8,9 @@ use crate::page::{ContinuationToken, Page, Rejection};
 use crate::source::ChangeSource;
 use crate::target::Limits;
 
-/// Pages that wait to be applied, besides the one that is being fetched.
-const PAGES_AHEAD: usize = 1;
+/// Pages that wait to be applied, besides the one that is being fetched: enough to even out a slow answer or a slow
+/// commit, and few enough to forget.
+const PAGES_AHEAD: usize = 4;
 /// Empty pages in a row that may each bring a new token: the server that is known never sends one.
 const EMPTY_PAGES: usize = 100;
 
