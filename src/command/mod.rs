@@ -198,7 +198,12 @@ fn log_failure(error: &Error, output: &OutputSettings) {
 /// Writes a result to standard output. A reader that went away is no failure.
 fn print(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            tracing::error!("can't write to standard output: {error}");
+        }
+        _ => {}
+    }
 }
 
 fn print_json(value: &impl Serialize) {
