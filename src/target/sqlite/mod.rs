@@ -1,30 +1,23 @@
 //! SQLite: one file, and a lock file beside it.
 
+mod classify;
+mod connection;
 mod statements;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Row, TransactionBehavior, params};
+use rusqlite::{Connection, Row, TransactionBehavior, params};
 
+use self::classify::while_doing;
+use self::connection::connect;
 use super::schema::{self, Column, Kind, SchemaStatus};
 use super::{Access, Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult};
 use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
 use crate::error::{Error, ErrorKind};
 use crate::page::ContinuationToken;
 use crate::tuple::TupleKey;
-
-/// How long a statement waits for another process's transaction.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Statements that stay compiled: all that a page needs.
-const CACHED_STATEMENTS: usize = 16;
-/// SQLite's page cache, in KiB.
-const CACHE_KIB: i64 = 16_384;
-/// Pages of the write-ahead log before it is carried over: 64 MB. Index pages are written again and again, and a
-/// longer log carries each over once. The default of 1,000 took twice the time for a changelog of 500,000 rows.
-const WAL_PAGES: i64 = 16_384;
 
 /// A mirror in a SQLite file.
 pub struct Sqlite {
@@ -68,121 +61,6 @@ impl Sqlite {
 /// The prefix stands in quoted identifiers only.
 fn with_prefix(sql: &str, prefix: &str) -> String {
     sql.replace("{prefix}", &prefix.replace('"', "\"\""))
-}
-
-fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
-    let failed = |error: rusqlite::Error| {
-        let doing = format!("can't open the SQLite file {}", path.display());
-        refusal(path, access, &doing, &error).unwrap_or_else(|| classify(&doing, error))
-    };
-    let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = match access {
-        Access::ReadWrite => Connection::open_with_flags(
-            path,
-            flags | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
-        ),
-        Access::ReadOnly if path.exists() => {
-            Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_READ_ONLY)
-        }
-        Access::ReadOnly => Connection::open_in_memory(),
-    }
-    .map_err(failed)?;
-    let set_up = || -> rusqlite::Result<()> {
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
-        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-        if access == Access::ReadWrite {
-            connection.pragma_update(None, "journal_mode", "wal")?;
-            // In WAL mode the default loses the last transactions when the power goes.
-            connection.pragma_update(None, "synchronous", "full")?;
-            connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
-        }
-        // Touches the file, so that one which is not a database is told here.
-        connection.query_row("select count(*) from sqlite_schema", [], |_| Ok(()))
-    };
-    set_up().map_err(failed)?;
-    Ok(connection)
-}
-
-/// Why the system refuses the file. SQLite says of a missing directory, a missing right and a disk that is mounted
-/// read-only alike that it can't open it.
-fn refusal(
-    path: &Path,
-    access: Access,
-    doing: &str,
-    error: &rusqlite::Error,
-) -> Option<TargetError> {
-    use std::io::ErrorKind::{IsADirectory, PermissionDenied, ReadOnlyFilesystem};
-    if error.sqlite_error_code() != Some(ErrorCode::CannotOpen) {
-        return None;
-    }
-    let reason = File::options()
-        .append(true)
-        .create(access == Access::ReadWrite)
-        .open(path)
-        .err()?;
-    let (kind, advice) = match reason.kind() {
-        PermissionDenied | ReadOnlyFilesystem => (ErrorKind::Denied, MUST_BE_WRITABLE),
-        IsADirectory => (ErrorKind::Usage, "give --target the path of a file in it"),
-        _ => return None,
-    };
-    Some(TargetError::Fatal(
-        Error::new(kind, doing).because(reason).advise(advice),
-    ))
-}
-
-/// Reading needs it too: readers keep a table of what they read beside the file.
-const MUST_BE_WRITABLE: &str =
-    "the file, its -wal and -shm beside it, and its directory must be writable for this user";
-
-/// Sorts an error of SQLite by what can be done about it.
-fn classify(doing: &str, error: rusqlite::Error) -> TargetError {
-    let code = error.sqlite_error_code();
-    let (kind, advice) = match code {
-        Some(
-            ErrorCode::ReadOnly
-            | ErrorCode::PermissionDenied
-            | ErrorCode::AuthorizationForStatementDenied,
-        ) => (ErrorKind::Denied, MUST_BE_WRITABLE),
-        Some(ErrorCode::DiskFull) => (
-            ErrorKind::TargetUnavailable,
-            "free space on that disk and run again; what was committed is kept, and the run goes on from there",
-        ),
-        Some(ErrorCode::CannotOpen) => (
-            ErrorKind::TargetUnavailable,
-            "check that the directory exists and that this user may write in it",
-        ),
-        Some(ErrorCode::NotADatabase) => (
-            ErrorKind::Usage,
-            "that file is something else; give --target another path",
-        ),
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
-            ErrorKind::TargetUnavailable,
-            "another program holds a transaction on that file; end it and run again",
-        ),
-        Some(_) => (
-            ErrorKind::TargetUnavailable,
-            "look for I/O errors of that disk; `pragma integrity_check` tells whether the file is whole",
-        ),
-        None => (
-            ErrorKind::Unexpected,
-            "please report this with the text above",
-        ),
-    };
-    let busy = matches!(
-        code,
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
-    );
-    let error = Error::new(kind, doing).because(error).advise(advice);
-    if busy {
-        TargetError::Interrupted(error)
-    } else {
-        TargetError::Fatal(error)
-    }
-}
-
-fn while_doing(doing: &str) -> impl FnOnce(rusqlite::Error) -> TargetError {
-    move |error| classify(&format!("SQLite failed to {doing}"), error)
 }
 
 /// A kind's type as `pragma table_info` names it.

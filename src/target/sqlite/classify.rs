@@ -1,0 +1,99 @@
+//! What an error of SQLite means for the run.
+
+use std::fs::File;
+use std::path::Path;
+
+use rusqlite::ErrorCode;
+
+use crate::error::{Error, ErrorKind};
+use crate::target::{Access, TargetError};
+
+/// Why the system refuses the file. SQLite says of a missing directory, a missing right and a disk that is mounted
+/// read-only alike that it can't open it.
+pub(super) fn refusal(
+    path: &Path,
+    access: Access,
+    doing: &str,
+    error: &rusqlite::Error,
+) -> Option<TargetError> {
+    use std::io::ErrorKind::{IsADirectory, PermissionDenied, ReadOnlyFilesystem};
+    if error.sqlite_error_code() != Some(ErrorCode::CannotOpen) {
+        return None;
+    }
+    let reason = File::options()
+        .append(true)
+        .create(access == Access::ReadWrite)
+        .open(path)
+        .err()?;
+    let (kind, advice) = match reason.kind() {
+        PermissionDenied | ReadOnlyFilesystem => (ErrorKind::Denied, MUST_BE_WRITABLE),
+        IsADirectory => (ErrorKind::Usage, "give --target the path of a file in it"),
+        _ => return None,
+    };
+    Some(TargetError::Fatal(
+        Error::new(kind, doing).because(reason).advise(advice),
+    ))
+}
+
+/// Reading needs it too: readers keep a table of what they read beside the file.
+const MUST_BE_WRITABLE: &str =
+    "the file, its -wal and -shm beside it, and its directory must be writable for this user";
+
+/// Sorts an error of SQLite by what can be done about it.
+pub(super) fn classify(doing: &str, error: rusqlite::Error) -> TargetError {
+    let code = error.sqlite_error_code();
+    let (kind, advice) = match code {
+        Some(
+            ErrorCode::ReadOnly
+            | ErrorCode::PermissionDenied
+            | ErrorCode::AuthorizationForStatementDenied,
+        ) => (ErrorKind::Denied, MUST_BE_WRITABLE),
+        Some(ErrorCode::DiskFull) => (
+            ErrorKind::TargetUnavailable,
+            "free space on that disk and run again; what was committed is kept, and the run goes on from there",
+        ),
+        Some(ErrorCode::CannotOpen) => (
+            ErrorKind::TargetUnavailable,
+            "check that the directory exists and that this user may write in it",
+        ),
+        Some(ErrorCode::NotADatabase) => (
+            ErrorKind::Usage,
+            "that file is something else; give --target another path",
+        ),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => (
+            ErrorKind::TargetUnavailable,
+            "another program holds a transaction on that file; end it and run again",
+        ),
+        Some(ErrorCode::TooBig | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => (
+            ErrorKind::Unstorable,
+            "everything before it is stored; another target may be able to hold it",
+        ),
+        // SQLITE_ERROR: a statement that was compiled against other tables.
+        Some(ErrorCode::Unknown | ErrorCode::SchemaChanged) => (
+            ErrorKind::Schema,
+            "undo what was altered in the tables, or fill an empty file",
+        ),
+        Some(_) => (
+            ErrorKind::TargetUnavailable,
+            "look for I/O errors of that disk; `pragma integrity_check` tells whether the file is whole",
+        ),
+        None => (
+            ErrorKind::Unexpected,
+            "please report this with the text above",
+        ),
+    };
+    let busy = matches!(
+        code,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    );
+    let error = Error::new(kind, doing).because(error).advise(advice);
+    if busy {
+        TargetError::Interrupted(error)
+    } else {
+        TargetError::Fatal(error)
+    }
+}
+
+pub(super) fn while_doing(doing: &str) -> impl FnOnce(rusqlite::Error) -> TargetError {
+    move |error| classify(&format!("SQLite failed to {doing}"), error)
+}
