@@ -10,6 +10,7 @@
     unused_imports,
     unreachable_pub,
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     clippy::cast_precision_loss,
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -28,8 +29,9 @@ use fga_sync::change::{Change, Operation};
 use fga_sync::checkpoint::{Mode, StoreIdentity, Subject};
 use fga_sync::page::ContinuationToken;
 use fga_sync::sync::coalesce;
-use fga_sync::target::{NetEffect, PageCommit, RunStart};
+use fga_sync::target::{Applied, LookBack, NetEffect, PageCommit, RunStart, SettledPages};
 use fga_sync::tuple::{Object, TupleKey, User};
+use fga_sync::unsettled::{ChangeDigest, UnsettledPage};
 use jiff::Timestamp;
 
 use engine::{Database, Servers};
@@ -76,10 +78,17 @@ fn main() {
             );
         }
         large.settle();
+        let mut loaded: Vec<bool> = (0..2 * rows).map(|key| key < rows).collect();
         for mode in [Mode::Changelog, Mode::Stateful, Mode::Both] {
-            let into_empty = apply(&fresh(&format!("empty_{mode}")), mode, &mut history);
+            let mut none = vec![false; 2 * rows];
+            let into_empty = apply(
+                &fresh(&format!("empty_{mode}")),
+                mode,
+                &mut history,
+                &mut none,
+            );
             let bulk_into_empty = bulk_load(&fresh(&format!("bulk_{mode}")), mode, &mut history);
-            let into_large = apply(&large, mode, &mut history);
+            let into_large = apply(&large, mode, &mut history, &mut loaded);
             let bulk_into_large = bulk_load(&large, mode, &mut history);
             println!(
                 "{:<20} {into_empty:>9.0} {bulk_into_empty:>9.0} {:>7.2} {into_large:>9.0} {bulk_into_large:>9.0} {:>7.2} {:>12.2}",
@@ -92,7 +101,7 @@ fn main() {
     }
 }
 
-/// Changes of random tuples: two writes for each delete.
+/// Changes of random tuples: a write of one that does not exist, a delete of one that does, as in a real log.
 struct History {
     random: u64,
     /// The large tables hold the keys from 0 to this.
@@ -111,13 +120,20 @@ impl History {
         mixed ^ (mixed >> 31)
     }
 
-    fn next_change(&mut self) -> Change {
-        // Half of the keys are in the large tables, half are new.
-        let key = self.next_number() % (2 * self.keys);
-        let operation = if self.next_number().is_multiple_of(3) {
-            Operation::Delete
-        } else {
+    /// Half of the keys are in the large tables, half are new.
+    fn next_key(&mut self) -> u64 {
+        self.next_number() % (2 * self.keys)
+    }
+
+    /// The next change of tables that hold those keys that `exists` tells.
+    fn next_change(&mut self, exists: &mut [bool]) -> Change {
+        let key = self.next_key();
+        let exists = &mut exists[key as usize];
+        *exists = !*exists;
+        let operation = if *exists {
             Operation::Write
+        } else {
+            Operation::Delete
         };
         change(key, operation)
     }
@@ -149,9 +165,9 @@ fn change(key: u64, operation: Operation) -> Change {
 }
 
 /// Commits pages of random changes; gives changes per second.
-fn apply(database: &Database, mode: Mode, history: &mut History) -> f64 {
+fn apply(database: &Database, mode: Mode, history: &mut History, exists: &mut [bool]) -> f64 {
     let pages: Vec<Vec<Change>> = (0..CHANGES / PAGE)
-        .map(|_| (0..PAGE).map(|_| history.next_change()).collect())
+        .map(|_| (0..PAGE).map(|_| history.next_change(exists)).collect())
         .collect();
     let mut target = database.open();
     let subject = Subject {
@@ -168,6 +184,7 @@ fn apply(database: &Database, mode: Mode, history: &mut History) -> f64 {
         run_id: "bench",
         subject: &subject,
         started_at: Timestamp::UNIX_EPOCH,
+        start_time: None,
     };
     let checkpoint = target.begin_run(&start).unwrap();
     let mut token = checkpoint.token;
@@ -179,6 +196,23 @@ fn apply(database: &Database, mode: Mode, history: &mut History) -> f64 {
         } else {
             NetEffect::default()
         };
+        let all: Vec<_> = page.iter().collect();
+        let place = number as i64;
+        // As a drain of a long log has it: each page stays until the next one shows that it is old.
+        let look_back = LookBack {
+            settled: token.clone(),
+            unsettled: Some(UnsettledPage {
+                pass: checkpoint.fence,
+                place,
+                token: to.clone(),
+                seen_at: Timestamp::UNIX_EPOCH,
+                changes: page.iter().map(ChangeDigest::of).collect(),
+            }),
+            forget: Some(SettledPages {
+                places: place - 1..place,
+                earlier_passes: false,
+            }),
+        };
         let commit = PageCommit {
             run_id: "bench",
             name: mode.name(),
@@ -186,13 +220,17 @@ fn apply(database: &Database, mode: Mode, history: &mut History) -> f64 {
             fence: checkpoint.fence,
             from: token.as_ref(),
             to: &to,
+            moves_position: true,
             position_time: Timestamp::UNIX_EPOCH,
             writes: PAGE as u32,
             deletes: 0,
-            changelog: if mode.keeps_changelog() { page } else { &[] },
+            late_arrivals: 0,
+            order_anomalies: 0,
+            changelog: if mode.keeps_changelog() { &all } else { &[] },
             net_effect: &net_effect,
+            look_back: &look_back,
         };
-        target.apply(&commit).unwrap();
+        assert_eq!(target.apply(&commit).unwrap(), Applied::Committed);
         token = Some(to);
     }
     rate(CHANGES, started.elapsed())
@@ -200,7 +238,9 @@ fn apply(database: &Database, mode: Mode, history: &mut History) -> f64 {
 
 /// Loads new rows at once, spread over all keys like the random ones; gives rows per second.
 fn bulk_load(database: &Database, mode: Mode, history: &mut History) -> f64 {
-    let mut changes: Vec<_> = (0..CHANGES).map(|_| history.next_change()).collect();
+    let mut changes: Vec<_> = (0..CHANGES)
+        .map(|_| change(history.next_key(), Operation::Write))
+        .collect();
     for change in &mut changes {
         history.loaded += 1;
         // New keys: the relation is one that no other key has.

@@ -7,7 +7,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, Args, Command, CommandFactory, Parser, Subcommand, ValueHint};
 
 use crate::checkpoint::Mode;
-use crate::config::settings::SETTINGS;
+use crate::config::settings::{FGA_CONFIG_ANYWHERE, SETTINGS};
 use crate::sync::IfLocked;
 
 /// Copies the change history of an OpenFGA store into PostgreSQL, MySQL / MariaDB or SQLite, exactly once.
@@ -36,7 +36,7 @@ impl Cli {
 pub enum Verb {
     /// Drain the change feed into the target, then exit.
     #[command(after_help = EXIT_CODES)]
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Create or upgrade the tables.
     #[command(after_help = EXIT_CODES)]
     Migrate(MigrateArgs),
@@ -60,18 +60,35 @@ Exit codes:
   143  stopped by SIGTERM, likewise";
 
 /// Flags that every command shares. Those that are settings too are read in [`crate::config`].
+// A switch is a bool to clap.
+#[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Shared options")]
 struct SharedArgs {
     /// Read settings from this TOML file
     #[arg(long, value_name = "FILE", global = true, value_hint = ValueHint::FilePath, help = "Read settings from this TOML file [env: FGA_SYNC_CONFIG]")]
     config: Option<std::path::PathBuf>,
-    /// Where changes come from: http(s)://HOST[/PREFIX], or file:PATH or file:- for recorded pages
+    /// Where changes come from: [https://]HOST[/PREFIX], or file:PATH or file:- for recorded pages
     #[arg(long, value_name = "URL", global = true)]
     source: Option<String>,
     /// The store to mirror
     #[arg(long, value_name = "ID", global = true)]
     store_id: Option<String>,
+    /// Read what is not set otherwise from the official CLI's .fga.yaml: this one, or where the CLI looks for it
+    #[arg(long, value_name = "FILE", global = true, value_hint = ValueHint::FilePath, num_args = 0..=1, require_equals = true, default_missing_value = FGA_CONFIG_ANYWHERE)]
+    fga_config: Option<String>,
+    /// Send the token and read the tuples in the clear, from a source with http:// on another machine
+    #[arg(long, global = true)]
+    allow_http: bool,
+    /// Trust only the certificate authorities in this file for the source (PEM)
+    #[arg(long, value_name = "FILE", global = true, value_hint = ValueHint::FilePath)]
+    tls_ca: Option<String>,
+    /// Show the source this client certificate (PEM)
+    #[arg(long, value_name = "FILE", global = true, value_hint = ValueHint::FilePath)]
+    tls_cert: Option<String>,
+    /// The private key of the client certificate (PEM, not encrypted)
+    #[arg(long, value_name = "FILE", global = true, value_hint = ValueHint::FilePath)]
+    tls_key: Option<String>,
     /// Where they go: sqlite:PATH, postgres://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE
     #[arg(long, value_name = "URL", global = true)]
     target: Option<String>,
@@ -113,7 +130,7 @@ pub struct RunArgs {
     /// Only the changes of objects of this type; the server filters
     #[arg(long, value_name = "TYPE")]
     r#type: Option<String>,
-    /// Changes to ask for at once; servers allow 100 unless configured otherwise
+    /// Changes to ask for at once; the most that the server accepts, up to 1000, unless given
     #[arg(long, value_name = "N")]
     page_size: Option<String>,
     /// Where a log that is read for the first time begins (RFC 3339); older changes are left out
@@ -125,9 +142,16 @@ pub struct RunArgs {
     /// Stop between pages after this long, such as 50m, with exit code 3 if more remains
     #[arg(long, value_name = "DURATION")]
     max_duration: Option<String>,
+    /// Read again, in the next run, what was written less than this long ago: changes may yet appear between (10s; 0s
+    /// reads nothing again)
+    #[arg(long, value_name = "DURATION")]
+    lookback: Option<String>,
     /// Send at most this many requests a second to the source
     #[arg(long, value_name = "N")]
     max_rps: Option<String>,
+    /// How long a request to the source may be tried again, waits that the server asks for included
+    #[arg(long, value_name = "DURATION")]
+    retry_for: Option<String>,
     /// What to do while another run holds the lock: exit 10, exit 0, or wait
     #[arg(long, value_name = "WHAT", value_parser = PossibleValuesParser::new(IfLocked::NAMES))]
     if_locked: Option<String>,

@@ -10,10 +10,14 @@ pub mod cli;
 pub mod command;
 pub mod config;
 pub mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod nearest;
 pub mod page;
 pub mod report;
 pub mod source;
 pub mod sync;
 pub mod target;
+pub mod tls;
 pub mod tuple;
+pub mod unsettled;

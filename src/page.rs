@@ -1,5 +1,10 @@
 //! A page of the change log, and the token that says where it ends.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
+use serde_json::Value;
+use ulid::Ulid;
+
 use crate::change::Change;
 
 /// A position in the change log, as the source names it. Opaque: it is stored and sent back, never built here.
@@ -16,6 +21,23 @@ impl ContinuationToken {
     /// The token as it goes over the wire and into the checkpoint.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The place in the log that the token names, where it is of a form that is known (OpenFGA v1.18.1: base64url of
+    /// `{"ulid":"…","ObjectType":"…"}` on the SQL engines, of `ULID|type` in memory). Other services have other forms, and
+    /// this one is not promised: what it tells is a check more, and no mirror may need it.
+    pub fn ulid(&self) -> Option<Ulid> {
+        let bytes = URL_SAFE.decode(&self.0).ok()?;
+        let text = std::str::from_utf8(&bytes).ok()?;
+        let place = match serde_json::from_str::<Value>(text) {
+            Ok(json) => json.get("ulid")?.as_str()?.to_owned(),
+            Err(_) => text.split_once('|')?.0.to_owned(),
+        };
+        // The parser drops what is beyond 128 bits.
+        let ulid: Ulid = place.parse().ok()?;
+        ulid.to_string()
+            .eq_ignore_ascii_case(&place)
+            .then_some(ulid)
     }
 }
 
@@ -37,11 +59,41 @@ pub struct Page {
     pub token: Option<ContinuationToken>,
     /// The change on which decoding stopped. The token can't be used then: it stands behind that change.
     pub rejection: Option<Rejection>,
+    /// Whether it has as many changes as were asked for: more may follow at once.
+    pub is_full: bool,
+    /// Whether the source was slow to answer: its time may have been up, and an empty page is then less to be believed.
+    pub is_slow: bool,
+    /// Whether it answered only when it was asked again: likewise.
+    pub is_retried: bool,
 }
 
 impl Page {
     /// Whether the source sent no change at all.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.rejection.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_tokens_name_a_place_and_others_are_opaque() {
+        const ULID: &str = "01HVMMBCMGZNT3SED4Z17ECXCA";
+        for text in [
+            format!(r#"{{"ulid":"{ULID}","ObjectType":""}}"#),
+            format!("{ULID}|document"),
+            format!("{ULID}|"),
+        ] {
+            let token = ContinuationToken::new(URL_SAFE.encode(&text)).unwrap();
+            assert_eq!(token.ulid(), Some(ULID.parse().unwrap()), "{text}");
+        }
+        for text in ["17:ab", "bm90IGEgdWxpZHw=", "{}", "é"] {
+            assert_eq!(ContinuationToken::new(text).unwrap().ulid(), None, "{text}");
+        }
+        // More than the 128 bits of a ULID.
+        let beyond = ContinuationToken::new(URL_SAFE.encode(format!("8{}|", &ULID[1..]))).unwrap();
+        assert_eq!(beyond.ulid(), None);
     }
 }

@@ -20,7 +20,10 @@ use support::fake_openfga::{FakeOpenFga, STORE};
 use support::openfga_api::Api;
 use support::servers::{Datastore, OpenFga, TestDir};
 
+/// Tuples that are written.
 const COUNT: usize = 7;
+/// The one of them that is deleted again.
+const DELETED: usize = 3;
 
 /// A store somewhere.
 struct Store {
@@ -40,6 +43,21 @@ impl Store {
     fn get(&self, path: &str, query: &[(&str, &str)]) -> (u16, Value) {
         let url = format!("{}/stores/{path}", self.base);
         let answer = self.client.get(url).query(query).send().unwrap();
+        let status = answer.status().as_u16();
+        let text = answer.text().unwrap();
+        (status, serde_json::from_str(&text).expect(&text))
+    }
+
+    /// The status and the body of what `POST /stores/{id}/read` answers.
+    fn read(&self, body: &Value) -> (u16, Value) {
+        let url = format!("{}/stores/{}/read", self.base, self.id);
+        let answer = self
+            .client
+            .post(url)
+            .header("content-type", "application/json")
+            .body(body.to_string())
+            .send()
+            .unwrap();
         let status = answer.status().as_u16();
         let text = answer.text().unwrap();
         (status, serde_json::from_str(&text).expect(&text))
@@ -139,6 +157,24 @@ fn observe(store: &Store) -> BTreeMap<String, Value> {
         ("continuation_token", end.as_str()),
     ];
     note("a start time beside a token", store.changes(&ignored));
+    for time in ["2100-01-01T00:00:00Z", "yesterday", ""] {
+        let query = [("start_time", time)];
+        note(&format!("since {time:?}"), store.changes(&query));
+    }
+
+    for consistency in ["HIGHER_CONSISTENCY", "MINIMIZE_LATENCY"] {
+        let mut tuple = |what: &str, number: usize, object: &str| {
+            let key =
+                json!({ "user": format!("user:{number}"), "relation": "viewer", "object": object });
+            let query = json!({ "tuple_key": key, "consistency": consistency });
+            note(&format!("{what}, {consistency}"), store.read(&query));
+        };
+        tuple("a tuple", 0, "document:0");
+        tuple("another type's tuple", 1, "folder:1");
+        tuple("a tuple that was deleted", DELETED, "document:3");
+        tuple("a tuple that never was", 0, "document:1");
+    }
+    note("all tuples", store.read(&json!({})));
     seen
 }
 
@@ -173,8 +209,14 @@ fn compare(datastore: Datastore) {
         });
         api.write(&id, &[tuple], &[]).unwrap();
     }
+    let deleted = json!({
+        "user": format!("user:{DELETED}"),
+        "relation": "viewer",
+        "object": format!("document:{DELETED}"),
+    });
+    api.write(&id, &[], &[deleted]).unwrap();
     let changes = api.all_changes(&id).unwrap();
-    assert_eq!(changes.len(), COUNT);
+    assert_eq!(changes.len(), COUNT + 1);
 
     let fake = FakeOpenFga::start(changes.iter().map(Value::to_string));
     let real = observe(&Store::new(server.url(), &id));

@@ -7,13 +7,14 @@ use fga_sync::change::{Change, Operation};
 use fga_sync::checkpoint::{Checkpoint, Mode, StoreIdentity};
 use fga_sync::error::{Error, ErrorKind, Result};
 use fga_sync::page::{ContinuationToken, Page};
-use fga_sync::source::ChangeSource;
+use fga_sync::source::{ChangeSource, TupleReader};
 use fga_sync::sync::{IfLocked, Observer, Outcome, RunOptions, Stop, Tally, run};
 use fga_sync::target::{
-    Access, Limits, PageCommit, RunEnd, RunStart, SchemaStatus, Sqlite, Target, TargetError,
-    TargetResult,
+    Access, Applied, Limits, PageCommit, RunEnd, RunStart, SchemaStatus, Sqlite, Target,
+    TargetError, TargetResult,
 };
 use fga_sync::tuple::{Object, TupleKey, User};
+use fga_sync::unsettled::UnsettledPage;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use rusqlite::Connection;
@@ -69,7 +70,10 @@ impl Target for Faulty {
     fn begin_run(&mut self, run: &RunStart) -> TargetResult<Checkpoint> {
         self.target.begin_run(run)
     }
-    fn apply(&mut self, commit: &PageCommit) -> TargetResult<()> {
+    fn unsettled(&mut self, name: &str) -> TargetResult<Vec<UnsettledPage>> {
+        self.target.unsettled(name)
+    }
+    fn apply(&mut self, commit: &PageCommit) -> TargetResult<Applied> {
         match self.faults.pop().unwrap_or(Fault::None) {
             Fault::None => self.target.apply(commit),
             Fault::Before => Err(interrupted()),
@@ -105,9 +109,15 @@ impl ChangeSource for Log {
             token: (end > 0)
                 .then(|| ContinuationToken::new(end.to_string()))
                 .flatten(),
+            is_full: changes.len() == limit as usize,
             changes,
             rejection: None,
+            is_slow: false,
+            is_retried: false,
         })
+    }
+    fn tuple_reader(&self) -> Result<Option<Box<dyn TupleReader>>> {
+        Ok(None)
     }
 }
 
@@ -173,6 +183,8 @@ proptest! {
             page_size,
             max_changes: None,
             max_duration: None,
+            look_back: std::time::Duration::from_secs(10),
+            start_time: None,
             if_locked: IfLocked::Fail,
             migrate: true,
         };

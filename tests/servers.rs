@@ -10,7 +10,8 @@ use mysql::prelude::Queryable;
 use postgres::NoTls;
 use serde_json::json;
 use support::servers::{
-    Datastore, MariaDb, MySql, MySqlFamily, OpenFga, PgBouncer, Postgres, TestDir,
+    AUDIENCE, Client, Datastore, MariaDb, MySql, MySqlFamily, Oidc, OpenFga, PgBouncer, Postgres,
+    TestDir,
 };
 use support::tcp_proxy::{Cut, TcpProxy};
 
@@ -38,7 +39,7 @@ fn postgres_keeps_commits_when_killed() -> anyhow::Result<()> {
 fn postgres_wants_the_password() -> anyhow::Result<()> {
     let dir = TestDir::new()?;
     let server = Postgres::start(dir.path())?;
-    let wrong = server.url("postgres").replace("sync-password", "wrong");
+    let wrong = server.url("postgres").replace("sync-s3cret", "wrong");
     let error = postgres::Client::connect(&wrong, NoTls)
         .err()
         .context("a wrong password was taken")?;
@@ -80,7 +81,7 @@ fn keeps_commits_when_killed(server: &MySqlFamily, version: &str) -> anyhow::Res
     let mut client = mysql::Conn::new(url.as_str())?;
     let n: Option<i32> = client.query_first("select n from t")?;
     ensure!(n == Some(7));
-    ensure!(mysql::Conn::new(url.replace("sync-password", "wrong").as_str()).is_err());
+    ensure!(mysql::Conn::new(url.replace("sync-s3cret", "wrong").as_str()).is_err());
     Ok(())
 }
 
@@ -223,5 +224,38 @@ fn the_proxy_cuts_around_a_commit() -> anyhow::Result<()> {
         ensure!(found == rows, "{cut:?}: {found} rows");
     }
     ensure!(proxy.cuts() == 3);
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs servers: use ./tests/run"]
+fn the_openid_provider_knows_its_clients() -> anyhow::Result<()> {
+    let dir = TestDir::new()?;
+    let clients = [
+        ("known", Client::Post("client-s3cret")),
+        ("keyed", Client::Key("ES256")),
+    ];
+    let server = Oidc::start(dir.path(), &clients)?;
+    ensure!(server.key_file("keyed").is_file() && !server.key_file("known").exists());
+    let ask = |secret: &str| {
+        let url = format!("{}/oauth/token", server.url());
+        let form = format!(
+            "grant_type=client_credentials&client_id=known&client_secret={secret}&scope=read&audience={AUDIENCE}"
+        );
+        let client = reqwest::blocking::Client::builder().no_proxy().build()?;
+        let request = client
+            .post(url)
+            .header("content-type", "application/x-www-form-urlencoded");
+        anyhow::Ok(request.body(form).send()?.status().as_u16())
+    };
+    ensure!(ask("client-s3cret")? == 200);
+    ensure!(ask("another-s3cret")? == 401);
+    let given = server.given("known")?;
+    ensure!(
+        given.len() == 1 && given[0].expires > given[0].at,
+        "{given:?}"
+    );
+    server.kill()?;
+    ensure!(ask("client-s3cret").is_err());
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use fga_sync::change::Change;
-use fga_sync::target::{Access, MySql, Postgres, Sqlite, Target};
+use fga_sync::target::{Access, MySql, MySqlSettings, Postgres, PostgresSettings, Sqlite, Target};
 use mysql::prelude::Queryable;
 
 use crate::support::servers;
@@ -64,12 +64,12 @@ impl Database {
                 Box::new(Sqlite::open(Path::new(&self.url), "", Access::ReadWrite).unwrap())
             }
             "postgres" => {
-                let config = self.url.parse().unwrap();
-                Box::new(Postgres::connect(&config, "public", Access::ReadWrite).unwrap())
+                let settings = PostgresSettings::parse(&self.url).unwrap();
+                Box::new(Postgres::connect(&settings, "public", Access::ReadWrite).unwrap())
             }
             _ => {
-                let opts = mysql::Opts::from_url(&self.url).unwrap();
-                Box::new(MySql::connect(opts, "", Access::ReadWrite).unwrap())
+                let settings = MySqlSettings::parse(&self.url).unwrap();
+                Box::new(MySql::connect(&settings, "", Access::ReadWrite).unwrap())
             }
         }
     }

@@ -130,7 +130,7 @@ fn open_and_run(
         options,
     } = settings;
     let source: Box<dyn ChangeSource> = match source {
-        SourceSettings::OpenFga(settings) => Box::new(OpenFga::new(settings)?),
+        SourceSettings::OpenFga(settings) => Box::new(OpenFga::new(*settings)?),
         SourceSettings::Recording { input, store_id } => Box::new(Replay::new(input, store_id)),
     };
     let access = if dry_run {

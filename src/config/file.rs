@@ -4,8 +4,8 @@
 //! error prints it.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use toml::de::{DeTable, DeValue};
 
@@ -14,10 +14,17 @@ use crate::error::{Error, Result};
 use crate::nearest::nearest;
 
 /// A setting's text, and the line that it stands on.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Entry {
     pub(super) text: String,
     pub(super) line: usize,
+}
+
+/// Without the text: it may be a secret.
+impl fmt::Debug for Entry {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "line {}", self.line)
+    }
 }
 
 /// Settings by dotted key.
@@ -32,7 +39,7 @@ pub(super) struct Job {
 
 /// A configuration file.
 #[derive(Debug, Clone, Default)]
-pub(super) struct File {
+pub(crate) struct File {
     pub(super) path: PathBuf,
     pub(super) common: Entries,
     pub(super) jobs: BTreeMap<String, Job>,
@@ -50,7 +57,7 @@ impl File {
         Self::parse(path, &text)
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self> {
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Self> {
         let line_of = |offset: usize| text[..offset.min(text.len())].matches('\n').count() + 1;
         let table = DeTable::parse(text).map_err(|error| {
             let line = error.span().map_or(1, |span| line_of(span.start));

@@ -1,4 +1,5 @@
-//! Where each setting's value comes from: flag, then environment, then file, then default.
+//! Where each setting's value comes from: flag, then environment, then file, then the official CLI's file if asked for,
+//! then default.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -7,8 +8,9 @@ use std::path::{Path, PathBuf};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
+use super::fga_yaml::FgaYaml;
 use super::file::{Entries, File};
-use super::settings::{CONFIG_ENV, SETTINGS, Setting};
+use super::settings::{CONFIG_ENV, FGA_CONFIG_ANYWHERE, SETTINGS, Setting};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a value was read from.
@@ -53,13 +55,14 @@ pub struct Layers<'a> {
     env: Env<'a>,
     file: &'a File,
     job: Option<&'a Entries>,
+    fga_yaml: Option<FgaYaml>,
 }
 
 impl<'a> Layers<'a> {
     /// The common settings of the file, with those of `job` laid over them.
     ///
     /// # Errors
-    /// Where the file has no such job.
+    /// Where the file has no such job, or the official CLI's file is asked for and can't be read.
     pub(super) fn new(
         flags: &'a ArgMatches,
         env: Env<'a>,
@@ -76,12 +79,20 @@ impl<'a> Layers<'a> {
                     .entries,
             ),
         };
-        Ok(Self {
+        let mut layers = Self {
             flags,
             env,
             file,
             job,
-        })
+            fga_yaml: None,
+        };
+        layers.fga_yaml = match layers.get("source.fga_config")?.map(|value| value.text) {
+            None => None,
+            Some(text) if text == "false" => None,
+            Some(text) if text == FGA_CONFIG_ANYWHERE => Some(FgaYaml::find(env)?),
+            Some(path) => Some(FgaYaml::read(Path::new(&path))?),
+        };
+        Ok(layers)
     }
 
     /// The value of a setting, from the first layer that has one. An empty environment variable counts as not
@@ -123,6 +134,14 @@ impl<'a> Layers<'a> {
             if let Some(entry) = entries.get(&format!("{key}_file")) {
                 return read_secret(Path::new(&entry.text), origin(entry.line)).map(Some);
             }
+        }
+        if let Some(yaml) = &self.fga_yaml
+            && let Some(entry) = yaml.get(setting)
+        {
+            return Ok(Some(Value {
+                text: entry.text.clone(),
+                origin: Origin::File(yaml.path.clone(), entry.line),
+            }));
         }
         Ok(setting.default.map(|text| Value {
             text: text.to_owned(),
@@ -204,7 +223,7 @@ fn no_job(file: &File, name: &str) -> Error {
 }
 
 /// Reads a secret from the file that a setting names, without the line end that editors and `echo` leave.
-fn read_secret(path: &Path, origin: Origin) -> Result<Value> {
+pub(crate) fn read_secret(path: &Path, origin: Origin) -> Result<Value> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Error::usage(format!(
             "can't read the secret in {} (named by {origin})",

@@ -1,10 +1,13 @@
 //! Settings: collected from flags, environment, file and defaults, then checked and typed.
 
-mod file;
+mod api_url;
+pub(crate) mod fga_yaml;
+pub(crate) mod file;
 mod jobs;
 mod layers;
 mod output;
 pub mod settings;
+mod sign_in;
 mod source;
 
 use std::fmt::Write as _;
@@ -14,17 +17,25 @@ use clap::ArgMatches;
 use jiff::SignedDuration;
 use secrecy::SecretString;
 
+pub(crate) use api_url::masked_source;
 use file::File;
 use layers::find_file;
+pub(crate) use layers::read_secret;
 pub use layers::{Env, Layers, Origin, Value};
 pub use output::{Format, OutputSettings};
 use settings::SETTINGS;
+pub(crate) use sign_in::parse_headers;
 pub use source::SourceSettings;
 
 use crate::checkpoint::Mode;
 use crate::error::{Error, Result};
+use crate::source::OpenFgaSettings;
 use crate::sync::{IfLocked, RunOptions};
 use crate::target::{self, TargetSettings};
+
+/// The server's time limit for a request (3 s by default), which bounds how late a change can appear, and what clocks may
+/// differ by.
+const LOOK_BACK: Duration = Duration::from_secs(10);
 
 /// Everything that one run needs.
 #[derive(Debug, Clone)]
@@ -89,25 +100,26 @@ impl<'a> Config<'a> {
             })?
             .unwrap_or(IfLocked::Fail);
         let positive = |text: &str| text.parse::<u64>().ok().filter(|number| *number > 0);
-        let page_size = layers
-            .parse("run.page_size", "a whole number from 1 to 100000", |text| {
-                text.parse::<u32>()
-                    .ok()
-                    .filter(|size| (1..=100_000).contains(size))
+        let look_back = layers
+            .parse("run.lookback", "a duration such as 10s, or 0s", |text| {
+                let duration: SignedDuration = text.parse().ok()?;
+                Duration::try_from(duration).ok()
             })?
-            .unwrap_or(100);
+            .unwrap_or(LOOK_BACK);
         let options = RunOptions {
             name: name.to_owned(),
             source: source.shown(),
             type_filter: text(&layers, "run.type")?.unwrap_or_default(),
             mode,
-            page_size,
+            page_size: page_size(&layers)?.unwrap_or(OpenFgaSettings::LARGEST_PAGE),
             max_changes: layers.parse("run.max_changes", "a whole number above 0", positive)?,
             max_duration: layers.parse(
                 "run.max_duration",
                 "a duration such as 90s or 1h30m",
                 duration,
             )?,
+            look_back,
+            start_time: source.start_time(),
             if_locked,
             migrate: !switch(&layers, "run.no_migrate")?,
         };
@@ -149,7 +161,7 @@ impl<'a> Config<'a> {
                     Some(value) => {
                         let shown = match setting.key {
                             "target.url" => target::masked(&value.text),
-                            "source.url" => source::masked_source(&value.text),
+                            "source.url" => masked_source(&value.text),
                             _ if setting.secret => "***".to_owned(),
                             _ => value.text,
                         };
@@ -169,7 +181,7 @@ pub fn shown_as_text(settings: &[(&str, Option<String>, String)]) -> String {
             .as_ref()
             .map_or_else(|| "-".to_owned(), |value| format!("{value:?}"));
         // Writing to a String can't fail.
-        let _ = writeln!(text, "{key:<22} {value:<40} # {origin}");
+        let _ = writeln!(text, "{key:<30} {value:<40} # {origin}");
     }
     text
 }
@@ -184,6 +196,15 @@ fn text(layers: &Layers, key: &str) -> Result<Option<String>> {
 fn switch(layers: &Layers, key: &str) -> Result<bool> {
     let value = layers.parse(key, "true or false", |text| text.parse::<bool>().ok())?;
     Ok(value.unwrap_or(false))
+}
+
+/// The page size that the user wants, if any.
+fn page_size(layers: &Layers) -> Result<Option<u32>> {
+    layers.parse("run.page_size", "a whole number from 1 to 100000", |text| {
+        text.parse::<u32>()
+            .ok()
+            .filter(|size| (1..=100_000).contains(size))
+    })
 }
 
 fn target_settings(layers: &Layers) -> Result<TargetSettings> {

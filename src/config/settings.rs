@@ -31,6 +31,21 @@ const fn setting(
     }
 }
 
+/// A setting without a flag of its own.
+const fn flagless(
+    key: &'static str,
+    env: &'static [&'static str],
+    default: Option<&'static str>,
+) -> Setting {
+    Setting {
+        key,
+        flag: None,
+        env,
+        default,
+        secret: false,
+    }
+}
+
 const fn secret(key: &'static str, env: &'static [&'static str]) -> Setting {
     Setting {
         key,
@@ -55,7 +70,41 @@ pub const SETTINGS: &[Setting] = &[
         &["FGA_SYNC_STORE_ID", "FGA_STORE_ID"],
         None,
     ),
+    setting(
+        "source.fga_config",
+        "fga-config",
+        &["FGA_SYNC_FGA_CONFIG"],
+        None,
+    ),
+    // A gateway's headers can be as good as a password.
+    secret("source.headers", &["FGA_CUSTOM_HEADERS"]),
+    setting(
+        "source.allow_http",
+        "allow-http",
+        &["FGA_SYNC_ALLOW_HTTP"],
+        Some("false"),
+    ),
+    setting("source.tls_ca", "tls-ca", &["FGA_SYNC_TLS_CA"], None),
+    setting("source.tls_cert", "tls-cert", &["FGA_SYNC_TLS_CERT"], None),
+    setting("source.tls_key", "tls-key", &["FGA_SYNC_TLS_KEY"], None),
     secret("source.auth.token", &["FGA_API_TOKEN"]),
+    flagless("source.auth.client_id", &["FGA_CLIENT_ID"], None),
+    secret("source.auth.client_secret", &["FGA_CLIENT_SECRET"]),
+    secret("source.auth.private_key", &["FGA_SYNC_CLIENT_PRIVATE_KEY"]),
+    flagless(
+        "source.auth.algorithm",
+        &["FGA_SYNC_CLIENT_ALGORITHM"],
+        Some("RS256"),
+    ),
+    flagless("source.auth.key_id", &["FGA_SYNC_CLIENT_KEY_ID"], None),
+    flagless(
+        "source.auth.assertion_audience",
+        &["FGA_SYNC_CLIENT_ASSERTION_AUDIENCE"],
+        None,
+    ),
+    flagless("source.auth.issuer", &["FGA_API_TOKEN_ISSUER"], None),
+    flagless("source.auth.audience", &["FGA_API_AUDIENCE"], None),
+    flagless("source.auth.scopes", &["FGA_API_SCOPES"], None),
     // A database URL may hold a password, so it can come from a file too; it is shown without it.
     Setting {
         key: "target.url",
@@ -74,12 +123,7 @@ pub const SETTINGS: &[Setting] = &[
         None,
     ),
     setting("run.type", "type", &["FGA_SYNC_TYPE"], None),
-    setting(
-        "run.page_size",
-        "page-size",
-        &["FGA_SYNC_PAGE_SIZE"],
-        Some("100"),
-    ),
+    setting("run.page_size", "page-size", &["FGA_SYNC_PAGE_SIZE"], None),
     setting(
         "run.start_time",
         "start-time",
@@ -98,7 +142,19 @@ pub const SETTINGS: &[Setting] = &[
         &["FGA_SYNC_MAX_DURATION"],
         None,
     ),
+    setting(
+        "run.lookback",
+        "lookback",
+        &["FGA_SYNC_LOOKBACK"],
+        Some("10s"),
+    ),
     setting("run.max_rps", "max-rps", &["FGA_SYNC_MAX_RPS"], None),
+    setting(
+        "run.retry_for",
+        "retry-for",
+        &["FGA_SYNC_RETRY_FOR"],
+        Some("5m"),
+    ),
     setting(
         "run.if_locked",
         "if-locked",
@@ -140,6 +196,5 @@ pub const SETTINGS: &[Setting] = &[
 /// The environment variable that names the configuration file.
 pub const CONFIG_ENV: &str = "FGA_SYNC_CONFIG";
 
-/// Variables of the official CLI that ask for a sign-in that this version lacks. Reading without it would be
-/// refused by the server at best.
-pub const UNSUPPORTED_ENV: &[&str] = &["FGA_CLIENT_ID", "FGA_CLIENT_SECRET", "FGA_CUSTOM_HEADERS"];
+/// The value of `source.fga_config` that asks for the official CLI's file wherever the CLI would find it.
+pub const FGA_CONFIG_ANYWHERE: &str = "true";

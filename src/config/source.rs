@@ -3,20 +3,20 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use secrecy::SecretString;
-use url::Url;
 
-use super::layers::{Layers, Value};
-use super::settings::UNSUPPORTED_ENV;
-use super::text;
+use super::api_url::api_url;
+use super::layers::Layers;
+use super::sign_in::{headers, sign_in};
+use super::{duration, page_size, switch, text};
 use crate::error::{Error, Result};
 use crate::source::{Input, OpenFgaSettings};
+use crate::tls::{Identity, PemFile, TlsSettings, Trust};
 
 /// Where changes come from.
 #[derive(Debug, Clone)]
 pub enum SourceSettings {
     /// The HTTP API.
-    OpenFga(OpenFgaSettings),
+    OpenFga(Box<OpenFgaSettings>),
     /// Recorded pages.
     Recording {
         /// The file.
@@ -42,6 +42,14 @@ impl SourceSettings {
         }
     }
 
+    /// Where a log that is read for the first time begins.
+    pub(super) const fn start_time(&self) -> Option<Timestamp> {
+        match self {
+            Self::OpenFga(settings) => settings.start_time,
+            Self::Recording { .. } => None,
+        }
+    }
+
     /// The store's id; empty where a recording's store was not named.
     pub(super) fn store_id(&self) -> &str {
         match self {
@@ -55,7 +63,7 @@ impl SourceSettings {
 pub(super) fn source(layers: &Layers) -> Result<SourceSettings> {
     let Some(url) = layers.get("source.url")? else {
         return Err(Error::usage("no source is given").advise(
-            "--source http://HOST:PORT with --store-id ID, or --source file:PATH (also FGA_API_URL, FGA_STORE_ID)",
+            "--source https://HOST with --store-id ID, or --source file:PATH (also FGA_API_URL, FGA_STORE_ID)",
         ));
     };
     let store_id = text(layers, "source.store_id")?;
@@ -79,8 +87,7 @@ pub(super) fn source(layers: &Layers) -> Result<SourceSettings> {
         let store_id = store_id.unwrap_or_default();
         return Ok(SourceSettings::Recording { input, store_id });
     }
-    let url = api_url(&url)?;
-    refuse_unsupported_sign_in(layers)?;
+    let url = api_url(&url, switch(layers, "source.allow_http")?)?;
     let Some(store_id) = store_id else {
         return Err(Error::usage("no store is given").advise("--store-id ID (also FGA_STORE_ID)"));
     };
@@ -95,68 +102,34 @@ pub(super) fn source(layers: &Layers) -> Result<SourceSettings> {
             .ok()
             .filter(|rps| rps.is_finite() && *rps >= 0.001)
     })?;
-    Ok(SourceSettings::OpenFga(OpenFgaSettings {
+    Ok(SourceSettings::OpenFga(Box::new(OpenFgaSettings {
         url,
         store_id,
-        token: layers
-            .get("source.auth.token")?
-            .map(|token| SecretString::from(token.text)),
+        sign_in: sign_in(layers)?,
+        headers: headers(layers)?,
         type_filter,
         start_time,
+        page_size: page_size(layers)?,
         max_rps,
-    }))
+        retry_for: layers
+            .parse("run.retry_for", "a duration such as 90s or 1h30m", duration)?
+            .unwrap_or_default(),
+        tls: tls(layers)?,
+    })))
 }
 
-fn refuse_unsupported_sign_in(layers: &Layers) -> Result<()> {
-    // As with the official CLI, a token wins over client credentials.
-    let has_token = layers.get("source.auth.token")?.is_some();
-    for name in UNSUPPORTED_ENV {
-        let ignored = has_token && name.starts_with("FGA_CLIENT");
-        if !ignored && layers.variable(name)?.is_some() {
-            return Err(
-                Error::usage(format!("{name} is set, and this version can't use it"))
-                    .advise("sign in with FGA_API_TOKEN, or unset it"),
-            );
-        }
-    }
-    Ok(())
-}
-
-fn api_url(value: &Value) -> Result<Url> {
-    let schemes = "a source is http://HOST, https://HOST, file:PATH or file:-";
-    let url = Url::parse(&value.text).map_err(|error| {
-        Error::usage(format!(
-            "the source {:?} is not a URL ({})",
-            masked_source(&value.text),
-            value.origin
-        ))
-        .because(error)
-        .advise(schemes)
-    })?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(Error::usage(format!(
-            "a source can't be of the scheme {:?} ({})",
-            url.scheme(),
-            value.origin
-        ))
-        .advise(schemes));
-    }
-    if url.password().is_some() || !url.username().is_empty() {
-        return Err(Error::usage("the source's URL holds a user or password")
-            .advise("OpenFGA takes a token: FGA_API_TOKEN, FGA_API_TOKEN_FILE or source.auth.token_file"));
-    }
-    Ok(url)
-}
-
-/// The URL without a password. Of one that can't be taken apart, what stands before an `@` may hold one.
-pub(super) fn masked_source(text: &str) -> String {
-    match (Url::parse(text), text.rsplit_once('@')) {
-        (Ok(mut url), _) if url.password().is_some() => {
-            // Fails only for URLs that can't have a password.
-            let _ = url.set_password(Some("***"));
-            url.to_string()
-        }
-        (Err(_), Some((_, rest))) => format!("…@{rest}"),
-        _ => text.to_owned(),
-    }
+fn tls(layers: &Layers) -> Result<TlsSettings> {
+    let path = |key| Ok::<_, Error>(text(layers, key)?.map(PathBuf::from));
+    let identity = Identity::of(
+        path("source.tls_cert")?,
+        path("source.tls_key")?,
+        ("source.tls_cert", "source.tls_key"),
+    )?;
+    let trust = path("source.tls_ca")?.map_or(Trust::Platform, |path| {
+        Trust::Ca(PemFile {
+            path,
+            setting: "source.tls_ca",
+        })
+    });
+    Ok(TlsSettings { trust, identity })
 }

@@ -35,6 +35,10 @@ pub struct Summary {
     changes: u64,
     writes: u64,
     deletes: u64,
+    /// Changes that stand in the log before others which were read earlier.
+    late_arrivals: u64,
+    /// Tuples whose changes contradicted each other.
+    order_anomalies: u64,
     tuples_written: u64,
     tuples_deleted: u64,
     /// The continuation token behind the last applied page.
@@ -118,6 +122,8 @@ impl Summary {
             changes: tally.changes,
             writes: tally.writes,
             deletes: tally.deletes,
+            late_arrivals: tally.late_arrivals,
+            order_anomalies: tally.order_anomalies,
             tuples_written: tally.tuples_written,
             tuples_deleted: tally.tuples_deleted,
             token: tally.token.clone(),
@@ -219,6 +225,13 @@ impl fmt::Display for Summary {
             self.duration_seconds,
             self.changes_per_second
         )?;
+        if self.late_arrivals + self.order_anomalies > 0 {
+            writeln!(
+                formatter,
+                "  of these   {} came late; {} tuples' changes contradicted each other",
+                self.late_arrivals, self.order_anomalies
+            )?;
+        }
         if let Some(mode) = self.mode {
             write!(formatter, "  mode      {mode}")?;
             if mode != "changelog" {

@@ -1,15 +1,17 @@
 //! Where changes come from.
 
-mod openfga;
+pub(crate) mod openfga;
 mod replay;
-mod wire;
+pub(crate) mod wire;
 
-pub use openfga::{OpenFga, OpenFgaSettings};
+pub use openfga::{AssertionKey, ClientCredentials, OpenFga, OpenFgaSettings, Proof, SignIn};
 pub use replay::{Input, Replay};
 
+use crate::change::Change;
 use crate::checkpoint::StoreIdentity;
 use crate::error::Result;
 use crate::page::{ContinuationToken, Page};
+use crate::tuple::TupleKey;
 
 /// A change log that is read forward, page by page.
 ///
@@ -34,4 +36,32 @@ pub trait ChangeSource: Send {
     /// # Errors
     /// Whatever the source refuses, or still fails with after retries.
     fn read_changes(&mut self, token: Option<&ContinuationToken>, limit: u32) -> Result<Page>;
+
+    /// A way to ask for the state of a tuple while this reads on; `None` for a recording, which has nobody to ask
+    /// and whose past does not change.
+    ///
+    /// # Errors
+    /// Where it can't be set up.
+    fn tuple_reader(&self) -> Result<Option<Box<dyn TupleReader>>>;
+}
+
+/// What the server says of a tuple.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TupleState {
+    /// It exists, as this write makes it.
+    Exists(Box<Change>),
+    /// It does not exist.
+    Missing,
+    /// The server does not take the question: OpenFGA v1.18.1 refuses to be asked for users and objects that older servers
+    /// let in, such as a bare `bob`.
+    Refused,
+}
+
+/// Asks for the state of single tuples.
+pub trait TupleReader: Send {
+    /// The tuple as it is now.
+    ///
+    /// # Errors
+    /// As [`ChangeSource::read_changes`].
+    fn read_tuple(&mut self, tuple: &TupleKey) -> Result<TupleState>;
 }

@@ -15,7 +15,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::{ChangeSource, wire};
+use super::{ChangeSource, TupleReader, wire};
 use crate::checkpoint::StoreIdentity;
 use crate::error::{Error, ErrorKind, Result};
 use crate::page::{ContinuationToken, Page};
@@ -94,6 +94,17 @@ impl Replay {
             position: Position::default(),
             ahead: VecDeque::new(),
             damage: None,
+        }
+    }
+
+    /// Replays a text in memory, which is parsed to its end first.
+    pub(crate) fn of_text(text: &[u8]) -> Self {
+        // An event takes a byte at least, and an error one place more: the parser never waits for a reader.
+        let (sender, receiver) = sync_channel(text.len() + 1);
+        parse(text, &sender);
+        Self {
+            events: Some(receiver),
+            ..Self::new(Input::Stdin, "")
         }
     }
 
@@ -228,6 +239,10 @@ impl ChangeSource for Replay {
             self.ahead.iter().take(count).map(|event| event.get()),
             token,
         ))
+    }
+
+    fn tuple_reader(&self) -> Result<Option<Box<dyn TupleReader>>> {
+        Ok(None)
     }
 }
 

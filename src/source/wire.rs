@@ -4,18 +4,47 @@
 
 use std::collections::BTreeMap;
 
+use std::fmt;
+use std::marker::PhantomData;
+
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::change::{Change, Condition, Operation};
 use crate::page::{ContinuationToken, Page, Rejection};
 use crate::tuple::{Object, TupleKey, User};
 
+/// What is written as a JSON object. A derived structure alone is also read from a list of its values, which no server
+/// means by one.
+struct JsonObject<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for JsonObject<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = JsonObject<T>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields)).map(JsonObject)
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData))
+    }
+}
+
 #[derive(Deserialize)]
 struct ChangeJson<'a> {
     #[serde(borrow)]
-    tuple_key: TupleKeyJson<'a>,
+    tuple_key: JsonObject<TupleKeyJson<'a>>,
     #[serde(borrow)]
     operation: &'a RawValue,
     timestamp: String,
@@ -27,7 +56,7 @@ struct TupleKeyJson<'a> {
     relation: String,
     object: String,
     #[serde(borrow, default)]
-    condition: Option<ConditionJson<'a>>,
+    condition: Option<JsonObject<ConditionJson<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -38,27 +67,42 @@ struct ConditionJson<'a> {
     context: Option<&'a RawValue>,
 }
 
+#[derive(Deserialize)]
+struct TupleJson<'a> {
+    #[serde(borrow)]
+    key: JsonObject<TupleKeyJson<'a>>,
+    timestamp: String,
+}
+
 /// Decodes a whole page.
 ///
 /// # Errors
 /// Where the text is not the JSON object of a page. A change that can't be understood is not an error but
 /// ends the page, so that everything before it can be applied.
-pub(super) fn decode_page(text: &str) -> serde_json::Result<Page> {
-    let page: BTreeMap<String, &RawValue> = serde_json::from_str(text)?;
-    let (changes, token) = (page.get("changes"), page.get("continuation_token"));
-    // An error's body, or whatever else a gateway sends, must not pass for the end of the log.
-    if changes.is_none() && token.is_none() && !page.is_empty() {
-        let error = "the object has neither \"changes\" nor \"continuation_token\"";
-        return Err(serde::de::Error::custom(error));
-    }
-    let changes: Option<Vec<&RawValue>> =
-        changes.map_or(Ok(None), |list| serde_json::from_str(list.get()))?;
-    let token: Option<String> =
-        token.map_or(Ok(None), |token| serde_json::from_str(token.get()))?;
+pub(crate) fn decode_page(text: &str) -> serde_json::Result<Page> {
+    let (changes, token) = decode_list(text, "changes")?;
     Ok(collect(
-        changes.unwrap_or_default().into_iter().map(RawValue::get),
+        changes.into_iter().map(RawValue::get),
         token.and_then(ContinuationToken::new),
     ))
+}
+
+/// The elements of a page's list, and its token.
+fn decode_list<'a>(
+    text: &'a str,
+    name: &str,
+) -> serde_json::Result<(Vec<&'a RawValue>, Option<String>)> {
+    let page: BTreeMap<String, &RawValue> = serde_json::from_str(text)?;
+    let (list, token) = (page.get(name), page.get("continuation_token"));
+    // An error's body, or whatever else a gateway sends, must not pass for the end of the log or a missing tuple.
+    if list.is_none() && token.is_none() && !page.is_empty() {
+        let error = format!("the object has neither {name:?} nor \"continuation_token\"");
+        return Err(serde_json::Error::custom(error));
+    }
+    let list: Option<Vec<&RawValue>> =
+        list.map_or(Ok(None), |list| serde_json::from_str(list.get()))?;
+    let token = token.map_or(Ok(None), |token| serde_json::from_str(token.get()))?;
+    Ok((list.unwrap_or_default(), token))
 }
 
 /// Decodes raw events up to the first that can't be understood.
@@ -82,11 +126,41 @@ pub(super) fn collect<'a>(
         changes,
         token,
         rejection,
+        is_full: false,
+        is_slow: false,
+        is_retried: false,
     }
 }
 
+/// Decodes the answer of `POST /stores/{id}/read` for the tuple that was asked for, as the write that makes it.
+///
+/// # Errors
+/// Where the text is not such an answer, the tuple is another, or its condition can't be understood.
+pub(crate) fn decode_tuple(text: &str, asked: &TupleKey) -> serde_json::Result<Option<Change>> {
+    let (tuples, _) = decode_list(text, "tuples")?;
+    let Some(found) = tuples.first() else {
+        return Ok(None);
+    };
+    let JsonObject(found): JsonObject<TupleJson> = serde_json::from_str(found.get())?;
+    let unreadable = |reason: String| serde_json::Error::custom(reason);
+    let JsonObject(key) = found.key;
+    let tuple = decode_key(&key).map_err(unreadable)?;
+    if tuple != *asked {
+        return Err(unreadable(
+            "it is another tuple than the one that was asked for".to_owned(),
+        ));
+    }
+    Ok(Some(Change {
+        tuple,
+        operation: Operation::Write,
+        condition: decode_condition(key.condition).map_err(unreadable)?,
+        timestamp: decode_timestamp(&found.timestamp).map_err(unreadable)?,
+        raw_event: String::new(),
+    }))
+}
+
 fn decode_change(raw_event: &str) -> Result<Change, String> {
-    let json: ChangeJson =
+    let JsonObject(json): JsonObject<ChangeJson> =
         serde_json::from_str(raw_event).map_err(|error| format!("it is not a change: {error}"))?;
     let operation = match json.operation.get() {
         r#""TUPLE_OPERATION_WRITE""# => Operation::Write,
@@ -97,29 +171,36 @@ fn decode_change(raw_event: &str) -> Result<Change, String> {
             ));
         }
     };
-    let timestamp = json
-        .timestamp
-        .parse::<Timestamp>()
-        .map_err(|error| format!("its timestamp can't be read: {error}"))?;
-    let tuple = TupleKey {
-        object: Object::parse(&json.tuple_key.object).map_err(|error| error.to_string())?,
-        relation: json.tuple_key.relation,
-        user: User::parse(&json.tuple_key.user).map_err(|error| error.to_string())?,
-    };
-    if tuple.relation.is_empty() {
-        return Err("its relation is empty".to_owned());
-    }
+    let JsonObject(key) = json.tuple_key;
     Ok(Change {
-        tuple,
+        tuple: decode_key(&key)?,
         operation,
-        condition: decode_condition(json.tuple_key.condition)?,
-        timestamp,
+        timestamp: decode_timestamp(&json.timestamp)?,
+        condition: decode_condition(key.condition)?,
         raw_event: raw_event.to_owned(),
     })
 }
 
-fn decode_condition(json: Option<ConditionJson>) -> Result<Option<Condition>, String> {
-    let Some(json) = json else { return Ok(None) };
+fn decode_key(json: &TupleKeyJson) -> Result<TupleKey, String> {
+    if json.relation.is_empty() {
+        return Err("its relation is empty".to_owned());
+    }
+    Ok(TupleKey {
+        object: Object::parse(&json.object).map_err(|error| error.to_string())?,
+        relation: json.relation.clone(),
+        user: User::parse(&json.user).map_err(|error| error.to_string())?,
+    })
+}
+
+fn decode_timestamp(text: &str) -> Result<Timestamp, String> {
+    text.parse()
+        .map_err(|error| format!("its timestamp can't be read: {error}"))
+}
+
+fn decode_condition(json: Option<JsonObject<ConditionJson>>) -> Result<Option<Condition>, String> {
+    let Some(JsonObject(json)) = json else {
+        return Ok(None);
+    };
     let context = json.context.map(|context| context.get().to_owned());
     match (json.name.is_empty(), &context) {
         (true, None) => Ok(None),
@@ -190,6 +271,8 @@ mod tests {
     #[test]
     fn a_change_that_is_not_understood_ends_the_page() {
         let good = event(&key(""), r#""TUPLE_OPERATION_DELETE""#);
+        let write = r#""TUPLE_OPERATION_WRITE""#;
+        let list = format!(r#"[{},{write},"2026-11-21T09:00:00Z"]"#, key(""));
         for (bad, reason) in [
             (event(&key(""), "2"), "operation 2"),
             (
@@ -215,6 +298,10 @@ mod tests {
                 "no name",
             ),
             ("7".to_owned(), "not a change"),
+            // The values of an event, of its tuple and of its condition, without their names.
+            (list, "not a change"),
+            (event(r#"["user:a","r","doc:1"]"#, write), "not a change"),
+            (event(&key(r#","condition":["c"]"#), write), "not a change"),
         ] {
             let page = decode_page(&format!(
                 r#"{{"changes":[{good},{bad},{good}],"continuation_token":"t"}}"#
@@ -224,6 +311,42 @@ mod tests {
             let rejection = page.rejection.unwrap();
             assert!(rejection.reason.contains(reason), "{}", rejection.reason);
             assert_eq!(rejection.raw_event, bad);
+        }
+    }
+
+    #[test]
+    fn a_tuple_is_missing_only_where_the_answer_says_so() {
+        let asked = TupleKey {
+            object: Object::parse("doc:1").unwrap(),
+            relation: "viewer".to_owned(),
+            user: User::parse("user:a").unwrap(),
+        };
+        for text in [
+            "{}",
+            r#"{"tuples":[]}"#,
+            r#"{"tuples":null}"#,
+            r#"{"continuation_token":""}"#,
+        ] {
+            assert_eq!(decode_tuple(text, &asked).unwrap(), None, "{text}");
+        }
+        let found = |key: &str| {
+            let text =
+                format!(r#"{{"tuples":[{{"key":{key},"timestamp":"2026-11-21T09:00:00Z"}}]}}"#);
+            decode_tuple(&text, &asked)
+        };
+        assert_eq!(found(&key("")).unwrap().unwrap().tuple, asked);
+        let other = key("").replace("doc:1", "doc:2");
+        let error = found(&other).unwrap_err().to_string();
+        assert!(error.contains("another tuple"), "{error}");
+        for text in [
+            "",
+            "[]",
+            "[null]",
+            "[[]]",
+            r#"{"tuples":7}"#,
+            r#"{"code":"internal_error","message":"x"}"#,
+        ] {
+            assert!(decode_tuple(text, &asked).is_err(), "{text}");
         }
     }
 

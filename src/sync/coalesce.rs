@@ -3,20 +3,26 @@
 use std::collections::BTreeMap;
 
 use crate::change::{Change, Operation};
-use crate::target::NetEffect;
+use crate::target::{Deleted, NetEffect, Written};
 use crate::tuple::TupleKey;
 
-/// Keeps the last change of each tuple.
-pub fn coalesce(changes: &[Change]) -> NetEffect<'_> {
-    let last: BTreeMap<&TupleKey, &Change> = changes
-        .iter()
-        .map(|change| (&change.tuple, change))
-        .collect();
+/// Keeps the last change of each tuple. Whether the tuple existed before follows from the first one, since the changes of
+/// a tuple alternate.
+pub fn coalesce<'a>(changes: impl IntoIterator<Item = &'a Change>) -> NetEffect<'a> {
+    let mut tuples: BTreeMap<&TupleKey, (bool, &Change)> = BTreeMap::new();
+    for change in changes {
+        let existed = change.operation == Operation::Delete;
+        tuples
+            .entry(&change.tuple)
+            .and_modify(|(_, last)| *last = change)
+            .or_insert((existed, change));
+    }
     let mut net_effect = NetEffect::default();
-    for (tuple, change) in last {
+    for (tuple, (existed, change)) in tuples {
+        let existed = Some(existed);
         match change.operation {
-            Operation::Write => net_effect.written.push(change),
-            Operation::Delete => net_effect.deleted.push(tuple),
+            Operation::Write => net_effect.written.push(Written { change, existed }),
+            Operation::Delete => net_effect.deleted.push(Deleted { tuple, existed }),
         }
     }
     net_effect
@@ -76,16 +82,16 @@ mod tests {
             let mut state = BTreeMap::new();
             for page in changes.chunks(page_size) {
                 let net_effect = coalesce(page);
-                let mut touched: Vec<_> = net_effect.written.iter().map(|change| &change.tuple).collect();
-                touched.extend(&net_effect.deleted);
+                let mut touched: Vec<_> = net_effect.written.iter().map(|written| &written.change.tuple).collect();
+                touched.extend(net_effect.deleted.iter().map(|deleted| deleted.tuple));
                 let count = touched.len();
                 touched.sort_unstable();
                 touched.dedup();
                 prop_assert_eq!(count, touched.len(), "a tuple stands twice");
-                for tuple in net_effect.deleted {
-                    state.remove(tuple);
+                for deleted in net_effect.deleted {
+                    state.remove(deleted.tuple);
                 }
-                for change in net_effect.written {
+                for Written { change, .. } in net_effect.written {
                     state.insert(&change.tuple, change.raw_event.as_str());
                 }
             }

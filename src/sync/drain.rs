@@ -4,16 +4,17 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, BlockingRetryable, ExponentialBuilder};
+use jiff::Timestamp;
 
-use super::coalesce;
-use super::reader::Fetched;
+use super::plan::{Plan, Planner};
+use super::reader::{Fetched, ReadPage};
+use super::settling::Settling;
 use super::stop::Stop;
 use super::tally::{Observer, Outcome, Tally};
 use crate::change::Operation;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, ErrorKind, Result};
-use crate::page::{ContinuationToken, Page};
-use crate::target::{NetEffect, PageCommit, Target, TargetError, TargetResult};
+use crate::target::{Applied, LookBack, PageCommit, Target, TargetError, TargetResult};
 
 /// How long a request to stop may go unnoticed while no page comes.
 const POLL: Duration = Duration::from_millis(50);
@@ -23,7 +24,8 @@ pub(super) struct Drain<'a> {
     pub(super) target: &'a mut dyn Target,
     pub(super) run_id: &'a str,
     pub(super) checkpoint: Checkpoint,
-    pub(super) max_changes: Option<u64>,
+    pub(super) planner: Planner,
+    pub(super) settling: Settling,
     pub(super) deadline: Option<Instant>,
     pub(super) stop: &'a Stop,
     pub(super) observer: &'a mut dyn Observer,
@@ -37,10 +39,7 @@ impl Drain<'_> {
             if let Some(signal) = self.stop.requested() {
                 return Ok(Outcome::Stopped(signal));
             }
-            if self
-                .deadline
-                .is_some_and(|deadline| Instant::now() >= deadline)
-            {
+            if self.is_over() {
                 return Ok(Outcome::LimitReached);
             }
             match pages.recv_timeout(POLL) {
@@ -53,22 +52,20 @@ impl Drain<'_> {
                 }
                 Ok(Err(error)) => return Err(error),
                 Ok(Ok(Fetched::End)) => return Ok(Outcome::Drained),
-                Ok(Ok(Fetched::Page(..)))
-                    if self
-                        .max_changes
-                        .is_some_and(|max| self.tally.changes >= max) =>
-                {
-                    return Ok(Outcome::LimitReached);
-                }
-                Ok(Ok(Fetched::Page(page, token))) => {
-                    match (self.apply(&page, token), self.stop.requested()) {
+                Ok(Ok(Fetched::More)) => return Ok(Outcome::LimitReached),
+                Ok(Ok(Fetched::Page(page))) => {
+                    match (self.apply(&page), self.stop.requested()) {
                         (Ok(()), _) => self.observer.page_applied(self.tally),
-                        // Asked to stop while the target was away: the page was committed whole or not at all.
-                        (Err(error), Some(signal))
-                            if error.kind() == ErrorKind::TargetUnavailable =>
-                        {
+                        // Asked to stop while one of them was away: the page was committed whole or not at all.
+                        (Err(error), Some(signal)) if is_away(&error) => {
                             tracing::warn!("{error}");
                             return Ok(Outcome::Stopped(signal));
+                        }
+                        (Err(error), None)
+                            if error.kind() == ErrorKind::SourceUnavailable && self.is_over() =>
+                        {
+                            tracing::warn!("{error}");
+                            return Ok(Outcome::LimitReached);
                         }
                         (Err(error), _) => return Err(error),
                     }
@@ -77,18 +74,41 @@ impl Drain<'_> {
         }
     }
 
-    fn apply(&mut self, page: &Page, token: ContinuationToken) -> Result<()> {
+    fn is_over(&self) -> bool {
+        self.deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    fn apply(&mut self, page: &ReadPage) -> Result<()> {
         let Some(last) = page.changes.last() else {
             return Ok(());
         };
+        let mut plan = self.planner.plan(page)?;
+        let mut look_back = self.settling.next(page, Vec::new());
+        loop {
+            if let Some(unsettled) = &mut look_back.unsettled {
+                unsettled.changes.clone_from(&plan.digests);
+            }
+            match self.commit(page, last.timestamp, &plan, &look_back)? {
+                Applied::Committed => break,
+                Applied::Unexpected(tuples) => self.planner.contradict(&mut plan, page, &tuples)?,
+            }
+        }
+        self.checkpoint.read = Some(page.token.clone());
+        Ok(())
+    }
+
+    fn commit(
+        &mut self,
+        page: &ReadPage,
+        position_time: Timestamp,
+        plan: &Plan,
+        look_back: &LookBack,
+    ) -> Result<Applied> {
         let subject = &self.checkpoint.subject;
-        let net_effect = if subject.mode.keeps_tuples() {
-            coalesce(&page.changes)
-        } else {
-            NetEffect::default()
-        };
+        let net_effect = plan.net_effect(&self.planner);
         let count = |operation| -> u32 {
-            page.changes
+            plan.new
                 .iter()
                 .map(|change| u32::from(change.operation == operation))
                 .sum()
@@ -98,24 +118,35 @@ impl Drain<'_> {
             name: &subject.name,
             store_id: &subject.store.id,
             fence: self.checkpoint.fence,
-            from: self.checkpoint.token.as_ref(),
-            to: &token,
-            position_time: last.timestamp,
+            from: self.checkpoint.read.as_ref(),
+            to: &page.token,
+            moves_position: !page.known_remain,
+            position_time,
             writes: count(Operation::Write),
             deletes: count(Operation::Delete),
+            late_arrivals: plan.late_arrivals,
+            order_anomalies: plan.order_anomalies(),
             changelog: if subject.mode.keeps_changelog() {
-                &page.changes
+                &plan.new
             } else {
                 &[]
             },
             net_effect: &net_effect,
+            look_back,
         };
-        commit_surely(self.target, &commit, self.stop)?;
-        self.tally.count(&commit);
-        self.checkpoint.position_time = Some(last.timestamp);
-        self.checkpoint.token = Some(token);
-        Ok(())
+        let applied = commit_surely(self.target, &commit, self.stop)?;
+        if applied == Applied::Committed {
+            self.tally.count(&commit);
+        }
+        Ok(applied)
     }
+}
+
+fn is_away(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::TargetUnavailable | ErrorKind::SourceUnavailable
+    )
 }
 
 /// Waits between attempts to reach the target again: some 30 s in all, enough for a database restart.
@@ -173,16 +204,18 @@ pub fn open_persistently<T>(
 
 /// Commits a page exactly once. A connection that breaks at the wrong moment leaves open whether the commit
 /// happened: the checkpoint, read over a new connection, tells.
-fn commit_surely(target: &mut dyn Target, commit: &PageCommit, stop: &Stop) -> Result<()> {
+fn commit_surely(target: &mut dyn Target, commit: &PageCommit, stop: &Stop) -> Result<Applied> {
     let mut in_doubt = false;
     persistently(target, stop, |target| {
         if in_doubt && is_committed(target, commit)? {
-            return Ok(());
+            return Ok(Applied::Committed);
         }
         let tried_before = std::mem::replace(&mut in_doubt, true);
         match target.apply(commit) {
             // The session that was given up may have committed after it was asked about.
-            Err(TargetError::Fenced) if tried_before && is_committed(target, commit)? => Ok(()),
+            Err(TargetError::Fenced) if tried_before && is_committed(target, commit)? => {
+                Ok(Applied::Committed)
+            }
             result => result,
         }
     })
@@ -195,5 +228,5 @@ fn is_committed(target: &mut dyn Target, commit: &PageCommit) -> TargetResult<bo
         .iter()
         .find(|kept| kept.subject.name == commit.name && kept.fence == commit.fence)
         .ok_or(TargetError::Fenced)?;
-    Ok(held.token.as_ref() == Some(commit.to))
+    Ok(held.read.as_ref() == Some(commit.to))
 }

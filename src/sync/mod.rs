@@ -2,11 +2,18 @@
 
 mod coalesce;
 mod drain;
+mod end_of_log;
+mod known;
+mod plan;
 mod reader;
+mod recent;
 mod run;
+mod settling;
+mod source_errors;
 mod stop;
 mod subject;
 mod tally;
+mod tokens;
 
 pub use coalesce::coalesce;
 pub use drain::open_persistently;

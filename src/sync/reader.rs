@@ -3,23 +3,48 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use crate::error::{Error, ErrorKind, Result};
+use jiff::Timestamp;
+
+use super::end_of_log::{DOUBT_PAUSE, EndOfLog, Proof};
+use super::known::{Known, Seen};
+use super::source_errors::{broken, unstorable};
+use super::tokens::Tokens;
+use crate::change::Change;
+use crate::error::Result;
 use crate::page::{ContinuationToken, Page, Rejection};
 use crate::source::ChangeSource;
 use crate::target::Limits;
+use crate::unsettled::ChangeDigest;
 
 /// Pages that wait to be applied, besides the one that is being fetched: enough to even out a slow answer or a slow
 /// commit, and few enough to forget.
 const PAGES_AHEAD: usize = 4;
-/// Empty pages in a row that may each bring a new token: the server that is known never sends one.
-const EMPTY_PAGES: usize = 100;
 
 /// What the reader found.
 pub(super) enum Fetched {
-    /// Changes that the target can hold, and the position behind them.
-    Page(Page, ContinuationToken),
+    /// Changes that the target can hold.
+    Page(ReadPage),
     /// The end of the log.
     End,
+    /// More than may be read.
+    More,
+}
+
+/// A page, and what the mirror knows of it.
+pub(super) struct ReadPage {
+    pub(super) changes: Vec<Change>,
+    /// One for each change.
+    pub(super) digests: Vec<ChangeDigest>,
+    /// One for each change.
+    pub(super) seen: Vec<Seen>,
+    /// The position behind it.
+    pub(super) token: ContinuationToken,
+    pub(super) requested_at: Timestamp,
+    pub(super) received_at: Timestamp,
+    /// When this position, or one behind it, was first read.
+    pub(super) seen_at: Timestamp,
+    /// Whether changes that were read before are still to come.
+    pub(super) known_remain: bool,
 }
 
 /// What to read.
@@ -27,9 +52,11 @@ pub(super) struct Reading {
     pub(super) source: Box<dyn ChangeSource>,
     /// The position to read after.
     pub(super) token: Option<ContinuationToken>,
+    /// What is known to stand behind it.
+    pub(super) known: Known,
     /// The largest page to ask for.
     pub(super) page_size: u32,
-    /// At most this many changes; then one more page is read, to tell whether anything remains.
+    /// At most this many changes that are not known; then the reading goes on to tell whether anything remains.
     pub(super) max_changes: Option<u64>,
     /// What the target can't hold.
     pub(super) limits: Limits,
@@ -39,108 +66,192 @@ impl Reading {
     /// Reads in a thread of its own until the end of the log, an error, or until the receiver is gone.
     ///
     /// The thread is not joined: it may be waiting for a slow answer when the run stops.
-    pub(super) fn start(mut self) -> Receiver<Result<Fetched>> {
+    pub(super) fn start(self) -> Receiver<Result<Fetched>> {
         let (pages, receiver) = sync_channel(PAGES_AHEAD);
+        let mut reader = Reader {
+            reading: self,
+            end: EndOfLog::new(Timestamp::now()),
+            tokens: Tokens::default(),
+            last: Vec::new(),
+            last_page: None,
+        };
         thread::spawn(move || {
-            if let Err(error) = self.read(&pages) {
+            if let Err(error) = reader.read(&pages) {
                 drop(pages.send(Err(error)));
             }
         });
         receiver
     }
+}
 
+struct Reader {
+    reading: Reading,
+    end: EndOfLog,
+    tokens: Tokens,
+    /// The page before, if it is not to be believed when it comes again.
+    last: Vec<ChangeDigest>,
+    /// The position before the last page, and how many changes it has.
+    last_page: Option<(Option<ContinuationToken>, u32)>,
+}
+
+impl Reader {
     fn read(&mut self, pages: &SyncSender<Result<Fetched>>) -> Result<()> {
-        let mut empty_pages = 0;
         loop {
-            let page = self.read_storable()?;
-            if page.is_empty() {
-                // The position that the source was asked after, or none: nothing behind it. The server can
-                // answer so by mistake (openfga issue 3034), so the end counts only when it is said twice.
-                let at_end = page.token.is_none() || page.token == self.token;
-                empty_pages += 1;
-                if at_end && empty_pages > 1 {
-                    drop(pages.send(Ok(Fetched::End)));
-                    return Ok(());
-                }
-                if empty_pages > EMPTY_PAGES {
-                    return Err(broken(
-                        "sends one empty page after another, each with a new token",
-                    ));
-                }
-                // An empty token is never taken over a good one.
-                self.token = page.token.or_else(|| self.token.take());
-                continue;
-            }
-            empty_pages = 0;
-            let Some(token) = page.token.clone() else {
-                return Err(broken("sent changes without a continuation token"));
-            };
-            if self.token.as_ref() == Some(&token) {
-                return Err(broken(
-                    "sent changes with the continuation token that it was asked after",
-                ));
-            }
-            self.token = Some(token.clone());
-            if let Some(left) = &mut self.max_changes {
-                *left = left.saturating_sub(page.changes.len() as u64);
-            }
-            if pages.send(Ok(Fetched::Page(page, token))).is_err() {
+            let fetched = self.next()?;
+            let is_last = !matches!(fetched, Some(Fetched::Page(_)) | None);
+            let is_gone = fetched.is_some_and(|fetched| pages.send(Ok(fetched)).is_err());
+            if is_last || is_gone {
                 return Ok(());
             }
         }
     }
 
-    /// Reads a page up to a change that can't be stored; that change itself is an error.
-    fn read_storable(&mut self) -> Result<Page> {
-        let mut limit = match self.max_changes {
-            None => self.page_size,
+    /// Asks once for what follows; `None` where the answer says nothing yet.
+    fn next(&mut self) -> Result<Option<Fetched>> {
+        if self.end.has_caught_up() && self.reading.known.is_empty() {
+            tracing::info!("the log grows as fast as it is read: what was written before is read");
+            return Ok(Some(Fetched::End));
+        }
+        let requested_at = Timestamp::now();
+        let Some(page) = self.read_storable()? else {
+            return Ok(Some(Fetched::More));
+        };
+        self.end.answered(&page);
+        if page.is_empty() {
+            let proof = if self.end.is_in_doubt() {
+                self.prove()?
+            } else {
+                Proof::NotNeeded
+            };
+            let known_remain = self.reading.known.len();
+            let token = self.reading.token.as_ref();
+            let is_end = self
+                .end
+                .is_told(&page, token, &proof, known_remain, requested_at)?;
+            // An empty token is never taken over a good one.
+            if page.token.is_some() {
+                self.reading.token = page.token;
+            }
+            return Ok(is_end.then_some(Fetched::End));
+        }
+        self.end.is_not_here(&page);
+        let Some(token) = page.token else {
+            return Err(broken("sent changes without a continuation token"));
+        };
+        let mut digests: Vec<_> = page.changes.iter().map(ChangeDigest::of).collect();
+        // The page before, under another token. A tuple that comes and goes within a second can look so where the server's
+        // database keeps whole seconds (MySQL), so a page that comes twice is believed.
+        let is_repeated = self.last.len() == digests.len()
+            && self
+                .last
+                .iter()
+                .zip(&digests)
+                .all(|(one, other)| one.is_same_change(other));
+        if is_repeated {
+            tracing::warn!("the source sent the page before again");
+            self.last.clear();
+            return Ok(None);
+        }
+        self.last.clone_from(&digests);
+        self.tokens.follow(self.reading.token.as_ref(), &token)?;
+        let before = self.reading.token.replace(token.clone());
+        self.last_page = Some((before, as_limit(digests.len())));
+        let received_at = Timestamp::now();
+        let (seen, seen_at) = self.reading.known.recognise(&mut digests, received_at);
+        if let Some(left) = &mut self.reading.max_changes {
+            let new = seen.iter().filter(|seen| **seen != Seen::Known).count();
+            *left = left.saturating_sub(new as u64);
+        }
+        Ok(Some(Fetched::Page(ReadPage {
+            changes: page.changes,
+            digests,
+            seen,
+            token,
+            requested_at,
+            received_at,
+            seen_at,
+            known_remain: !self.reading.known.is_empty(),
+        })))
+    }
+
+    /// Asks a source that is doubted for something that it must have.
+    fn prove(&mut self) -> Result<Proof> {
+        thread::sleep(DOUBT_PAUSE);
+        let Reading { source, token, .. } = &mut self.reading;
+        let (page, proof) = match &self.last_page {
+            Some((before, changes)) => {
+                let page = source.read_changes(before.as_ref(), changes.saturating_add(1))?;
+                let is_last = page.token.is_some() && page.token == *token;
+                (page, Some(Proof::LastPage).filter(|_| is_last))
+            }
+            None if token.is_some() => (source.read_changes(None, 1)?, Some(Proof::FirstChange)),
+            None => return Ok(Proof::Nothing),
+        };
+        self.end.answered(&page);
+        Ok(proof
+            .filter(|_| !page.is_empty())
+            .unwrap_or(Proof::Contradiction))
+    }
+
+    /// Reads a page up to a change that can't be stored, or up to the limit; `None` where the limit is reached and
+    /// something follows. A change that can't be stored is an error when it comes first.
+    fn read_storable(&mut self) -> Result<Option<Page>> {
+        let Reading {
+            source,
+            token,
+            known,
+            page_size,
+            max_changes,
+            limits,
+        } = &mut self.reading;
+        let mut limit = match *max_changes {
+            None => *page_size,
             Some(left) => {
-                u32::try_from(left.max(1)).map_or(self.page_size, |left| left.min(self.page_size))
+                let known = known.len() as u64;
+                let wanted = left.saturating_add(known).max(1);
+                u32::try_from(wanted).map_or(*page_size, |wanted| wanted.min(*page_size))
             }
         };
         loop {
-            let mut page = self.source.read_changes(self.token.as_ref(), limit)?;
-            // Past the limit it only matters that something is there.
-            if self.max_changes == Some(0) {
-                return Ok(page);
+            let mut page = source.read_changes(token.as_ref(), limit)?;
+            reject_unstorable(&mut page, limits);
+            if let Some(left) = *max_changes {
+                let digests: Vec<_> = page.changes.iter().map(ChangeDigest::of).collect();
+                let room = known.room_for(&digests, left);
+                let is_cut = room < page.changes.len();
+                let is_full = left == 0 && page.changes.is_empty() && page.rejection.is_some();
+                if is_full || (is_cut && room == 0) {
+                    return Ok(None);
+                }
+                if is_cut {
+                    limit = as_limit(room);
+                    continue;
+                }
             }
-            self.reject_unstorable(&mut page);
             match page.rejection {
-                None => return Ok(page),
+                None => return Ok(Some(page)),
                 Some(rejection) if page.changes.is_empty() => return Err(unstorable(&rejection)),
                 // The page's token lies behind that change. A shorter page gets one that lies before it.
-                Some(_) => limit = u32::try_from(page.changes.len()).unwrap_or(limit),
+                Some(_) => limit = as_limit(page.changes.len()),
             }
         }
     }
+}
 
-    fn reject_unstorable(&self, page: &mut Page) {
-        let found = page
-            .changes
-            .iter()
-            .enumerate()
-            .find_map(|(index, change)| Some((index, self.limits.reject(change)?)));
-        if let Some((index, reason)) = found {
-            let raw_event = page.changes[index].raw_event.clone();
-            page.changes.truncate(index);
-            page.rejection = Some(Rejection { reason, raw_event });
-        }
+fn as_limit(changes: usize) -> u32 {
+    u32::try_from(changes).unwrap_or(u32::MAX)
+}
+
+/// Cuts the page before the first change that the target can't hold.
+fn reject_unstorable(page: &mut Page, limits: &Limits) {
+    let found = page
+        .changes
+        .iter()
+        .enumerate()
+        .find_map(|(index, change)| Some((index, limits.reject(change)?)));
+    if let Some((index, reason)) = found {
+        let raw_event = page.changes[index].raw_event.clone();
+        page.changes.truncate(index);
+        page.rejection = Some(Rejection { reason, raw_event });
     }
-}
-
-fn broken(what: &str) -> Error {
-    Error::new(ErrorKind::SourceUnavailable, format!("the source {what}")).advise(
-        "check what stands between fga-sync and the OpenFGA server; nothing wrong was stored",
-    )
-}
-
-fn unstorable(rejection: &Rejection) -> Error {
-    /// Enough to find the change by; a context may be large.
-    const SHOWN: usize = 1_000;
-    let event: String = rejection.raw_event.chars().take(SHOWN).collect();
-    Error::new(ErrorKind::Unstorable, format!("a change can't be stored: {}. The change: {event}", rejection.reason))
-        .advise(
-            "everything before it is stored. Another target may be able to hold it; leaving it out would \
-         falsify the mirror, so there is no option for that",
-        )
 }

@@ -5,7 +5,10 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::drain::{Drain, persistently};
+use super::known::Known;
+use super::plan::Planner;
 use super::reader::Reading;
+use super::settling::Settling;
 use super::stop::{GivenUp, Stop};
 use super::subject;
 use super::tally::{Observer, Outcome, Tally};
@@ -60,6 +63,10 @@ pub struct RunOptions {
     pub max_changes: Option<u64>,
     /// Stop between pages after this long.
     pub max_duration: Option<Duration>,
+    /// Read again, in the next run, what was read less than this long after it was written. Zero reads nothing again.
+    pub look_back: Duration,
+    /// Where a log that is read for the first time begins to be read; `None` is its start.
+    pub start_time: Option<Timestamp>,
     /// What to do while another run holds the lock.
     pub if_locked: IfLocked,
     /// Create or upgrade the tables where need be.
@@ -112,8 +119,10 @@ pub fn run(
         run_id,
         subject: &subject,
         started_at,
+        start_time: options.start_time,
     };
     let checkpoint = persistently(target, stop, |target| target.begin_run(&start))?;
+    subject::check_start(&checkpoint, options.start_time)?;
     tally.token = checkpoint
         .token
         .as_ref()
@@ -121,9 +130,36 @@ pub fn run(
     tally.position_time = checkpoint.position_time;
     tracing::info!(run_id, name = %subject.name, token = tally.token, "the run holds the checkpoint");
 
+    let tuple_reader = source.tuple_reader()?;
+    // The past of a recording does not change.
+    let look_back = if tuple_reader.is_some() {
+        options.look_back
+    } else {
+        Duration::ZERO
+    };
+    let unsettled = persistently(target, stop, |target| target.unsettled(&options.name))?;
+    let (known, token) = if look_back.is_zero() {
+        (Known::default(), checkpoint.token.clone())
+    } else {
+        (Known::of(&unsettled), checkpoint.read.clone())
+    };
+    let planner = Planner::new(
+        tuple_reader,
+        (stop, deadline),
+        options.mode.keeps_tuples(),
+        checkpoint.start_time.is_none(),
+        &known,
+    );
+    let settling = Settling::new(
+        look_back,
+        checkpoint.fence,
+        checkpoint.settled.clone(),
+        !unsettled.is_empty(),
+    );
     let pages = Reading {
         source,
-        token: checkpoint.token.clone(),
+        token,
+        known,
         page_size: options.page_size,
         max_changes: options.max_changes,
         limits: target.limits(),
@@ -133,7 +169,8 @@ pub fn run(
         target: &mut *target,
         run_id,
         checkpoint,
-        max_changes: options.max_changes,
+        planner,
+        settling,
         deadline,
         stop,
         observer,

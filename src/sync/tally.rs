@@ -46,7 +46,7 @@ impl Outcome {
 /// What a run has done so far, and where it stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Pages committed.
+    /// Pages committed that brought something new.
     pub pages: u64,
     /// Changes in them.
     pub changes: u64,
@@ -54,6 +54,10 @@ pub struct Tally {
     pub writes: u64,
     /// Those that were deletes.
     pub deletes: u64,
+    /// Changes that stand in the log before others which were read earlier.
+    pub late_arrivals: u64,
+    /// Tuples whose changes contradicted each other: two equal operations in a row. Counted once a page.
+    pub order_anomalies: u64,
     /// Rows inserted or replaced in `fga_tuples`.
     pub tuples_written: u64,
     /// Deletes of `fga_tuples` rows, of absent ones too.
@@ -68,14 +72,19 @@ pub struct Tally {
 
 impl Tally {
     pub(super) fn count(&mut self, commit: &PageCommit) {
-        self.pages += 1;
-        self.changes += u64::from(commit.writes) + u64::from(commit.deletes);
+        let changes = u64::from(commit.writes) + u64::from(commit.deletes);
+        self.pages += changes.min(1);
+        self.changes += changes;
+        self.late_arrivals += u64::from(commit.late_arrivals);
+        self.order_anomalies += u64::from(commit.order_anomalies);
         self.writes += u64::from(commit.writes);
         self.deletes += u64::from(commit.deletes);
         self.tuples_written += commit.net_effect.written.len() as u64;
         self.tuples_deleted += commit.net_effect.deleted.len() as u64;
-        self.token = Some(commit.to.as_str().to_owned());
-        self.position_time = Some(commit.position_time);
+        if commit.moves_position {
+            self.token = Some(commit.to.as_str().to_owned());
+            self.position_time = Some(commit.position_time);
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! A target that reads and plans, and writes nothing.
 
-use super::{Limits, PageCommit, RunEnd, RunStart, SchemaStatus, Target, TargetResult};
+use super::{Applied, Limits, PageCommit, RunEnd, RunStart, SchemaStatus, Target, TargetResult};
 use crate::checkpoint::Checkpoint;
+use crate::unsettled::UnsettledPage;
 
 /// Any target, with everything that writes left out. It takes no lock either: there is nothing to protect.
 pub struct DryRun(pub Box<dyn Target>);
@@ -39,16 +40,32 @@ impl Target for DryRun {
             .checkpoints()?
             .into_iter()
             .find(|checkpoint| checkpoint.subject.name == run.subject.name);
-        Ok(kept.unwrap_or_else(|| Checkpoint {
-            subject: run.subject.clone(),
-            token: None,
-            position_time: None,
-            fence: 0,
-        }))
+        Ok(kept.map_or_else(
+            || Checkpoint {
+                subject: run.subject.clone(),
+                start_time: run.start_time,
+                token: None,
+                read: None,
+                settled: None,
+                position_time: None,
+                fence: 0,
+            },
+            |kept| Checkpoint {
+                read: kept.settled.clone(),
+                ..kept
+            },
+        ))
     }
 
-    fn apply(&mut self, _commit: &PageCommit) -> TargetResult<()> {
-        Ok(())
+    fn unsettled(&mut self, name: &str) -> TargetResult<Vec<UnsettledPage>> {
+        match self.0.schema()? {
+            SchemaStatus::Current => self.0.unsettled(name),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn apply(&mut self, _commit: &PageCommit) -> TargetResult<Applied> {
+        Ok(Applied::Committed)
     }
 
     fn finish_run(&mut self, _run: &RunEnd) -> TargetResult<()> {

@@ -9,14 +9,17 @@ mod schema;
 mod settings;
 mod sqlite;
 
+use std::ops::Range;
+
 use jiff::Timestamp;
 
 pub use dry_run::DryRun;
 pub use limits::{Limits, Widths};
-pub use mysql::MySql;
+pub use mysql::{MySql, MySqlSettings};
 pub use open::{migration_sql, open};
-pub use postgres::Postgres;
+pub use postgres::{Postgres, PostgresSettings};
 pub use schema::SchemaStatus;
+pub(crate) use settings::is_ambiguous;
 pub use settings::{Database, TargetSettings, masked};
 pub use sqlite::Sqlite;
 
@@ -25,6 +28,7 @@ use crate::checkpoint::{Checkpoint, Subject};
 use crate::error::{Error, ErrorKind};
 use crate::page::ContinuationToken;
 use crate::tuple::TupleKey;
+use crate::unsettled::UnsettledPage;
 
 /// What a target is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +77,8 @@ pub struct RunStart<'a> {
     pub subject: &'a Subject,
     /// When it began.
     pub started_at: Timestamp,
+    /// Where the log begins to be read, if this run is the first to read it.
+    pub start_time: Option<Timestamp>,
 }
 
 /// How a run ended, for `fga_sync_runs`.
@@ -88,14 +94,78 @@ pub struct RunEnd<'a> {
     pub exit_code: u8,
 }
 
+/// A tuple that exists after some changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written<'a> {
+    /// The last of them.
+    pub change: &'a Change,
+    /// Whether it must have existed before, where that is known: changes of a tuple alternate.
+    pub existed: Option<bool>,
+}
+
+/// A tuple that does not exist after some changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deleted<'a> {
+    /// The tuple.
+    pub tuple: &'a TupleKey,
+    /// As in [`Written`].
+    pub existed: Option<bool>,
+}
+
 /// What consecutive changes come to: each tuple is in one of the lists, once. Both are sorted by tuple, so that
 /// rows are touched in the order of the primary key and two writers can't deadlock.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct NetEffect<'a> {
-    /// The last change of each tuple that exists after them.
-    pub written: Vec<&'a Change>,
+    /// Each tuple that exists after them.
+    pub written: Vec<Written<'a>>,
     /// Each tuple that does not.
-    pub deleted: Vec<&'a TupleKey>,
+    pub deleted: Vec<Deleted<'a>>,
+}
+
+impl<'a> NetEffect<'a> {
+    /// The tuples of which it is known whether they existed before.
+    pub fn expected(&self) -> impl Iterator<Item = (&'a TupleKey, bool)> {
+        let written = self
+            .written
+            .iter()
+            .map(|written| (&written.change.tuple, written.existed));
+        let deleted = self
+            .deleted
+            .iter()
+            .map(|deleted| (deleted.tuple, deleted.existed));
+        written
+            .chain(deleted)
+            .filter_map(|(tuple, existed)| Some((tuple, existed?)))
+    }
+}
+
+/// Pages that need not be read again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettledPages {
+    /// Those that this run read, by their places.
+    pub places: Range<i64>,
+    /// All that earlier runs read: this one has read them again.
+    pub earlier_passes: bool,
+}
+
+/// What a commit does to the pages that will be read again.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LookBack {
+    /// Where the next run begins to read; `None` is the start of the log.
+    pub settled: Option<ContinuationToken>,
+    /// The page itself, unless it is settled already.
+    pub unsettled: Option<UnsettledPage>,
+    /// Pages to forget.
+    pub forget: Option<SettledPages>,
+}
+
+/// Whether a page was committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    /// All of it.
+    Committed,
+    /// Nothing was written: these tuples exist and should not have before the page, or the other way round.
+    Unexpected(Vec<TupleKey>),
 }
 
 /// What one transaction does: a page's rows, the position behind it, and the run's counters.
@@ -109,20 +179,28 @@ pub struct PageCommit<'a> {
     pub store_id: &'a str,
     /// The fence under which the run took the checkpoint.
     pub fence: i64,
-    /// The position that the checkpoint must have for the page to be applied.
+    /// The position that the run must have for the page to be applied.
     pub from: Option<&'a ContinuationToken>,
     /// The position that it gets.
     pub to: &'a ContinuationToken,
+    /// Whether the mirror's own position moves with it: not while the run reads again what is known.
+    pub moves_position: bool,
     /// The timestamp of the page's last change.
     pub position_time: Timestamp,
-    /// How many changes of the page were writes.
+    /// How many of the page's new changes were writes.
     pub writes: u32,
     /// How many were deletes.
     pub deletes: u32,
+    /// How many of them stand before changes that were read earlier.
+    pub late_arrivals: u32,
+    /// How many tuples' changes contradict each other.
+    pub order_anomalies: u32,
     /// Rows for `fga_changelog`, in order; empty where the mode keeps none.
-    pub changelog: &'a [Change],
+    pub changelog: &'a [&'a Change],
     /// What the page comes to in `fga_tuples`; empty where the mode keeps none.
     pub net_effect: &'a NetEffect<'a>,
+    /// What will be read again.
+    pub look_back: &'a LookBack,
 }
 
 /// A database that holds a mirror. The contract that every engine passes in `tests/`:
@@ -130,6 +208,8 @@ pub struct PageCommit<'a> {
 /// * **Atomic.** [`apply`](Self::apply) commits everything in its [`PageCommit`] or nothing. It moves the
 ///   checkpoint only from `from`, and only while the row still carries `fence`; else it writes nothing and
 ///   says [`TargetError::Fenced`].
+/// * **Wary.** Where a tuple of the net effect exists and should not have before, or the other way round, `apply`
+///   writes nothing and says [`Applied::Unexpected`].
 /// * **Durable.** What `apply` said `Ok` to survives a crash of the database as far as the database is
 ///   configured to survive one.
 /// * **Honest about doubt.** Where a commit may or may not have happened, the error is
@@ -157,11 +237,14 @@ pub trait Target {
     fn checkpoints(&mut self) -> TargetResult<Vec<Checkpoint>>;
 
     /// Takes the checkpoint for a run, creating it if need be: its fence grows by one, so that a run which
-    /// held it before can commit nothing more. The position is left as it is. Can be repeated.
+    /// held it before can commit nothing more. It reads on from the settled position. Can be repeated.
     fn begin_run(&mut self, run: &RunStart) -> TargetResult<Checkpoint>;
 
+    /// The pages behind the settled position of the named checkpoint, by pass and place.
+    fn unsettled(&mut self, name: &str) -> TargetResult<Vec<UnsettledPage>>;
+
     /// Commits a page.
-    fn apply(&mut self, commit: &PageCommit) -> TargetResult<()>;
+    fn apply(&mut self, commit: &PageCommit) -> TargetResult<Applied>;
 
     /// Records how the run ended. Can be repeated.
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()>;

@@ -11,12 +11,13 @@ pub fn open(database: &Database, access: Access) -> TargetResult<Box<dyn Target>
         Database::Sqlite { path, table_prefix } => {
             Box::new(Sqlite::open(path, table_prefix, access)?)
         }
-        Database::Postgres { config, schema } => {
-            Box::new(Postgres::connect(config, schema, access)?)
+        Database::Postgres { settings, schema } => {
+            Box::new(Postgres::connect(settings, schema, access)?)
         }
-        Database::MySql { opts, table_prefix } => {
-            Box::new(MySql::connect((**opts).clone(), table_prefix, access)?)
-        }
+        Database::MySql {
+            settings,
+            table_prefix,
+        } => Box::new(MySql::connect(settings, table_prefix, access)?),
     })
 }
 

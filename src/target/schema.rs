@@ -65,6 +65,15 @@ impl SchemaStatus {
     }
 }
 
+/// The error for a row of `fga_sync_unsettled` that no fga-sync wrote.
+pub(super) fn damaged_unsettled() -> Error {
+    Error::new(
+        ErrorKind::Schema,
+        "a row of fga_sync_unsettled is not as fga-sync writes it",
+    )
+    .advise("undo whatever changed it")
+}
+
 /// What a column holds. Each engine has a type for each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -80,15 +89,17 @@ pub(super) enum Kind {
     Time,
     /// A whole number.
     Count,
+    /// Bytes that only this program reads.
+    Bytes,
 }
 
-use Kind::{Count, Document, Id, LongText, Text, Time};
+use Kind::{Bytes, Count, Document, Id, LongText, Text, Time};
 
 type Table = (&'static str, &'static [(&'static str, Kind, bool)]);
 
 /// The columns of every table: name, kind, and whether it may be null. Each engine's SQL beside it says the
 /// same in its own words; the contract suite holds the two together.
-const TABLES: [Table; 4] = [
+const TABLES: [Table; 5] = [
     (
         "fga_changelog",
         &[
@@ -134,7 +145,10 @@ const TABLES: [Table; 4] = [
             ("store_created_at", Text, true),
             ("type_filter", Text, false),
             ("mode", Text, false),
+            ("start_time", Time, true),
             ("token", LongText, true),
+            ("read_token", LongText, true),
+            ("settled_token", LongText, true),
             ("position_time", Time, true),
             ("fence", Count, false),
             ("updated_at", Time, false),
@@ -154,6 +168,19 @@ const TABLES: [Table; 4] = [
             ("changes", Count, false),
             ("writes", Count, false),
             ("deletes", Count, false),
+            ("late_arrivals", Count, false),
+            ("order_anomalies", Count, false),
+        ],
+    ),
+    (
+        "fga_sync_unsettled",
+        &[
+            ("name", Text, false),
+            ("pass", Count, false),
+            ("place", Count, false),
+            ("token", LongText, false),
+            ("seen_at", Time, false),
+            ("changes", Bytes, false),
         ],
     ),
 ];
@@ -210,10 +237,10 @@ pub(super) fn difference(
                 return Some(format!("the column {table}.{name} {is} be null"));
             }
         }
-        let wanted_key = if table == "fga_tuples" {
-            tuple_key
-        } else {
-            &[columns[0].0]
+        let wanted_key = match table {
+            "fga_tuples" => tuple_key,
+            "fga_sync_unsettled" => &["name", "pass", "place"],
+            _ => &[columns[0].0],
         };
         let key: Vec<_> = found
             .iter()

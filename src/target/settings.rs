@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use super::{MySql, Postgres};
+use super::{MySqlSettings, PostgresSettings};
 use crate::error::{Error, Result};
 use crate::nearest::nearest;
 
@@ -23,14 +23,14 @@ pub enum Database {
     /// `postgres://USER@HOST/DATABASE`
     Postgres {
         /// The connection's parameters.
-        config: Box<postgres::Config>,
+        settings: Box<PostgresSettings>,
         /// The schema of the tables.
         schema: String,
     },
     /// `mysql://USER@HOST/DATABASE`, MariaDB too
     MySql {
         /// The connection's parameters.
-        opts: Box<mysql::Opts>,
+        settings: Box<MySqlSettings>,
         /// What the tables' names begin with.
         table_prefix: String,
     },
@@ -77,6 +77,14 @@ impl TargetSettings {
         let (kind, after_scheme) = url
             .split_once(':')
             .ok_or_else(|| invalid("it is not a URL"))?;
+        let has_host = matches!(kind, "postgres" | "postgresql" | "mysql" | "mariadb");
+        if has_host && is_ambiguous(url) {
+            return Err(
+                invalid("it is unclear where its user and password end").advise(
+                    "write @, /, ? and # in them, and @ in what follows, as %40, %2F, %3F and %23",
+                ),
+            );
+        }
         let database = match kind {
             "sqlite" => {
                 let path = after_scheme.strip_prefix("//").unwrap_or(after_scheme);
@@ -93,25 +101,23 @@ impl TargetSettings {
                     return Err(Error::usage("target.table_prefix is for SQLite and MySQL")
                         .advise("on PostgreSQL, tables are kept apart by target.schema"));
                 }
-                let mut config = Postgres::config(url)?;
+                let mut settings = PostgresSettings::parse(url)?;
                 if let Some(password) = password {
-                    config.password(password.expose_secret());
+                    settings.set_password(password.expose_secret());
                 }
                 Database::Postgres {
-                    config: Box::new(config),
+                    settings: Box::new(settings),
                     schema: schema.unwrap_or_else(|| "public".to_owned()),
                 }
             }
             "mysql" | "mariadb" => {
                 let table_prefix = prefix(schema.as_deref(), table_prefix)?;
-                let mut builder = mysql::OptsBuilder::from_opts(MySql::options(&format!(
-                    "mysql:{after_scheme}"
-                ))?);
+                let mut settings = MySqlSettings::parse(&format!("mysql:{after_scheme}"))?;
                 if let Some(password) = password {
-                    builder = builder.pass(Some(password.expose_secret()));
+                    settings.set_password(password.expose_secret());
                 }
                 Database::MySql {
-                    opts: Box::new(builder.into()),
+                    settings: Box::new(settings),
                     table_prefix,
                 }
             }
@@ -141,13 +147,26 @@ fn prefix(schema: Option<&str>, table_prefix: Option<String>) -> Result<String> 
     Ok(table_prefix.unwrap_or_default())
 }
 
+/// Whether a URL has an `@` where readers of URLs disagree on what it ends: behind another, behind what ends the
+/// host, or where there is no scheme. Then it can't be told which part is the password.
+pub(crate) fn is_ambiguous(url: &str) -> bool {
+    let Some((before, _)) = url.rsplit_once('@') else {
+        return false;
+    };
+    let behind_scheme = before.split_once(':').map_or("", |(_, rest)| rest);
+    match behind_scheme.strip_prefix("//") {
+        Some(user) => user.contains(['@', '/', '\\', '?', '#']),
+        None => true,
+    }
+}
+
 /// The URL without password and parameters. What can't be taken apart is shown as its scheme alone.
 pub fn masked(text: &str) -> String {
     if text.starts_with("sqlite:") {
         return text.to_owned();
     }
     match Url::parse(text) {
-        Ok(mut url) if url.has_host() => {
+        Ok(mut url) if url.has_host() && !is_ambiguous(text) => {
             let had_password = url.password().is_some();
             // Fails only for URLs that can't have one.
             let _ = url.set_password(had_password.then_some("***"));
@@ -158,5 +177,65 @@ pub fn masked(text: &str) -> String {
             Some((scheme, _)) => format!("{scheme}:…"),
             None => "…".to_owned(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(url: &str) -> Result<TargetSettings> {
+        TargetSettings::parse(url, None, None, None)
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        for url in [
+            "postgres://sync:hidden@db/audit",
+            "mysql://sync:hidden@db/audit",
+        ] {
+            let settings = parse(url).unwrap();
+            assert_eq!(settings.shown, url.replace("hidden", "***"));
+            assert!(!format!("{settings:?}").contains("hidden"));
+        }
+    }
+
+    #[test]
+    fn a_password_that_was_not_escaped_is_refused_and_not_shown() {
+        for scheme in ["postgres", "mysql"] {
+            for password in [
+                "12/hidden",
+                "12?hidden",
+                "12#hidden",
+                "a@b?hidden",
+                "a@hidden",
+                "12\\hidden",
+            ] {
+                let url = format!("{scheme}://sync:{password}@db/audit");
+                let error = parse(&url).unwrap_err();
+                let advice = error.advice().unwrap();
+                assert!(advice.contains("%40"), "{url}: {error}");
+                assert!(
+                    !format!("{error} {advice} {error:?}").contains("hidden"),
+                    "{url}: {error}"
+                );
+                assert_eq!(masked(&url), format!("{scheme}:…"));
+            }
+        }
+        // Some readers add the slashes to a scheme that they know.
+        for url in ["http:hidden@db", "http:db://u:hidden@"] {
+            assert_eq!(masked(url), "http:…");
+        }
+    }
+
+    #[test]
+    fn escaped_and_at_home_in_a_path_an_at_sign_is_no_matter() {
+        for url in [
+            "postgres://sync:a%40b%2F@db/audit",
+            "mysql://sync:a%40b%3F@db/a%40b",
+            "sqlite:/home/a@b/audit.db",
+        ] {
+            assert!(parse(url).is_ok(), "{url}");
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! Limits of a run, and what two runs at once do.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::fake_openfga::{FakeOpenFga, changes};
+use crate::fake_openfga::{FakeOpenFga, Reply, Request, changes};
 use crate::sandbox::{Sandbox, wait_until};
 
 /// A fake whose pages take their time.
@@ -97,11 +97,11 @@ fn max_rps_spaces_requests() {
     sandbox.sync(&fake, "--page-size 1 --max-rps 20").code(0);
     sandbox.assert_holds(4);
     let requests = fake.requests();
-    // The store, four changes, and the end twice.
-    assert_eq!(requests.len(), 7);
-    // Between the first and the last lie six turns of 50 ms; each may be seen a little late.
-    let span = requests[6].at - requests[0].at;
-    assert!(span >= Duration::from_millis(270), "{span:?}");
+    // The store, four changes, and the end three times.
+    assert_eq!(requests.len(), 8);
+    // Between the first and the last lie seven turns of 50 ms; each may be seen a little late.
+    let span = requests[7].at - requests[0].at;
+    assert!(span >= Duration::from_millis(315), "{span:?}");
 }
 
 #[test]
@@ -134,4 +134,268 @@ fn a_held_lock_is_an_error_or_left_alone_or_waited_for() {
     assert_eq!(waited["changes"], 2);
     first.end().code(3);
     sandbox.assert_holds(6);
+}
+
+/// Answers the first request for a page by `reply`, and the others as they should be.
+fn once(reply: Reply) -> FakeOpenFga {
+    FakeOpenFga::scripted(changes(0..3), move |request, good| {
+        if request.is_page() && request.number == 0 {
+            reply.clone()
+        } else {
+            good
+        }
+    })
+}
+
+#[test]
+fn a_server_that_names_a_time_to_come_again_is_obeyed() {
+    let in_two_seconds = |milliseconds: bool| {
+        let time = (SystemTime::now() + Duration::from_secs(2)).duration_since(UNIX_EPOCH);
+        let time = time.unwrap();
+        if milliseconds {
+            time.as_millis().to_string()
+        } else {
+            (time.as_secs() + 1).to_string()
+        }
+    };
+    let headers = [
+        ("Retry-After", "2".to_owned()),
+        ("X-RateLimit-Reset", in_two_seconds(false)),
+        ("X-Rate-Limit-Reset", in_two_seconds(true)),
+    ];
+    std::thread::scope(|scope| {
+        for (name, value) in headers {
+            scope.spawn(move || {
+                let sandbox = Sandbox::new();
+                let fake =
+                    once(Reply::error(429, "rate_limited", "slow down").with_header(name, &value));
+                sandbox
+                    .sync(&fake, "--page-size 10")
+                    .code(0)
+                    .says(&["retry_in_ms", "slow down"]);
+                let requests = fake.page_requests();
+                let waited = requests[1].at - requests[0].at;
+                let expected = Duration::from_millis(1_200)..Duration::from_secs(10);
+                assert!(expected.contains(&waited), "{name}: {waited:?}");
+                sandbox.assert_holds(3);
+            });
+        }
+    });
+}
+
+#[test]
+fn a_server_that_is_overloaded_for_long_is_waited_for_as_long_as_it_says_when_to_come() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::scripted(changes(0..3), |request, good| {
+        if request.is_page() && request.number < 7 {
+            Reply::error(429, "rate_limited", "slow down").with_header("Retry-After", "0.1")
+        } else {
+            good
+        }
+    });
+    sandbox.sync(&fake, "--page-size 10").code(0);
+    sandbox.assert_holds(3);
+}
+
+#[test]
+fn a_wait_beyond_the_patience_ends_the_run_at_once_and_says_when_to_come_again() {
+    let date = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(7_200));
+    for value in ["7200", date.as_str()] {
+        let sandbox = Sandbox::new();
+        let fake = once(Reply::new(503, "<html>").with_header("Retry-After", value));
+        let started = Instant::now();
+        sandbox.sync(&fake, "--page-size 10").code(4).says(&[
+            "503",
+            "run again after 20",
+            "--retry-for",
+        ]);
+        assert!(started.elapsed() < Duration::from_secs(5));
+        assert_eq!(fake.page_requests().len(), 1);
+    }
+}
+
+#[test]
+fn retry_for_bounds_how_long_a_request_is_tried() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::scripted(changes(0..3), |request, good| {
+        if request.is_page() {
+            Reply::error(429, "rate_limited", "slow down").with_header("Retry-After", "1")
+        } else {
+            good
+        }
+    });
+    let started = Instant::now();
+    sandbox
+        .sync(&fake, "--page-size 10 --retry-for 3s")
+        .code(4)
+        .says(&["slow down"]);
+    assert!(
+        (2..10).contains(&started.elapsed().as_secs()),
+        "{:?}",
+        started.elapsed()
+    );
+    assert!((3..=4).contains(&fake.page_requests().len()));
+    // Nor may one answer take longer.
+    fake.script(|_, reply| reply.after(Duration::from_secs(30)));
+    let started = Instant::now();
+    sandbox
+        .sync(&fake, "--retry-for 1s")
+        .code(4)
+        .says(&["timed out"]);
+    assert!(started.elapsed() < Duration::from_secs(10));
+    sandbox
+        .sync(&fake, "--retry-for 0s")
+        .code(2)
+        .says(&["run.retry_for"]);
+}
+
+#[test]
+fn a_signal_and_max_duration_are_heard_during_a_long_wait() {
+    for at_pages in [false, true] {
+        let sandbox = Sandbox::new();
+        let fake = FakeOpenFga::scripted(changes(0..3), move |request, good| {
+            if request.is_page() == at_pages {
+                Reply::error(429, "rate_limited", "slow down").with_header("Retry-After", "250")
+            } else {
+                good
+            }
+        });
+        let run = sandbox.start(&fake, "--page-size 10");
+        wait_until("the run waits", || {
+            fake.requests()
+                .iter()
+                .any(|request| request.is_page() == at_pages)
+        });
+        std::thread::sleep(Duration::from_millis(300));
+        let asked = Instant::now();
+        run.signal("TERM");
+        run.end().code(143);
+        assert!(
+            asked.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            asked.elapsed()
+        );
+
+        let started = Instant::now();
+        sandbox
+            .sync(&fake, "--page-size 10 --max-duration 500ms")
+            .code(3);
+        assert!(started.elapsed() < Duration::from_secs(5));
+    }
+}
+
+#[test]
+fn what_no_time_mends_is_not_tried_again() {
+    for status in [400, 402, 404, 405, 409, 410, 422, 501] {
+        let sandbox = Sandbox::new();
+        let fake = once(Reply::new(status, "no").with_header("Retry-After", "1"));
+        sandbox.sync(&fake, "--page-size 10").code(2);
+        assert_eq!(fake.page_requests().len(), 1, "{status}");
+    }
+}
+
+fn asked_sizes(fake: &FakeOpenFga) -> Vec<usize> {
+    let size = |request: &Request| request.query["page_size"].parse().unwrap();
+    fake.page_requests().iter().map(size).collect()
+}
+
+#[test]
+fn pages_are_the_largest_that_the_server_accepts() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..250));
+    sandbox.sync(&fake, "").code(0);
+    sandbox.assert_holds(250);
+    assert_eq!(asked_sizes(&fake), [1_000, 100, 100, 100, 100, 100, 100]);
+    // Where nothing larger is wanted, nothing larger is asked for.
+    let fake = FakeOpenFga::start(changes(0..250));
+    let sandbox = Sandbox::new();
+    sandbox.sync(&fake, "--max-changes 60").code(3);
+    assert_eq!(asked_sizes(&fake)[..2], [60, 1]);
+
+    // A server that takes more, or says it in other words.
+    for (most, said, sizes) in [
+        (1_000, "", vec![1_000, 1_000, 1_000, 1_000]),
+        (
+            70,
+            "value must be inside range [1, 70]",
+            vec![1_000, 70, 70, 70, 70, 70, 70, 70],
+        ),
+        (
+            50,
+            "too many",
+            vec![1_000, 100, 50, 50, 50, 50, 50, 50, 50, 50],
+        ),
+    ] {
+        let all = changes(0..250);
+        let fake = FakeOpenFga::scripted([], move |request, reply| {
+            let Some(size) = request.query.get("page_size") else {
+                return reply;
+            };
+            let size: usize = size.parse().unwrap();
+            if size > most {
+                return Reply::error(400, "page_size_invalid", said);
+            }
+            let start: usize = request.token().map_or(0, |token| token.parse().unwrap());
+            let end = (start + size).min(all.len());
+            Reply::page(&all[start..end], &end.to_string())
+        });
+        let sandbox = Sandbox::new();
+        sandbox.sync(&fake, "").code(0);
+        sandbox.assert_holds(250);
+        assert_eq!(asked_sizes(&fake), sizes);
+    }
+}
+
+#[test]
+fn a_page_that_is_too_large_is_asked_for_in_parts() {
+    type Refusal = (&'static str, fn() -> Reply);
+    let refusals: [Refusal; 4] = [
+        ("100 MB", || Reply::new(200, "x".repeat(100 << 20))),
+        ("413", || Reply::new(413, "<html>")),
+        ("429", || {
+            Reply::error(
+                429,
+                "resource_exhausted",
+                "grpc: received message larger than max (5 vs. 4)",
+            )
+        }),
+        ("500", || {
+            Reply::error(
+                500,
+                "internal_error",
+                "grpc: received message larger than max (5 vs. 4)",
+            )
+        }),
+    ];
+    for (name, refusal) in refusals {
+        let sandbox = Sandbox::new();
+        let fake = FakeOpenFga::scripted(changes(0..10), move |request, reply| {
+            let size = request
+                .query
+                .get("page_size")
+                .map(|size| size.parse::<usize>());
+            match size {
+                Some(Ok(size)) if size > 3 => refusal(),
+                _ => reply,
+            }
+        });
+        sandbox.sync(&fake, "--page-size 10").code(0);
+        sandbox.assert_holds(10);
+        assert_eq!(asked_sizes(&fake)[..3], [10, 5, 2], "{name}");
+
+        let sandbox = Sandbox::new();
+        let fake = FakeOpenFga::scripted(changes(0..10), move |request, reply| {
+            if request.is_page() && request.token().is_some() {
+                refusal()
+            } else {
+                reply
+            }
+        });
+        sandbox
+            .sync(&fake, "--page-size 4")
+            .code(4)
+            .says(&["a page of one change is too large"]);
+        sandbox.assert_holds(4);
+        assert_eq!(asked_sizes(&fake), [4, 4, 2, 1], "{name}");
+    }
 }

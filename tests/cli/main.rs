@@ -13,18 +13,30 @@
     missing_docs
 )]
 
+#[path = "../support/certificates.rs"]
+mod certificates;
 #[path = "../support/fake_openfga.rs"]
 mod fake_openfga;
+mod forward_proxy;
+#[path = "../support/logs.rs"]
+mod logs;
 mod sandbox;
+#[path = "../support/tls_proxy.rs"]
+mod tls_proxy;
 
 mod checkpoint;
 mod disk;
+mod end_of_log;
 mod jobs;
 mod limits;
+mod look_back;
 mod output;
 mod recording;
 mod settings;
+mod sign_in;
 mod signals;
 mod source;
 mod target;
+mod tls;
+mod transport;
 mod usage;

@@ -90,7 +90,9 @@ error: object
 exit_code: number
 job: null
 lag_seconds: number
+late_arrivals: number
 mode: text
+order_anomalies: number
 outcome: text
 pages: number
 position_time: text

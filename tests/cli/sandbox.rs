@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::fake_openfga::{FakeOpenFga, STORE};
+use crate::logs;
 
 /// The file that is the default target.
 pub const DATABASE: &str = "fga-sync.db";
@@ -160,6 +161,14 @@ impl Ended {
         self
     }
 
+    #[track_caller]
+    pub fn says_on_stdout(self, texts: &[&str]) -> Self {
+        for text in texts {
+            assert!(self.stdout.contains(text), "{text:?} is not said: {self}");
+        }
+        self
+    }
+
     /// Asserts that a text stands nowhere.
     #[track_caller]
     pub fn hides(self, secret: &str) -> Self {
@@ -180,6 +189,8 @@ impl Ended {
 
 impl From<Output> for Ended {
     fn from(output: Output) -> Self {
+        logs::keep("stdout", &output.stdout);
+        logs::keep("stderr", &output.stderr);
         Self {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),
@@ -212,6 +223,23 @@ impl Running {
             .args(["-c", &format!("kill -{name} {pid}")])
             .status();
         assert!(sent.unwrap().success());
+    }
+
+    /// The same, with the most memory that it had, in MiB.
+    pub fn end_watched(mut self) -> (Ended, u64) {
+        let status = format!("/proc/{}/status", self.0.as_ref().unwrap().id());
+        let mut peak = 0;
+        let until = Instant::now() + PATIENCE;
+        while self.0.as_mut().unwrap().try_wait().unwrap().is_none() {
+            assert!(Instant::now() < until, "the run hangs");
+            // Linux only; elsewhere nothing is seen.
+            let status = fs::read_to_string(&status).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let kibibytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+            peak = peak.max(kibibytes.unwrap_or(0) / 1024);
+            thread::sleep(Duration::from_millis(5));
+        }
+        (self.end(), peak)
     }
 
     pub fn end(mut self) -> Ended {

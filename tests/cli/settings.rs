@@ -33,7 +33,7 @@ fn a_flag_is_stronger_than_the_environment_a_job_the_file_and_the_default() {
     sandbox.write("fga.toml", FILE);
     let with_file = "--config fga.toml";
     let layers = [
-        ("", false, "100", "default"),
+        ("", true, "4", "environment variable FGA_SYNC_PAGE_SIZE"),
         (with_file, false, "2", "fga.toml, line 4"),
         ("--config fga.toml --job a", false, "3", "fga.toml, line 6"),
         (

@@ -7,11 +7,12 @@ use fga_sync::target::{Access, Target, TargetError, TargetResult};
 pub type Row = Vec<Option<String>>;
 
 /// The tables whose rows a run may change.
-pub const TABLES: [&str; 4] = [
+pub const TABLES: [&str; 5] = [
     "fga_changelog",
     "fga_tuples",
     "fga_sync_state",
     "fga_sync_runs",
+    "fga_sync_unsettled",
 ];
 
 /// A kind of database.

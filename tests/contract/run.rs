@@ -3,10 +3,12 @@
 use anyhow::Context;
 use fga_sync::change::{Change, Operation};
 use fga_sync::checkpoint::{Checkpoint, Mode, StoreIdentity, Subject};
+use fga_sync::error::{Error, ErrorKind};
 use fga_sync::page::ContinuationToken;
 use fga_sync::sync::coalesce;
-use fga_sync::target::NetEffect;
-use fga_sync::target::{PageCommit, RunStart, Target, TargetResult};
+use fga_sync::target::{
+    Applied, LookBack, NetEffect, PageCommit, RunStart, Target, TargetError, TargetResult,
+};
 use fga_sync::tuple::TupleKey;
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 
@@ -40,6 +42,14 @@ pub fn started_at() -> anyhow::Result<Timestamp> {
     Ok("2026-11-21T10:00:00.5Z".parse()?)
 }
 
+/// What most cases leave as it usually is.
+pub struct Draft {
+    /// Whether changes of a tuple must alternate with what is there.
+    pub expects: bool,
+    pub look_back: LookBack,
+    pub moves_position: bool,
+}
+
 /// A run under way.
 pub struct Run {
     pub target: Box<dyn Target>,
@@ -71,9 +81,24 @@ impl Run {
             subject,
             id: run_id.to_owned(),
             fence: checkpoint.fence,
-            at: checkpoint.token,
+            at: checkpoint.read,
             pages: 0,
         })
+    }
+
+    /// Takes the checkpoint again, for a log that is read from a time on.
+    pub fn begin_at(&mut self, start_time: Option<Timestamp>) -> anyhow::Result<Checkpoint> {
+        let taken = self
+            .target
+            .begin_run(&RunStart {
+                run_id: &self.id,
+                subject: &self.subject,
+                started_at: started_at()?,
+                start_time,
+            })
+            .done()?;
+        self.fence = taken.fence;
+        Ok(taken)
     }
 
     /// Commits a page and moves on.
@@ -100,12 +125,61 @@ impl Run {
         fence: i64,
         changes: &[Change],
     ) -> TargetResult<()> {
+        let draft = Draft {
+            expects: false,
+            look_back: LookBack {
+                settled: Some(to.clone()),
+                ..LookBack::default()
+            },
+            moves_position: true,
+        };
+        match self.attempt_draft(from, to, fence, changes, &draft)? {
+            Applied::Committed => Ok(()),
+            Applied::Unexpected(tuples) => Err(TargetError::Fatal(Error::new(
+                ErrorKind::Unexpected,
+                format!("nothing was expected: {tuples:?}"),
+            ))),
+        }
+    }
+
+    /// Commits a page as a draft says, from where the checkpoint stands, and moves on if it was committed.
+    pub fn draft(&mut self, changes: &[Change], draft: &Draft) -> anyhow::Result<Applied> {
+        self.pages += 1;
+        let to = token(&format!("{} {}", self.id, self.pages))?;
+        let (from, fence) = (self.at.clone(), self.fence);
+        let applied = self
+            .attempt_draft(from.as_ref(), &to, fence, changes, draft)
+            .done()?;
+        if applied == Applied::Committed {
+            self.at = Some(to);
+        }
+        Ok(applied)
+    }
+
+    /// Tries to commit a page as a draft says from any position under any fence.
+    pub fn attempt_draft(
+        &mut self,
+        from: Option<&ContinuationToken>,
+        to: &ContinuationToken,
+        fence: i64,
+        changes: &[Change],
+        draft: &Draft,
+    ) -> TargetResult<Applied> {
         let mode = self.subject.mode;
-        let net_effect = if mode.keeps_tuples() {
+        let mut net_effect = if mode.keeps_tuples() {
             coalesce(changes)
         } else {
             NetEffect::default()
         };
+        if !draft.expects {
+            for written in &mut net_effect.written {
+                written.existed = None;
+            }
+            for deleted in &mut net_effect.deleted {
+                deleted.existed = None;
+            }
+        }
+        let all: Vec<_> = changes.iter().collect();
         self.target.apply(&PageCommit {
             run_id: &self.id,
             name: &self.subject.name,
@@ -113,13 +187,17 @@ impl Run {
             fence,
             from,
             to,
+            moves_position: draft.moves_position,
             position_time: changes
                 .last()
                 .map_or(Timestamp::UNIX_EPOCH, |change| change.timestamp),
             writes: count(changes, Operation::Write),
             deletes: count(changes, Operation::Delete),
-            changelog: if mode.keeps_changelog() { changes } else { &[] },
+            late_arrivals: 0,
+            order_anomalies: 0,
+            changelog: if mode.keeps_changelog() { &all } else { &[] },
             net_effect: &net_effect,
+            look_back: &draft.look_back,
         })
     }
 }
@@ -135,6 +213,7 @@ pub fn begin(
             run_id,
             subject,
             started_at: started_at()?,
+            start_time: None,
         })
         .done()
 }

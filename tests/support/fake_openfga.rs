@@ -5,15 +5,18 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tiny_http::{Header, Response, Server};
 use url::Url;
+
+#[path = "http.rs"]
+pub mod http;
+
+pub use http::Line;
+use http::{HttpAnswer, HttpRequest, HttpServer};
 
 /// The id of the store that a new fake has.
 pub const STORE: &str = "01HVMMBCMGZNT3SED4Z17ECXCA";
@@ -27,11 +30,15 @@ pub struct Request {
     pub path: String,
     pub query: BTreeMap<String, String>,
     pub authorization: Option<String>,
+    /// What a `POST` brought; null without a body.
+    pub body: Value,
+    /// Every header, by its name in small letters.
+    pub headers: BTreeMap<String, String>,
     pub at: Instant,
 }
 
 impl Request {
-    /// Whether it asks for changes; else it asks for the store.
+    /// Whether it asks for changes; else it asks for the store, or for tuples.
     pub fn is_page(&self) -> bool {
         self.path.ends_with("/changes")
     }
@@ -46,8 +53,12 @@ impl Request {
 pub struct Reply {
     pub status: u16,
     pub body: String,
-    location: Option<String>,
+    /// What is sent in place of the body where that would be no text.
+    bytes: Option<Vec<u8>>,
+    padding: usize,
+    headers: Vec<(String, String)>,
     delay: Duration,
+    line: Line,
 }
 
 impl Reply {
@@ -55,8 +66,11 @@ impl Reply {
         Self {
             status,
             body: body.into(),
-            location: None,
+            bytes: None,
+            padding: 0,
+            headers: Vec::new(),
             delay: Duration::ZERO,
+            line: Line::Good,
         }
     }
 
@@ -78,10 +92,29 @@ impl Reply {
     }
 
     pub fn redirect(to: &str) -> Self {
-        Self {
-            location: Some(to.to_owned()),
-            ..Self::new(302, "")
-        }
+        Self::new(302, "").with_header("location", to)
+    }
+
+    /// The same answer with another body, which need not be text.
+    pub fn with_bytes(self, bytes: Vec<u8>) -> Self {
+        let bytes = Some(bytes);
+        Self { bytes, ..self }
+    }
+
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same answer, with so many spaces behind it that it is as large as this.
+    pub fn padded_to(self, bytes: usize) -> Self {
+        let padding = bytes.saturating_sub(self.body.len());
+        Self { padding, ..self }
+    }
+
+    /// The same answer over a bad line.
+    pub fn over(self, line: Line) -> Self {
+        Self { line, ..self }
     }
 
     /// The same answer, later.
@@ -102,9 +135,8 @@ struct State {
 
 /// The server. It ends when dropped.
 pub struct FakeOpenFga {
-    server: Arc<Server>,
+    server: HttpServer,
     state: Arc<Mutex<State>>,
-    ended: Arc<AtomicBool>,
 }
 
 impl FakeOpenFga {
@@ -117,25 +149,17 @@ impl FakeOpenFga {
             "updated_at": "2026-01-01T00:00:00.123456789Z",
             "deleted_at": null,
         });
-        let fake = Self {
-            server: Arc::new(Server::http("127.0.0.1:0").unwrap()),
-            state: Arc::new(Mutex::new(State {
-                store: Some(store),
-                changes: changes.into_iter().collect(),
-                requests: Vec::new(),
-                script: Box::new(|_, reply| reply),
-            })),
-            ended: Arc::default(),
-        };
-        let (server, state, ended) = (fake.server.clone(), fake.state.clone(), fake.ended.clone());
-        thread::spawn(move || {
-            while let Ok(request) = server.recv() {
-                let (state, ended) = (state.clone(), ended.clone());
-                // A thread for each, so that a slow answer holds up no other client.
-                thread::spawn(move || answer(&state, &ended, request));
-            }
-        });
-        fake
+        let state = Arc::new(Mutex::new(State {
+            store: Some(store),
+            changes: changes.into_iter().collect(),
+            requests: Vec::new(),
+            script: Box::new(|_, reply| reply),
+        }));
+        let serving = Arc::clone(&state);
+        Self {
+            server: HttpServer::start(move |request| answer(&serving, request)),
+            state,
+        }
     }
 
     /// The same, with a change to every answer.
@@ -154,11 +178,26 @@ impl FakeOpenFga {
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.server.server_addr())
+        format!("http://{}", self.server.address())
+    }
+
+    /// Refuses connections and drops those that are open, until [`listen`](Self::listen).
+    pub fn refuse(&self) {
+        self.server.refuse();
+    }
+
+    /// Accepts connections again.
+    pub fn listen(&self) {
+        self.server.listen();
     }
 
     pub fn append(&self, changes: impl IntoIterator<Item = String>) {
         self.state().changes.extend(changes);
+    }
+
+    /// Puts a change into the log before the change number `place`.
+    pub fn insert(&self, place: usize, change: String) {
+        self.state().changes.insert(place, change);
     }
 
     /// Deletes the store and, with a time, makes another of the same id.
@@ -190,26 +229,20 @@ impl FakeOpenFga {
     }
 }
 
-impl Drop for FakeOpenFga {
-    fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
-        self.server.unblock();
-    }
-}
-
-fn answer(state: &Mutex<State>, ended: &AtomicBool, request: tiny_http::Request) {
+fn answer(state: &Mutex<State>, request: HttpRequest) -> HttpAnswer {
     let url = Url::parse("http://fake").unwrap();
-    let url = url.join(request.url()).unwrap();
-    let authorization = request
-        .headers()
-        .iter()
-        .find(|header| header.field.equiv("authorization"))
-        .map(|header| header.value.to_string());
+    let url = url.join(&request.target).unwrap();
+    let headers = request.headers.into_iter();
     let mut seen = Request {
         number: 0,
         path: url.path().to_owned(),
         query: url.query_pairs().into_owned().collect(),
-        authorization,
+        authorization: headers
+            .clone()
+            .find(|(name, _)| name == "authorization")
+            .map(|(_, value)| value),
+        headers: headers.collect(),
+        body: serde_json::from_slice(&request.body).unwrap_or_default(),
         at: Instant::now(),
     };
     let reply = {
@@ -220,19 +253,24 @@ fn answer(state: &Mutex<State>, ended: &AtomicBool, request: tiny_http::Request)
         let reply = serve(&state, &seen);
         (state.script)(&seen, reply)
     };
-    let until = seen.at + reply.delay;
-    while Instant::now() < until && !ended.load(Ordering::Relaxed) {
-        thread::sleep(Duration::from_millis(10).min(reply.delay));
+    let mut headers = vec![
+        ("content-type".to_owned(), "application/json".to_owned()),
+        (
+            "x-request-id".to_owned(),
+            format!("request-{}", seen.number),
+        ),
+    ];
+    // A script's own header takes the place of the usual one.
+    headers.retain(|(name, _)| reply.headers.iter().all(|(own, _)| own != name));
+    headers.extend(reply.headers);
+    HttpAnswer {
+        status: reply.status,
+        headers,
+        body: reply.bytes.unwrap_or(reply.body.into_bytes()),
+        padding: reply.padding,
+        delay: reply.delay,
+        line: reply.line,
     }
-    let mut headers = vec![("Content-Type", "application/json".to_owned())];
-    headers.push(("X-Request-Id", format!("request-{}", seen.number)));
-    headers.extend(reply.location.map(|url| ("Location", url)));
-    let mut response = Response::from_string(reply.body).with_status_code(reply.status);
-    for (name, value) in headers {
-        response.add_header(Header::from_bytes(name, value).unwrap());
-    }
-    // The client may be gone.
-    drop(request.respond(response));
 }
 
 fn serve(state: &State, request: &Request) -> Reply {
@@ -240,6 +278,13 @@ fn serve(state: &State, request: &Request) -> Reply {
     let Some((_, path)) = request.path.split_once("/stores/") else {
         return Reply::error(404, "undefined_endpoint", "Not Found");
     };
+    if let Some(store_id) = path.strip_suffix("/read") {
+        let store = state.store.as_ref().filter(|store| store["id"] == store_id);
+        return match store {
+            None => Reply::error(404, "store_id_not_found", "Store ID not found"),
+            Some(_) => serve_tuples(&state.changes, &request.body),
+        };
+    }
     let store_id = path.trim_end_matches("/changes");
     let store = state.store.as_ref().filter(|store| store["id"] == store_id);
     match (store, request.is_page()) {
@@ -276,6 +321,10 @@ fn serve_page(changes: &[String], request: &Request) -> Reply {
             Ok(size) => size,
         },
     };
+    let start_time = request.query.get("start_time");
+    if let Some(message) = start_time.and_then(|time| wrong_start_time(time)) {
+        return Reply::error(400, "validation_error", &message);
+    }
     let type_filter = argument("type");
     let token = argument("continuation_token");
     if !token
@@ -329,6 +378,38 @@ fn serve_page(changes: &[String], request: &Request) -> Reply {
     }
 }
 
+/// The tuple that the body names, if it exists; or all of them. Larger stores than one page are not served.
+fn serve_tuples(changes: &[String], body: &Value) -> Reply {
+    let wanted = &body["tuple_key"];
+    let mut tuples: Vec<Value> = Vec::new();
+    for change in changes {
+        let change: Value = serde_json::from_str(change).unwrap_or_default();
+        let key = &change["tuple_key"];
+        let is = |other: &Value| {
+            ["user", "relation", "object"]
+                .iter()
+                .all(|part| other[part] == key[part])
+        };
+        if !wanted.is_null() && !is(wanted) {
+            continue;
+        }
+        tuples.retain(|tuple| !is(&tuple["key"]));
+        if change["operation"] == "TUPLE_OPERATION_WRITE" {
+            tuples.push(json!({ "key": key, "timestamp": change["timestamp"] }));
+        }
+    }
+    let answer = json!({ "tuples": tuples, "continuation_token": "" });
+    Reply::new(200, answer.to_string())
+}
+
+fn wrong_start_time(text: &str) -> Option<String> {
+    match text.parse::<Timestamp>() {
+        Ok(time) if time < Timestamp::now() => None,
+        Ok(_) => Some("invalid ReadChangesRequest.StartTime: value must be less than now".into()),
+        Err(error) => Some(format!("parsing field \"start_time\": {error}")),
+    }
+}
+
 fn start_by_time(changes: &[String], start_time: &str) -> usize {
     let Ok(start) = start_time.parse::<Timestamp>() else {
         return 0;
@@ -361,6 +442,18 @@ pub fn change_of(object_type: &str, user: &str, n: usize) -> String {
         "tuple_key": { "user": user, "relation": "viewer", "object": format!("{object_type}:{n}"), "condition": null },
         "operation": "TUPLE_OPERATION_WRITE",
         "timestamp": time.to_string(),
+    })
+    .to_string()
+}
+
+/// The change that deletes the tuple that [`change`] number `n` writes, at the time `at`, in seconds as there.
+pub fn deletion(n: usize, at: usize) -> String {
+    let written: Value = serde_json::from_str(&change(n)).unwrap();
+    let later: Value = serde_json::from_str(&change(at)).unwrap();
+    json!({
+        "tuple_key": written["tuple_key"],
+        "operation": "TUPLE_OPERATION_DELETE",
+        "timestamp": later["timestamp"],
     })
     .to_string()
 }

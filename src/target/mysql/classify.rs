@@ -124,10 +124,6 @@ fn by_code(error: &ServerError) -> Call {
             ErrorKind::Usage,
             "create the database, or correct its name in the URL",
         ),
-        3159 => GiveUp(
-            ErrorKind::Usage,
-            "let this user connect without TLS: TLS to databases is not supported yet",
-        ),
         1048 | 1054 | 1136 | 1146 | 1364 | 1932 | 3819 | 4025 => GiveUp(ErrorKind::Schema, ALTERED),
         1118 | 1264 | 1265 | 1292 | 1366 | 1406 | 3140 => GiveUp(ErrorKind::Unstorable, UNFIT),
         1153 => GiveUp(ErrorKind::Unstorable, PACKET),

@@ -2,35 +2,42 @@
 
 mod classify;
 mod hash;
+mod page;
 mod rows;
 mod session;
 mod statements;
+mod tls;
 mod url;
 
 use ::mysql::prelude::{FromValue, Queryable};
-use ::mysql::{Opts, Params, Row, Value};
+use ::mysql::{Params, Row, Value};
+use jiff::Timestamp;
 
 use self::classify::classify;
 use self::hash::lock_name;
 use self::rows::datetime;
 use self::session::Session;
+pub use self::url::MySqlSettings;
 use super::schema::{self, Column, Kind, SchemaStatus};
 use super::{
-    Access, Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult, Widths,
+    Access, Applied, Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult,
+    Widths,
 };
 use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
 use crate::error::{Error, ErrorKind};
 use crate::page::ContinuationToken;
+use crate::unsettled::UnsettledPage;
 
 /// The characters that a table's name may have.
 const NAME_WIDTH: usize = 64;
-const LONGEST_TABLE: &str = "fga_sync_schema";
+const LONGEST_TABLE: &str = "fga_sync_unsettled";
 /// The tables whose columns are compared.
-const TABLES: [&str; 4] = [
+const TABLES: [&str; 5] = [
     "fga_changelog",
     "fga_tuples",
     "fga_sync_state",
     "fga_sync_runs",
+    "fga_sync_unsettled",
 ];
 /// How long a migration waits for another one, in seconds.
 const MIGRATION_WAIT: u32 = 60;
@@ -41,7 +48,7 @@ const ROW_BYTES: usize = 16 << 10;
 
 /// A mirror in a database of MySQL or MariaDB.
 pub struct MySql {
-    opts: Opts,
+    settings: MySqlSettings,
     prefix: String,
     access: Access,
     session: Session,
@@ -50,19 +57,11 @@ pub struct MySql {
 }
 
 impl MySql {
-    /// Reads a `mysql://` URL.
-    ///
-    /// # Errors
-    /// Where it can't be read, names no database, or asks for TLS.
-    pub fn options(url: &str) -> Result<Opts, Error> {
-        url::options(url)
-    }
-
     /// Connects. Table names begin with `prefix`.
     ///
     /// # Errors
     /// Where the server can't be reached, refuses the user or is too old.
-    pub fn connect(opts: Opts, prefix: &str, access: Access) -> TargetResult<Self> {
+    pub fn connect(settings: &MySqlSettings, prefix: &str, access: Access) -> TargetResult<Self> {
         let width = NAME_WIDTH - LONGEST_TABLE.len();
         if prefix.chars().count() > width {
             return Err(TargetError::Fatal(
@@ -74,8 +73,8 @@ impl MySql {
             ));
         }
         Ok(Self {
-            session: session::connect(&opts, access)?,
-            opts,
+            session: session::connect(settings, access)?,
+            settings: settings.clone(),
             prefix: prefix.to_owned(),
             access,
             locks: Vec::new(),
@@ -97,7 +96,7 @@ impl MySql {
 
     fn lock_name(&self, what: &str) -> String {
         lock_name(
-            self.opts.get_db_name().unwrap_or_default(),
+            self.settings.opts.get_db_name().unwrap_or_default(),
             &self.prefix,
             what,
         )
@@ -132,6 +131,7 @@ fn type_name(kind: Kind) -> &'static str {
         Kind::Text => "varchar",
         Kind::LongText | Kind::Document => "longtext",
         Kind::Time => "datetime(6)",
+        Kind::Bytes => "longblob",
     }
 }
 
@@ -145,7 +145,12 @@ fn read_checkpoint(mut row: Row) -> ::mysql::Result<Checkpoint> {
     let invalid = |text: &str| ::mysql::Error::FromValueError(text.into());
     let row = &mut row;
     let mode: String = get(row, 6)?;
-    let time: Option<String> = get(row, 8)?;
+    let mut time = |index| -> ::mysql::Result<Option<Timestamp>> {
+        let time: Option<String> = get(row, index)?;
+        time.map(|time| time.parse().map_err(|_| invalid(&time)))
+            .transpose()
+    };
+    let (position_time, start_time) = (time(10)?, time(12)?);
     Ok(Checkpoint {
         subject: Subject {
             name: get(row, 0)?,
@@ -159,10 +164,25 @@ fn read_checkpoint(mut row: Row) -> ::mysql::Result<Checkpoint> {
             mode: mode.parse().map_err(|()| invalid(&mode))?,
         },
         token: get::<Option<String>>(row, 7)?.and_then(ContinuationToken::new),
-        position_time: time
-            .map(|time| time.parse().map_err(|_| invalid(&time)))
-            .transpose()?,
-        fence: get(row, 9)?,
+        read: get::<Option<String>>(row, 8)?.and_then(ContinuationToken::new),
+        settled: get::<Option<String>>(row, 9)?.and_then(ContinuationToken::new),
+        position_time,
+        fence: get(row, 11)?,
+        start_time,
+    })
+}
+
+fn read_unsettled(mut row: Row) -> ::mysql::Result<UnsettledPage> {
+    let damaged = || ::mysql::Error::FromValueError("not as fga-sync writes it".into());
+    let row = &mut row;
+    let seen_at: String = get(row, 3)?;
+    let changes: Vec<u8> = get(row, 4)?;
+    Ok(UnsettledPage {
+        pass: get(row, 0)?,
+        place: get(row, 1)?,
+        token: ContinuationToken::new(get::<String>(row, 2)?).ok_or_else(damaged)?,
+        seen_at: seen_at.parse().map_err(|_| damaged())?,
+        changes: UnsettledPage::decode(&changes).ok_or_else(damaged)?,
     })
 }
 
@@ -298,6 +318,7 @@ impl Target for MySql {
                         type_filter,
                         mode.name(),
                         &started_at,
+                        run.start_time.map(datetime),
                     ),
                 )?;
                 connection.exec_drop(begin, (run.run_id, name, version, &started_at))?;
@@ -314,36 +335,34 @@ impl Target for MySql {
         })
     }
 
-    fn apply(&mut self, commit: &PageCommit) -> TargetResult<()> {
-        let move_checkpoint = self.sql(statements::MOVE_CHECKPOINT);
-        let count_page = self.sql(statements::COUNT_PAGE);
-        let statements = rows::statements(commit, self.session.max_packet);
+    fn unsettled(&mut self, name: &str) -> TargetResult<Vec<UnsettledPage>> {
+        let sql = self.sql(statements::UNSETTLED);
+        let read = || -> ::mysql::Result<Vec<_>> {
+            self.session
+                .connection
+                .exec::<Row, _, _>(sql, (name,))?
+                .into_iter()
+                .map(read_unsettled)
+                .collect()
+        };
+        read().map_err(while_doing("read the unsettled pages"))
+    }
+
+    fn apply(&mut self, commit: &PageCommit) -> TargetResult<Applied> {
         let prefix = self.prefix.clone();
+        let max_packet = self.session.max_packet;
+        let mut unexpected = None;
         let applied = self.session.transaction("apply a page", |connection| {
-            connection.exec_drop(
-                move_checkpoint,
-                (
-                    commit.to.as_str(),
-                    datetime(commit.position_time),
-                    commit.name,
-                    commit.fence,
-                    commit.from.map(ContinuationToken::as_str),
-                ),
-            )?;
-            if connection.affected_rows() != 1 {
-                return Ok(None);
+            let with_prefix = |sql: &str| with_prefix(sql, &prefix);
+            match page::apply(connection, commit, max_packet, with_prefix)? {
+                Some(Applied::Unexpected(tuples)) => {
+                    unexpected = Some(Applied::Unexpected(tuples));
+                    Ok(None)
+                }
+                applied => Ok(applied),
             }
-            let changes = u64::from(commit.writes) + u64::from(commit.deletes);
-            connection.exec_drop(
-                count_page,
-                (changes, commit.writes, commit.deletes, commit.run_id),
-            )?;
-            for (sql, values) in statements {
-                connection.exec_drop(with_prefix(&sql, &prefix), values)?;
-            }
-            Ok(Some(()))
         })?;
-        applied.ok_or(TargetError::Fenced)
+        applied.or(unexpected).ok_or(TargetError::Fenced)
     }
 
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
@@ -363,7 +382,7 @@ impl Target for MySql {
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {
-        self.session = session::connect(&self.opts, self.access)?;
+        self.session = session::connect(&self.settings, self.access)?;
         for lock in &self.locks {
             if !self.session.get_lock(lock, RELOCK_WAIT)? {
                 // The server may not have noticed yet that the connection before is gone.

@@ -1,17 +1,19 @@
 //! Many rows in one statement.
 
+use std::collections::BTreeMap;
+
 use ::mysql::{Params, Value};
 use jiff::Timestamp;
 use jiff::tz::Offset;
 
 use super::hash::tuple_hash;
-use super::statements::{APPEND_CHANGES, DELETE_TUPLES, WRITE_TUPLES};
+use super::statements::{APPEND_CHANGES, DELETE_TUPLES, EXISTING_TUPLES, ManyRows, WRITE_TUPLES};
 use crate::change::Change;
-use crate::target::PageCommit;
+use crate::target::{Deleted, NetEffect, PageCommit, Written};
 use crate::tuple::TupleKey;
 
-/// Rows that a statement gets at most: the largest page that OpenFGA sends, so that full pages are one
-/// statement which stays prepared. Far below the 65,535 placeholders that the protocol allows.
+/// Rows that a statement gets at most: the largest page that OpenFGA sends unless configured otherwise, so that full
+/// pages are one statement which stays prepared. Far below the 65,535 placeholders that the protocol allows.
 const MAX_ROWS: usize = 100;
 
 /// Row counts for which a statement is prepared where rows may be repeated: few enough to stay prepared all.
@@ -45,13 +47,40 @@ pub(super) fn statements(commit: &PageCommit, max_packet: usize) -> Vec<(String,
         .map(|chunk| (APPEND_CHANGES, chunk))
         .chain(fill(DELETE_TUPLES, deleted))
         .chain(fill(WRITE_TUPLES, written))
-        .map(|(statement, chunk)| {
-            (
-                statement.of(chunk.len()),
-                Params::Positional(chunk.into_iter().flatten().collect()),
-            )
-        })
+        .map(|(statement, chunk)| of_rows(statement, chunk))
         .collect()
+}
+
+/// Tuples of which it is known whether they existed before, by their hashes.
+pub(super) fn expected<'a>(
+    store_id: &str,
+    net_effect: &NetEffect<'a>,
+) -> BTreeMap<[u8; 32], (bool, &'a TupleKey)> {
+    net_effect
+        .expected()
+        .map(|(tuple, existed)| (tuple_hash(store_id, tuple), (existed, tuple)))
+        .collect()
+}
+
+/// What asks which of the tuples exist: statements, each with its values.
+pub(super) fn existing<'a>(
+    hashes: impl IntoIterator<Item = &'a [u8; 32]>,
+) -> Vec<(String, Params)> {
+    let rows = hashes
+        .into_iter()
+        .map(|hash| vec![(*hash).into()])
+        .collect();
+    chunks(rows, MAX_BYTES)
+        .into_iter()
+        .map(|chunk| of_rows(EXISTING_TUPLES, pad(chunk)))
+        .collect()
+}
+
+fn of_rows(statement: &ManyRows, rows: Vec<Row>) -> (String, Params) {
+    (
+        statement.of(rows.len()),
+        Params::Positional(rows.into_iter().flatten().collect()),
+    )
 }
 
 /// Cuts rows into statements of no more than `budget` bytes, though of one row at least.
@@ -132,8 +161,9 @@ fn changelog(store_id: &str, run_id: &str, recorded_at: &Value, change: &Change)
 }
 
 /// Rows of `fga_tuples` in the order of their key, in which two writers seldom deadlock.
-fn written(store_id: &str, changes: &[&Change]) -> Vec<Row> {
-    in_order(changes, |change| {
+fn written(store_id: &str, written: &[Written]) -> Vec<Row> {
+    in_order(written, |written| {
+        let change = written.change;
         let hash = tuple_hash(store_id, &change.tuple);
         let mut row = Vec::with_capacity(11);
         row.push(hash.into());
@@ -147,9 +177,9 @@ fn written(store_id: &str, changes: &[&Change]) -> Vec<Row> {
 }
 
 /// Keys of `fga_tuples` in their order.
-fn deleted(store_id: &str, tuples: &[&TupleKey]) -> Vec<Row> {
-    in_order(tuples, |tuple| {
-        let hash = tuple_hash(store_id, tuple);
+fn deleted(store_id: &str, deleted: &[Deleted]) -> Vec<Row> {
+    in_order(deleted, |deleted| {
+        let hash = tuple_hash(store_id, deleted.tuple);
         (hash, vec![hash.into()])
     })
 }
@@ -238,8 +268,28 @@ mod tests {
         };
         for (statement, row) in [
             (APPEND_CHANGES, changelog("S", "R", &Value::NULL, &change)),
-            (DELETE_TUPLES, deleted("S", &[&tuple]).concat()),
-            (WRITE_TUPLES, written("S", &[&change]).concat()),
+            (
+                DELETE_TUPLES,
+                deleted(
+                    "S",
+                    &[Deleted {
+                        tuple: &tuple,
+                        existed: None,
+                    }],
+                )
+                .concat(),
+            ),
+            (
+                WRITE_TUPLES,
+                written(
+                    "S",
+                    &[Written {
+                        change: &change,
+                        existed: None,
+                    }],
+                )
+                .concat(),
+            ),
         ] {
             assert_eq!(statement.of(3).matches('?').count(), 3 * row.len());
         }

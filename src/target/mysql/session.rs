@@ -1,14 +1,13 @@
 //! A connection as the target needs it.
 
-use std::net::ToSocketAddrs;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use ::mysql::prelude::Queryable;
 use ::mysql::{Conn, Error as MySqlError, Opts, OptsBuilder};
-use anyhow::anyhow;
 
 use super::classify::classify;
-use super::{statements, url};
+use super::{MySqlSettings, statements};
 use crate::error::{Error, ErrorKind};
 use crate::target::{Access, TargetError, TargetResult};
 
@@ -17,6 +16,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 /// After how much silence the network is asked whether the server is still there.
 const KEEPALIVE_MS: u32 = 30_000;
+const UNKNOWN_HOST: &str = "check the host's name in the URL, and that this machine can resolve it";
 /// Statements that stay prepared: each row count of a page's three multi-row statements, and the rest.
 const CACHED_STATEMENTS: usize = 64;
 
@@ -76,15 +76,15 @@ impl Session {
 }
 
 /// Connects and sets the session up.
-pub(super) fn connect(opts: &Opts, access: Access) -> TargetResult<Session> {
-    url::check(opts).map_err(TargetError::Fatal)?;
+pub(super) fn connect(settings: &MySqlSettings, access: Access) -> TargetResult<Session> {
+    let opts = &settings.opts;
     // The password is part of `opts`: it goes into no text.
     let place = opts.get_socket().map_or_else(
         || format!("{}:{}", opts.get_ip_or_hostname(), opts.get_tcp_port()),
         ToOwned::to_owned,
     );
     let doing = format!("can't connect to MySQL at {place}");
-    let mut connection = open(opts, &doing)?;
+    let mut connection = open(settings, &doing)?;
     let (version, max_packet): (String, usize) = connection
         .query_first(statements::SERVER)
         .map_err(|error| classify(&doing, error))?
@@ -110,9 +110,12 @@ pub(super) fn connect(opts: &Opts, access: Access) -> TargetResult<Session> {
     })
 }
 
-/// Tries each address of the host: the crate gives up after the first, which for `localhost` is often `::1`.
-fn open(opts: &Opts, doing: &str) -> TargetResult<Conn> {
-    let opts = OptsBuilder::from_opts(opts.clone())
+/// Connects by the host's name, for which its certificate must be.
+///
+/// The library gives up after the first address, which for `localhost` is often `::1`, unless it is told what to
+/// bind to: then it tries each address of that family.
+fn open(settings: &MySqlSettings, doing: &str) -> TargetResult<Conn> {
+    let opts = OptsBuilder::from_opts(settings.opts.clone())
         .tcp_connect_timeout(Some(CONNECT_TIMEOUT))
         .read_timeout(Some(ANSWER_TIMEOUT))
         .write_timeout(Some(ANSWER_TIMEOUT))
@@ -124,37 +127,65 @@ fn open(opts: &Opts, doing: &str) -> TargetResult<Conn> {
     if given.get_socket().is_some() {
         return Conn::new(given).map_err(|error| classify(doing, error));
     }
-    let unknown = |cause: anyhow::Error| {
-        TargetError::Interrupted(
-            Error::new(ErrorKind::TargetUnavailable, doing)
-                .because(cause)
-                .advise("check the host's name in the URL, and that this machine can resolve it"),
+    let mut failed = TargetError::Interrupted(
+        Error::new(
+            ErrorKind::TargetUnavailable,
+            format!("{doing}: the host has no address"),
         )
-    };
-    let host = given.get_ip_or_hostname().into_owned();
-    let host = host.trim_matches(['[', ']']);
-    let addresses = (host, given.get_tcp_port())
-        .to_socket_addrs()
-        .map_err(|error| unknown(error.into()))?;
-    let mut failed = unknown(anyhow!("the host has no address"));
-    for address in addresses {
-        let host = match address.ip() {
-            std::net::IpAddr::V4(ip) => ip.to_string(),
-            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
-        };
-        match Conn::new(opts.clone().ip_or_hostname(Some(host))) {
-            Ok(connection) => return Ok(connection),
-            Err(error) => {
-                let error = classify(doing, error);
-                // Someone answered there: another address would say the same.
-                if matches!(error, TargetError::Fatal(_)) {
-                    return Err(error);
-                }
-                failed = error;
-            }
+        .advise(UNKNOWN_HOST),
+    );
+    for any_port in families(&given, doing)? {
+        match encrypt(settings, opts.clone().bind_address(Some(any_port)), doing) {
+            // Someone answered there: another address would say the same.
+            Err(TargetError::Interrupted(error)) => failed = TargetError::Interrupted(error),
+            result => return result,
         }
     }
     Err(failed)
+}
+
+/// What to bind to for the addresses of the host, in their order.
+fn families(opts: &Opts, doing: &str) -> TargetResult<Vec<SocketAddr>> {
+    let host = opts.get_ip_or_hostname();
+    let addresses = (host.trim_matches(['[', ']']), opts.get_tcp_port())
+        .to_socket_addrs()
+        .map_err(|error| {
+            TargetError::Interrupted(
+                Error::new(ErrorKind::TargetUnavailable, doing)
+                    .because(error)
+                    .advise(UNKNOWN_HOST),
+            )
+        })?;
+    let mut families = Vec::new();
+    for address in addresses {
+        let any_port = match address {
+            SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+            SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+        };
+        if !families.contains(&any_port) {
+            families.push(any_port);
+        }
+    }
+    Ok(families)
+}
+
+/// Connects with TLS as `ssl-mode` has it. The files are read anew for each connection: a certificate may be
+/// renewed during a long run.
+fn encrypt(settings: &MySqlSettings, opts: OptsBuilder, doing: &str) -> TargetResult<Conn> {
+    let tls = &settings.tls;
+    let options = tls.options().map_err(TargetError::Fatal)?;
+    Conn::new(opts.clone().ssl_opts(options))
+        .or_else(|error| {
+            if tls.falls_back(&error) {
+                tracing::debug!("the server does not offer TLS");
+                return Conn::new(opts);
+            }
+            Err(error)
+        })
+        .map_err(|error| {
+            tls.judge(doing, &error)
+                .unwrap_or_else(|| classify(doing, error))
+        })
 }
 
 /// Whether the tables can be made there: they need binary collations without padding, and checks.

@@ -2,11 +2,12 @@
 //! rows of placeholders as a statement gets.
 
 /// What makes version 1, in order. Each statement can be repeated, and commits by itself.
-pub(super) const MIGRATION_1: [&str; 6] = [
+pub(super) const MIGRATION_1: [&str; 7] = [
     include_str!("schema/0001_fga_changelog.sql"),
     include_str!("schema/0001_fga_tuples.sql"),
     include_str!("schema/0001_fga_sync_state.sql"),
     include_str!("schema/0001_fga_sync_runs.sql"),
+    include_str!("schema/0001_fga_sync_unsettled.sql"),
     include_str!("schema/0001_fga_sync_schema.sql"),
     include_str!("schema/0001_version.sql"),
 ];
@@ -43,33 +44,53 @@ pub(super) const COLUMNS: &str = "
                      '', concat(' collate ', collation_name))),
            is_nullable = 'YES', column_key = 'PRI'
     from information_schema.columns
-    where table_schema = database() and table_name in (?, ?, ?, ?)";
+    where table_schema = database() and table_name in (?, ?, ?, ?, ?)";
 
 pub(super) const CHECKPOINTS: &str = "
-    select name, source, store_id, store_name, store_created_at, type_filter, mode, token,
-           date_format(position_time, '%Y-%m-%dT%H:%i:%s.%fZ'), fence
+    select name, source, store_id, store_name, store_created_at, type_filter, mode, token, read_token, settled_token,
+           date_format(position_time, '%Y-%m-%dT%H:%i:%s.%fZ'), fence,
+           date_format(start_time, '%Y-%m-%dT%H:%i:%s.%fZ')
     from `{prefix}fga_sync_state`";
 
 pub(super) const TAKE_CHECKPOINT: &str = "
     insert into `{prefix}fga_sync_state`
-        (name, source, store_id, store_name, store_created_at, type_filter, mode, fence, updated_at)
-    values (?, ?, ?, ?, ?, ?, ?, 1, ?)
+        (name, source, store_id, store_name, store_created_at, type_filter, mode, fence, updated_at, start_time)
+    values (?, ?, ?, ?, ?, ?, ?, 1, ?, ?)
     on duplicate key update
-        fence = fence + 1, store_name = values(store_name), updated_at = values(updated_at)";
+        fence = fence + 1, read_token = settled_token, store_name = values(store_name),
+        start_time = if(token is null, values(start_time), start_time),
+        updated_at = values(updated_at)";
+
+pub(super) const UNSETTLED: &str = "
+    select pass, place, token, date_format(seen_at, '%Y-%m-%dT%H:%i:%s.%fZ'), changes
+    from `{prefix}fga_sync_unsettled` where name = ? order by pass, place";
+
+pub(super) const KEEP_UNSETTLED: &str = "
+    insert into `{prefix}fga_sync_unsettled` (name, pass, place, token, seen_at, changes)
+    values (?, ?, ?, ?, ?, ?)";
+
+pub(super) const FORGET_PAGES: &str = "
+    delete from `{prefix}fga_sync_unsettled` where name = ? and pass = ? and place >= ? and place < ?";
+
+pub(super) const FORGET_EARLIER_PASSES: &str =
+    "delete from `{prefix}fga_sync_unsettled` where name = ? and pass < ?";
 
 pub(super) const BEGIN_RUN: &str = "
-    insert into `{prefix}fga_sync_runs` (run_id, name, version, started_at, pages, changes, writes, deletes)
-    values (?, ?, ?, ?, 0, 0, 0, 0)
+    insert into `{prefix}fga_sync_runs`
+        (run_id, name, version, started_at, pages, changes, writes, deletes, late_arrivals, order_anomalies)
+    values (?, ?, ?, ?, 0, 0, 0, 0, 0, 0)
     on duplicate key update run_id = values(run_id)";
 
 pub(super) const MOVE_CHECKPOINT: &str = "
     update `{prefix}fga_sync_state`
-    set token = ?, position_time = ?, updated_at = utc_timestamp(6)
-    where name = ? and fence = ? and token <=> ?";
+    set read_token = ?, settled_token = ?, token = if(?, ?, token), position_time = if(?, ?, position_time),
+        updated_at = utc_timestamp(6)
+    where name = ? and fence = ? and read_token <=> ?";
 
 pub(super) const COUNT_PAGE: &str = "
     update `{prefix}fga_sync_runs`
-    set pages = pages + 1, changes = changes + ?, writes = writes + ?, deletes = deletes + ?
+    set pages = pages + least(?, 1), changes = changes + ?, writes = writes + ?, deletes = deletes + ?,
+        late_arrivals = late_arrivals + ?, order_anomalies = order_anomalies + ?
     where run_id = ?";
 
 /// A statement for many rows.
@@ -95,6 +116,15 @@ pub(super) const APPEND_CHANGES: &ManyRows = &ManyRows {
     values {rows}",
     row: "(?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     between: ",",
+};
+
+/// The hashes of those tuples that exist. As with [`DELETE_TUPLES`], the order of the join is fixed.
+pub(super) const EXISTING_TUPLES: &ManyRows = &ManyRows {
+    sql: "
+    select t.tuple_hash from ({rows}) as k
+        straight_join `{prefix}fga_tuples` as t force index (primary) on t.tuple_hash = k.tuple_hash",
+    row: "select cast(? as binary(32)) as tuple_hash",
+    between: " union all ",
 };
 
 /// With `tuple_hash in (…)` the planner reads the whole table where its statistics say that it is empty, and

@@ -1,13 +1,36 @@
 //! The URL of a target.
 
-use ::mysql::Opts;
+use ::mysql::{Opts, OptsBuilder};
 
+use super::tls::{Parameters, Tls};
 use crate::error::Error;
 
-const NO_TLS: &str = "TLS to databases is not supported yet";
+/// What a `mysql://` URL says. No `Debug`: it holds the password, which the library's options would print.
+#[derive(Clone)]
+pub struct MySqlSettings {
+    pub(super) opts: Opts,
+    pub(super) tls: Tls,
+}
 
-/// Reads a URL, with `ssl-mode` as users know it from other clients.
-pub(super) fn options(url: &str) -> Result<Opts, Error> {
+impl MySqlSettings {
+    /// Reads a `mysql://` or `mariadb://` URL.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) where it can't be read, names no database, or has
+    /// parameters that are unknown or do not go together.
+    pub fn parse(url: &str) -> Result<Self, Error> {
+        read(url)
+    }
+
+    /// Takes a password that is given apart from the URL.
+    pub fn set_password(&mut self, password: &str) {
+        let builder = OptsBuilder::from_opts(self.opts.clone()).pass(Some(password));
+        self.opts = builder.into();
+    }
+}
+
+/// Reads a URL, with the parameters for TLS as users know them from the `mysql` client.
+fn read(url: &str) -> Result<MySqlSettings, Error> {
     let invalid = |cause: anyhow::Error| {
         Error::usage("the target's URL can't be read")
             .because(cause)
@@ -21,16 +44,10 @@ pub(super) fn options(url: &str) -> Result<Opts, Error> {
         let _ = url.set_scheme("mysql");
     }
     let mut kept = Vec::new();
+    let mut parameters = Parameters::default();
     for (name, value) in url.query_pairs() {
-        let plain = ["disabled", "disable", "preferred", "prefer", "false"];
-        match name.to_ascii_lowercase().replace('-', "_").as_str() {
-            "ssl_mode" | "sslmode" | "require_ssl" | "verify_ca" | "verify_identity"
-                if plain.contains(&value.to_ascii_lowercase().as_str()) => {}
-            "ssl_mode" | "sslmode" | "require_ssl" | "verify_ca" | "verify_identity" => {
-                return Err(refuse_tls(&format!("{name}={value}")));
-            }
-            "ssl_ca" | "ssl_capath" | "ssl_cert" | "ssl_key" => return Err(refuse_tls(&name)),
-            _ => kept.push((name.into_owned(), value.into_owned())),
+        if !parameters.take(&name, &value)? {
+            kept.push((name.into_owned(), value.into_owned()));
         }
     }
     if kept.is_empty() {
@@ -39,25 +56,14 @@ pub(super) fn options(url: &str) -> Result<Opts, Error> {
         url.query_pairs_mut().clear().extend_pairs(&kept);
     }
     let opts = Opts::from_url(url.as_str()).map_err(|error| invalid(error.into()))?;
-    check(&opts)?;
-    Ok(opts)
-}
-
-/// What must be so before anything is sent.
-pub(super) fn check(opts: &Opts) -> Result<(), Error> {
-    if opts.get_ssl_opts().is_some() {
-        return Err(refuse_tls("settings for TLS"));
-    }
     if opts.get_db_name().is_none() {
         return Err(Error::usage("the target's URL names no database")
             .advise("mysql://USER:PASSWORD@HOST:PORT/DATABASE"));
     }
-    Ok(())
-}
-
-fn refuse_tls(parameter: &str) -> Error {
-    Error::usage(format!("the target's URL has {parameter}, and {NO_TLS}"))
-        .advise("leave it out and connect within a network that you trust, or through a tunnel")
+    Ok(MySqlSettings {
+        opts,
+        tls: parameters.tls()?,
+    })
 }
 
 #[cfg(test)]
@@ -67,26 +73,14 @@ mod tests {
 
     #[test]
     fn a_url_is_read() {
-        let opts = options("mariadb://sync:p%40ss@db:3307/audit?ssl-mode=DISABLED&compress=fast")
-            .expect("a good URL");
+        let MySqlSettings { opts, .. } = MySqlSettings::parse(
+            "mariadb://sync:p%40ss@db:3307/audit?ssl-mode=DISABLED&compress=fast",
+        )
+        .expect("a good URL");
         assert_eq!(opts.get_user(), Some("sync"));
         assert_eq!(opts.get_pass(), Some("p@ss"));
         assert_eq!(opts.get_db_name(), Some("audit"));
         assert!(opts.get_compress().is_some());
-    }
-
-    #[test]
-    fn a_url_that_asks_for_tls_is_refused() {
-        for query in [
-            "ssl-mode=REQUIRED",
-            "ssl-mode=VERIFY_IDENTITY",
-            "ssl-ca=/ca.pem",
-            "require_ssl=true",
-        ] {
-            let error = options(&format!("mysql://u:hidden@h/d?{query}")).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Usage, "{query}");
-            assert!(error.to_string().contains(NO_TLS), "{query}: {error}");
-        }
     }
 
     #[test]
@@ -95,8 +89,11 @@ mod tests {
             "mysql://u:hid#den@h/d",
             "mysql://u:hidden@h",
             "mysql://u:hidden@h/d?what=1",
+            "mysql://u:hidden@h/d?ssl-mode=what",
         ] {
-            let error = options(url).unwrap_err();
+            let Err(error) = MySqlSettings::parse(url) else {
+                panic!("{url} was read");
+            };
             assert_eq!(error.kind(), ErrorKind::Usage, "{url}");
             assert!(!error.to_string().contains("hid"), "{error}");
         }

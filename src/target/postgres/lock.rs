@@ -4,12 +4,12 @@
 //! keeps its server connection for itself even behind a pooler in transaction mode, and ends with the client.
 //! It has no transaction id and, read committed, no snapshot between statements: vacuum doesn't wait for it.
 
+use postgres::Client;
 use postgres::types::Type;
-use postgres::{Client, Config};
 use sha2::{Digest, Sha256};
 
 use super::classify::classify;
-use super::{connection, statements};
+use super::{PostgresSettings, connection, statements};
 use crate::target::TargetResult;
 
 /// A key of PostgreSQL's advisory locks, which all programs in a database share.
@@ -60,8 +60,8 @@ impl RunLock {
     }
 
     /// Takes the lock on a new connection; `false` says that someone else holds it.
-    pub(super) fn take(&mut self, config: &Config) -> TargetResult<bool> {
-        let mut client = connection::connect(config)?;
+    pub(super) fn take(&mut self, settings: &PostgresSettings) -> TargetResult<bool> {
+        let mut client = connection::connect(settings)?;
         let mut take = || -> Result<bool, postgres::Error> {
             client.batch_execute("begin isolation level read committed")?;
             client.query_typed(statements::KEEP_LOCK, &[])?;

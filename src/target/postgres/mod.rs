@@ -8,49 +8,50 @@ mod connection;
 mod lock;
 mod page;
 mod statements;
+mod tls;
 
 use postgres::error::SqlState;
 use postgres::types::Type;
-use postgres::{Client, Config, Row};
+use postgres::{Client, Row};
 
 use self::classify::classify;
+pub use self::connection::PostgresSettings;
 use self::lock::{LockKey, RunLock};
 use super::schema::{self, Column, Kind, SchemaStatus};
-use super::{Access, Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult};
+use super::{
+    Access, Applied, Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult,
+};
 use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
 use crate::error::{Error, ErrorKind};
 use crate::page::ContinuationToken;
+use crate::unsettled::UnsettledPage;
 
 /// The bytes of an identifier; PostgreSQL cuts off the rest.
 const IDENTIFIER_BYTES: usize = 63;
 
 /// A mirror in a PostgreSQL schema.
 pub struct Postgres {
-    config: Config,
+    settings: PostgresSettings,
     schema: String,
     client: Client,
     lock: Option<RunLock>,
 }
 
 impl Postgres {
-    /// Reads a `postgres://` URL.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Usage`] where it is none, or asks for TLS.
-    pub fn config(url: &str) -> Result<Config, Error> {
-        connection::parse(url)
-    }
-
-    /// Connects. The tables are in `schema`. Timeouts that `config` leaves open are set.
+    /// Connects. The tables are in `schema`. Timeouts that `settings` leave open are set.
     ///
     /// # Errors
     /// Where the server can't be reached or refuses the user, or the schema's name is no identifier.
-    pub fn connect(config: &Config, schema: &str, access: Access) -> TargetResult<Self> {
+    pub fn connect(
+        settings: &PostgresSettings,
+        schema: &str,
+        access: Access,
+    ) -> TargetResult<Self> {
         check_schema_name(schema).map_err(TargetError::Fatal)?;
-        let config = connection::complete(config, access).map_err(TargetError::Fatal)?;
+        let settings = settings.complete(access).map_err(TargetError::Fatal)?;
         Ok(Self {
-            client: connection::connect(&config)?,
-            config,
+            client: connection::connect(&settings)?,
+            settings,
             schema: schema.to_owned(),
             lock: None,
         })
@@ -100,6 +101,7 @@ fn type_name(kind: Kind) -> &'static str {
         Kind::Text | Kind::LongText => "text",
         Kind::Document => "json",
         Kind::Time => "timestamp with time zone",
+        Kind::Bytes => "bytea",
     }
 }
 
@@ -126,11 +128,45 @@ fn read_checkpoint(row: &Row) -> TargetResult<Checkpoint> {
             token: row
                 .try_get::<_, Option<String>>(7)?
                 .and_then(ContinuationToken::new),
-            position_time: row.try_get(8)?,
-            fence: row.try_get(9)?,
+            read: row
+                .try_get::<_, Option<String>>(8)?
+                .and_then(ContinuationToken::new),
+            settled: row
+                .try_get::<_, Option<String>>(9)?
+                .and_then(ContinuationToken::new),
+            position_time: row.try_get(10)?,
+            fence: row.try_get(11)?,
+            start_time: row.try_get(12)?,
         })
     };
     read().map_err(while_doing("read the checkpoint"))
+}
+
+fn read_unsettled(row: &Row) -> TargetResult<UnsettledPage> {
+    let read = || -> Result<_, postgres::Error> {
+        Ok((
+            row.try_get(0)?,
+            row.try_get(1)?,
+            row.try_get::<_, String>(2)?,
+            row.try_get(3)?,
+            row.try_get::<_, &[u8]>(4)?,
+        ))
+    };
+    let (pass, place, token, seen_at, changes) =
+        read().map_err(while_doing("read the unsettled pages"))?;
+    match (
+        ContinuationToken::new(token),
+        UnsettledPage::decode(changes),
+    ) {
+        (Some(token), Some(changes)) => Ok(UnsettledPage {
+            pass,
+            place,
+            token,
+            seen_at,
+            changes,
+        }),
+        _ => Err(TargetError::Fatal(schema::damaged_unsettled())),
+    }
 }
 
 /// Creates what is missing, in one transaction and one at a time.
@@ -171,7 +207,7 @@ impl Target for Postgres {
         }
         tracing::debug!(name, "locking");
         let mut lock = RunLock::on(key);
-        let taken = lock.take(&self.config)?;
+        let taken = lock.take(&self.settings)?;
         if taken {
             self.lock = Some(lock);
         }
@@ -265,19 +301,28 @@ impl Target for Postgres {
                     (&page::floor(run.started_at), Type::TIMESTAMPTZ),
                     (&run.run_id, Type::TEXT),
                     (&env!("CARGO_PKG_VERSION"), Type::TEXT),
+                    (&run.start_time.map(page::floor), Type::TIMESTAMPTZ),
                 ],
             )
             .map_err(while_doing("take the checkpoint"))?;
         read_checkpoint(&row)
     }
 
-    fn apply(&mut self, commit: &PageCommit) -> TargetResult<()> {
+    fn unsettled(&mut self, name: &str) -> TargetResult<Vec<UnsettledPage>> {
+        let sql = self.sql(statements::UNSETTLED);
+        self.client
+            .query_typed(&sql, &[(&name, Type::TEXT)])
+            .map_err(while_doing("read the unsettled pages"))?
+            .iter()
+            .map(read_unsettled)
+            .collect()
+    }
+
+    fn apply(&mut self, commit: &PageCommit) -> TargetResult<Applied> {
         let schema = &self.schema;
-        match page::apply(&mut self.client, commit, |sql| in_schema(sql, schema)) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(TargetError::Fenced),
-            Err(error) => Err(while_doing("apply a page")(error)),
-        }
+        page::apply(&mut self.client, commit, |sql| in_schema(sql, schema))
+            .map_err(while_doing("apply a page"))?
+            .ok_or(TargetError::Fenced)
     }
 
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
@@ -300,11 +345,11 @@ impl Target for Postgres {
         if let Some(lock) = &mut self.lock {
             lock.let_go();
         }
-        self.client = connection::connect(&self.config)?;
+        self.client = connection::connect(&self.settings)?;
         if let Some(lock) = &mut self.lock {
             // The server may not have noticed yet that the session which holds it is gone. Whoever else has
             // got it by now has also moved the fence.
-            match lock.take(&self.config) {
+            match lock.take(&self.settings) {
                 Ok(true) => {}
                 Ok(false) => tracing::debug!("going on without the lock: it is still held"),
                 Err(error) => {

@@ -7,8 +7,9 @@ use postgres::types::{ToSql, Type};
 use super::statements;
 use crate::change::Change;
 use crate::page::ContinuationToken;
-use crate::target::PageCommit;
+use crate::target::{Applied, PageCommit};
 use crate::tuple::TupleKey;
+use crate::unsettled::UnsettledPage;
 
 /// PostgreSQL keeps microseconds. Rounded up, a change could seem to come after one that follows it.
 pub(super) fn floor(time: Timestamp) -> Timestamp {
@@ -91,26 +92,41 @@ impl<'a> ChangeColumns<'a> {
 /// The statement for a page: without the parts for which the page has no rows, as each costs planning time.
 /// The parameters are the same for all.
 fn statement(commit: &PageCommit) -> String {
-    let mut sql = statements::MOVE_CHECKPOINT.to_owned();
-    if !commit.changelog.is_empty() {
-        sql += statements::APPEND_CHANGES;
-    }
-    if !commit.net_effect.deleted.is_empty() {
-        sql += statements::DELETE_TUPLES;
-    }
-    if !commit.net_effect.written.is_empty() {
-        sql += statements::WRITE_TUPLES;
-    }
-    sql + statements::WHETHER_MOVED
+    let net_effect = commit.net_effect;
+    let expects = net_effect.expected().next().is_some();
+    let look_back = commit.look_back;
+    let forget = look_back.forget.as_ref();
+    let parts = [
+        (expects, statements::FIND_UNEXPECTED),
+        (!expects, statements::NOTHING_UNEXPECTED),
+        (true, statements::MOVE_CHECKPOINT),
+        (!commit.changelog.is_empty(), statements::APPEND_CHANGES),
+        (!net_effect.deleted.is_empty(), statements::DELETE_TUPLES),
+        (!net_effect.written.is_empty(), statements::WRITE_TUPLES),
+        (look_back.unsettled.is_some(), statements::KEEP_UNSETTLED),
+        (
+            forget.is_some_and(|forget| !forget.places.is_empty()),
+            statements::FORGET_PAGES,
+        ),
+        (
+            forget.is_some_and(|forget| forget.earlier_passes),
+            statements::FORGET_EARLIER_PASSES,
+        ),
+        (true, statements::WHETHER_MOVED),
+    ];
+    parts
+        .into_iter()
+        .filter_map(|(is_needed, part)| is_needed.then_some(part))
+        .collect()
 }
 
-/// Applies the page in one statement, which is one transaction and one round trip. `false` says that the
+/// Applies the page in one statement, which is one transaction and one round trip. `None` says that the
 /// checkpoint was not where it should be, and that nothing was written.
 pub(super) fn apply(
     client: &mut Client,
     commit: &PageCommit,
     in_schema: impl Fn(&str) -> String,
-) -> Result<bool, postgres::Error> {
+) -> Result<Option<Applied>, postgres::Error> {
     let sql = in_schema(&statement(commit));
     let from = commit.from.map(ContinuationToken::as_str);
     let to = commit.to.as_str();
@@ -126,13 +142,28 @@ pub(super) fn apply(
         raw_event.push(change.raw_event.as_str());
     }
     let mut deleted = TupleColumns::default();
-    for tuple in &commit.net_effect.deleted {
-        deleted.push(tuple);
+    let mut deleted_existed = Vec::new();
+    for entry in &commit.net_effect.deleted {
+        deleted.push(entry.tuple);
+        deleted_existed.push(entry.existed);
     }
     let mut written = ChangeColumns::default();
-    for change in &commit.net_effect.written {
-        written.push(change);
+    let mut written_existed = Vec::new();
+    for entry in &commit.net_effect.written {
+        written.push(entry.change);
+        written_existed.push(entry.existed);
     }
+    let late_arrivals = i64::from(commit.late_arrivals);
+    let order_anomalies = i64::from(commit.order_anomalies);
+    let look_back = commit.look_back;
+    let settled = look_back.settled.as_ref().map(ContinuationToken::as_str);
+    let unsettled = look_back.unsettled.as_ref();
+    let place = unsettled.map(|page| page.place);
+    let seen_at = unsettled.map(|page| floor(page.seen_at));
+    let digests = unsettled.map(UnsettledPage::encode);
+    let forget = look_back.forget.as_ref();
+    let forget_from = forget.map(|forget| forget.places.start);
+    let forget_before = forget.map(|forget| forget.places.end);
 
     let scalars: [Parameter<'_>; 9] = [
         (&commit.name, Type::TEXT),
@@ -145,14 +176,53 @@ pub(super) fn apply(
         (&write_count, Type::INT8),
         (&delete_count, Type::INT8),
     ];
-    let mut parameters: Vec<Parameter<'_>> = Vec::with_capacity(35);
+    let more_scalars: [Parameter<'_>; 9] = [
+        (&late_arrivals, Type::INT8),
+        (&order_anomalies, Type::INT8),
+        (&settled, Type::TEXT),
+        (&place, Type::INT8),
+        (&seen_at, Type::TIMESTAMPTZ),
+        (&digests, Type::BYTEA),
+        (&forget_from, Type::INT8),
+        (&forget_before, Type::INT8),
+        (&commit.moves_position, Type::BOOL),
+    ];
+    let mut parameters: Vec<Parameter<'_>> = Vec::with_capacity(46);
     parameters.extend(scalars);
     parameters.push((&change_type, Type::TEXT_ARRAY));
     parameters.extend(appended.parameters());
     parameters.push((&raw_event, Type::TEXT_ARRAY));
     parameters.extend(deleted.parameters());
+    parameters.push((&deleted_existed, Type::BOOL_ARRAY));
     parameters.extend(written.parameters());
-    Ok(client.query_typed_opt(&sql, &parameters)?.is_some())
+    parameters.push((&written_existed, Type::BOOL_ARRAY));
+    parameters.extend(more_scalars);
+    let row = client.query_typed_one(&sql, &parameters)?;
+    let unexpected: Vec<i64> = row.try_get(1)?;
+    if unexpected.is_empty() {
+        let is_moved: bool = row.try_get(0)?;
+        return Ok(is_moved.then_some(Applied::Committed));
+    }
+    Ok(Some(Applied::Unexpected(
+        unexpected
+            .into_iter()
+            .filter_map(|number| tuple_of(commit, number).cloned())
+            .collect(),
+    )))
+}
+
+/// The tuple that [`statements::FIND_UNEXPECTED`] found.
+fn tuple_of<'a>(commit: &'a PageCommit, number: i64) -> Option<&'a TupleKey> {
+    let index = usize::try_from(number.unsigned_abs().checked_sub(1)?).ok()?;
+    let net_effect = commit.net_effect;
+    if number > 0 {
+        net_effect.deleted.get(index).map(|deleted| deleted.tuple)
+    } else {
+        net_effect
+            .written
+            .get(index)
+            .map(|written| &written.change.tuple)
+    }
 }
 
 #[cfg(test)]
@@ -180,15 +250,18 @@ mod tests {
     #[test]
     fn every_parameter_of_the_statement_has_one_place() {
         let sql = [
+            statements::FIND_UNEXPECTED,
             statements::MOVE_CHECKPOINT,
             statements::APPEND_CHANGES,
             statements::DELETE_TUPLES,
             statements::WRITE_TUPLES,
+            statements::KEEP_UNSETTLED,
+            statements::FORGET_PAGES,
         ]
         .concat();
-        for number in 1..=35 {
+        for number in 1..=46 {
             assert!(sql.contains(&format!("${number}")), "${number} is not used");
         }
-        assert!(!sql.contains("$36"));
+        assert!(!sql.contains("$47"));
     }
 }

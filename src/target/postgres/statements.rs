@@ -4,11 +4,12 @@
 pub(super) const CREATE_SCHEMA: &str = include_str!("schema/0001_schema.sql");
 
 /// What makes version 1 inside the schema, in order. Each can be repeated.
-pub(super) const MIGRATION_1: [&str; 5] = [
+pub(super) const MIGRATION_1: [&str; 6] = [
     include_str!("schema/0001_fga_changelog.sql"),
     include_str!("schema/0001_fga_tuples.sql"),
     include_str!("schema/0001_fga_sync_state.sql"),
     include_str!("schema/0001_fga_sync_runs.sql"),
+    include_str!("schema/0001_fga_sync_unsettled.sql"),
     include_str!("schema/0001_fga_sync_schema.sql"),
 ];
 
@@ -33,7 +34,8 @@ pub(super) const COLUMNS: &str = "
     join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
     left join pg_catalog.pg_index k on k.indrelid = c.oid and k.indisprimary
     where n.nspname = $1 and c.relkind in ('r', 'p')
-      and c.relname in ('fga_changelog', 'fga_tuples', 'fga_sync_state', 'fga_sync_runs')";
+      and c.relname in ('fga_changelog', 'fga_tuples', 'fga_sync_state', 'fga_sync_runs',
+                        'fga_sync_unsettled')";
 
 /// $1 the key. Held until the transaction ends.
 pub(super) const TRY_LOCK: &str = "select pg_catalog.pg_try_advisory_xact_lock($1)";
@@ -51,33 +53,73 @@ pub(super) const KEEP_LOCK: &str = "
     join pg_catalog.pg_settings s on s.name = w.name";
 
 pub(super) const CHECKPOINTS: &str = "
-    select name, source, store_id, store_name, store_created_at, type_filter, mode, token, position_time, fence
+    select name, source, store_id, store_name, store_created_at, type_filter, mode, token, read_token,
+           settled_token, position_time, fence, start_time
     from {schema}.fga_sync_state";
 
-/// $1 name, $2 source, $3 to $5 the store, $6 type filter, $7 mode, $8 started at, $9 run id, $10 version.
+/// $1 name, $2 source, $3 to $5 the store, $6 type filter, $7 mode, $8 started at, $9 run id, $10 version, $11 start time.
 /// Gives the row as [`CHECKPOINTS`] does.
 pub(super) const BEGIN_RUN: &str = "
     with begun as (
-        insert into {schema}.fga_sync_runs (run_id, name, version, started_at, pages, changes, writes, deletes)
-        values ($9, $1, $10, $8, 0, 0, 0, 0)
+        insert into {schema}.fga_sync_runs
+            (run_id, name, version, started_at, pages, changes, writes, deletes, late_arrivals, order_anomalies)
+        values ($9, $1, $10, $8, 0, 0, 0, 0, 0, 0)
         on conflict (run_id) do nothing)
     insert into {schema}.fga_sync_state as s
-        (name, source, store_id, store_name, store_created_at, type_filter, mode, fence, updated_at)
-    values ($1, $2, $3, $4, $5, $6, $7, 1, $8)
+        (name, source, store_id, store_name, store_created_at, type_filter, mode, fence, updated_at, start_time)
+    values ($1, $2, $3, $4, $5, $6, $7, 1, $8, $11)
     on conflict (name) do update
-        set fence = s.fence + 1, store_name = excluded.store_name, updated_at = excluded.updated_at
-    returning name, source, store_id, store_name, store_created_at, type_filter, mode, token, position_time, fence";
+        set fence = s.fence + 1, read_token = s.settled_token, store_name = excluded.store_name,
+            start_time = case when s.token is null then excluded.start_time else s.start_time end,
+            updated_at = excluded.updated_at
+    returning name, source, store_id, store_name, store_created_at, type_filter, mode, token, read_token,
+              settled_token, position_time, fence, start_time";
 
-/// Begins every page: $1 name, $2 fence, $3 from, $4 to, $5 position time, $6 run id, $7 store id,
-/// $8 writes, $9 deletes. All that follows hangs on the row in `moved`.
+/// $1 name.
+pub(super) const UNSETTLED: &str = "
+    select pass, place, token, seen_at, changes from {schema}.fga_sync_unsettled
+    where name = $1 order by pass, place";
+
+/// $7 store id, $21 to $27 and $28 to $37 the tuples of [`DELETE_TUPLES`] and [`WRITE_TUPLES`]. Finds those that exist and
+/// should not, or the other way round: deleted ones by their place from 1 up, written ones from -1 down. Each is looked up by
+/// itself, for the same reason as there.
+pub(super) const FIND_UNEXPECTED: &str = "
+    with unexpected as (
+        select k.number
+        from (
+            select d.place as number, d.object_type, d.object_id, d.relation, d.user_type, d.user_id,
+                   d.user_relation, d.existed
+            from unnest($21, $22, $23, $24, $25, $26, $27) with ordinality
+                 as d (object_type, object_id, relation, user_type, user_id, user_relation, existed, place)
+            union all
+            select -w.place, w.object_type, w.object_id, w.relation, w.user_type, w.user_id,
+                   w.user_relation, w.existed
+            from unnest($28, $29, $30, $31, $32, $33, $37) with ordinality
+                 as w (object_type, object_id, relation, user_type, user_id, user_relation, existed, place)) k
+        where k.existed <> coalesce((
+            select true from only {schema}.fga_tuples t
+            where t.store_id = $7 and t.object_type = k.object_type and t.object_id = k.object_id
+              and t.relation = k.relation and t.user_type = k.user_type and t.user_id = k.user_id
+              and t.user_relation = k.user_relation
+            limit 1), false)),";
+
+/// The same where nothing is expected.
+pub(super) const NOTHING_UNEXPECTED: &str = "
+    with unexpected as (select null::bigint as number where false),";
+
+/// Follows: $1 name, $2 fence, $3 from, $4 to, $5 position time, $6 run id, $7 store id, $8 writes, $9 deletes,
+/// $38 late arrivals, $39 order anomalies, $40 the settled token, $46 whether the position moves. All that follows hangs on the row in `moved`.
 pub(super) const MOVE_CHECKPOINT: &str = "
-    with moved as (
-        update {schema}.fga_sync_state set token = $4, position_time = $5, updated_at = now()
-        where name = $1 and fence = $2 and token is not distinct from $3
+    moved as (
+        update {schema}.fga_sync_state
+        set read_token = $4, settled_token = $40, token = case when $46 then $4 else token end,
+            position_time = case when $46 then $5 else position_time end, updated_at = now()
+        where name = $1 and fence = $2 and read_token is not distinct from $3 and not exists (select from unexpected)
         returning true),
     counted as (
         update {schema}.fga_sync_runs
-        set pages = pages + 1, changes = changes + $8 + $9, writes = writes + $8, deletes = deletes + $9
+        set pages = pages + least($8 + $9, 1), changes = changes + $8 + $9, writes = writes + $8,
+            deletes = deletes + $9, late_arrivals = late_arrivals + $38, order_anomalies = order_anomalies + $39
         where run_id = $6 and exists (select from moved))";
 
 /// $10 to $20 the changes, an array for each column. The identity is counted up after the sort.
@@ -93,7 +135,7 @@ pub(super) const APPEND_CHANGES: &str = r#",
                    condition_name, condition_context, "timestamp", raw_event, place)
         order by c.place)"#;
 
-/// $21 to $26 the tuples, an array for each column. Each is looked up by itself (`offset 0` keeps the lookup
+/// $21 to $26 the tuples, an array for each column, and $27 whether each existed before. Each is looked up by itself (`offset 0` keeps the lookup
 /// from being merged into a join, which becomes a scan of the table as its statistics grow old) and deleted by
 /// its place, which names a row in this one table (`only`). Nobody else changes these rows meanwhile: whoever
 /// writes them holds the checkpoint's row.
@@ -111,7 +153,7 @@ pub(super) const DELETE_TUPLES: &str = ",
                   and t.user_relation = d.user_relation
                 offset 0) t)))";
 
-/// $27 to $35 the tuples, an array for each column.
+/// $28 to $36 the tuples, an array for each column, and $37 whether each existed before.
 pub(super) const WRITE_TUPLES: &str = r#",
     written as (
         insert into {schema}.fga_tuples
@@ -119,16 +161,38 @@ pub(super) const WRITE_TUPLES: &str = r#",
              condition_name, condition_context, "timestamp")
         select $7, w.object_type, w.object_id, w.relation, w.user_type, w.user_id, w.user_relation,
                w.condition_name, w.condition_context::json, w."timestamp"
-        from moved, unnest($27, $28, $29, $30, $31, $32, $33, $34, $35)
+        from moved, unnest($28, $29, $30, $31, $32, $33, $34, $35, $36)
              as w (object_type, object_id, relation, user_type, user_id, user_relation,
                    condition_name, condition_context, "timestamp")
         on conflict (store_id, object_type, object_id, relation, user_type, user_id, user_relation) do update
             set condition_name = excluded.condition_name, condition_context = excluded.condition_context,
                 "timestamp" = excluded."timestamp")"#;
 
-/// Ends every page: a row where it was applied.
+/// $41 place, $42 when it was seen, $43 the changes.
+pub(super) const KEEP_UNSETTLED: &str = ",
+    kept as (
+        insert into {schema}.fga_sync_unsettled (name, pass, place, token, seen_at, changes)
+        select $1, $2, $41, $4, $42, $43 from moved)";
+
+/// $44 and $45 the places to forget, from and before.
+pub(super) const FORGET_PAGES: &str = ",
+    forgotten as (
+        delete from {schema}.fga_sync_unsettled
+        where name = $1 and pass = $2 and place >= $44 and place < $45 and exists (select from moved))";
+
+pub(super) const FORGET_EARLIER_PASSES: &str = ",
+    forgotten_earlier as (
+        delete from {schema}.fga_sync_unsettled
+        where name = $1 and pass < $2 and exists (select from moved))";
+
+/// Ends every page: whether it was applied, and what kept it from being applied. A page whose commit landed unnoticed finds its own
+/// rows when it is tried again; it is not at the checkpoint any more, and so nothing is unexpected.
 pub(super) const WHETHER_MOVED: &str = "
-    select true from moved";
+    select exists (select from moved), coalesce((
+        select array_agg(number) from unexpected
+        where exists (
+            select from {schema}.fga_sync_state
+            where name = $1 and fence = $2 and read_token is not distinct from $3)), '{}')";
 
 pub(super) const END_RUN: &str = "
     update {schema}.fga_sync_runs set finished_at = $2, outcome = $3, exit_code = $4 where run_id = $1";

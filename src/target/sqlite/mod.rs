@@ -2,6 +2,7 @@
 
 mod classify;
 mod connection;
+mod page;
 mod statements;
 
 use std::fs::File;
@@ -13,11 +14,13 @@ use rusqlite::{Connection, Row, TransactionBehavior, params};
 use self::classify::while_doing;
 use self::connection::connect;
 use super::schema::{self, Column, Kind, SchemaStatus};
-use super::{Access, Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult};
+use super::{
+    Access, Applied, Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult,
+};
 use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
 use crate::error::{Error, ErrorKind};
 use crate::page::ContinuationToken;
-use crate::tuple::TupleKey;
+use crate::unsettled::UnsettledPage;
 
 /// A mirror in a SQLite file.
 pub struct Sqlite {
@@ -68,6 +71,7 @@ fn type_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Id | Kind::Count => "INTEGER",
         Kind::Text | Kind::LongText | Kind::Document | Kind::Time => "TEXT",
+        Kind::Bytes => "BLOB",
     }
 }
 
@@ -80,7 +84,12 @@ fn read_checkpoint(row: &Row) -> rusqlite::Result<Checkpoint> {
     let invalid = |index: usize| {
         rusqlite::Error::InvalidColumnType(index, "state".to_owned(), rusqlite::types::Type::Text)
     };
-    let time: Option<String> = row.get(8)?;
+    let time = |index: usize| -> rusqlite::Result<Option<Timestamp>> {
+        let time: Option<String> = row.get(index)?;
+        time.map(|time| time.parse())
+            .transpose()
+            .map_err(|_| invalid(index))
+    };
     Ok(Checkpoint {
         subject: Subject {
             name: row.get(0)?,
@@ -96,11 +105,33 @@ fn read_checkpoint(row: &Row) -> rusqlite::Result<Checkpoint> {
         token: row
             .get::<_, Option<String>>(7)?
             .and_then(ContinuationToken::new),
-        position_time: time
-            .map(|time| time.parse())
-            .transpose()
-            .map_err(|_| invalid(8))?,
-        fence: row.get(9)?,
+        read: row
+            .get::<_, Option<String>>(8)?
+            .and_then(ContinuationToken::new),
+        settled: row
+            .get::<_, Option<String>>(9)?
+            .and_then(ContinuationToken::new),
+        position_time: time(10)?,
+        fence: row.get(11)?,
+        start_time: time(12)?,
+    })
+}
+
+fn read_unsettled(row: &Row) -> rusqlite::Result<UnsettledPage> {
+    let invalid = |index: usize| {
+        rusqlite::Error::InvalidColumnType(
+            index,
+            "unsettled".to_owned(),
+            rusqlite::types::Type::Blob,
+        )
+    };
+    let changes: Vec<u8> = row.get(4)?;
+    Ok(UnsettledPage {
+        pass: row.get(0)?,
+        place: row.get(1)?,
+        token: ContinuationToken::new(row.get::<_, String>(2)?).ok_or_else(|| invalid(2))?,
+        seen_at: row.get::<_, String>(3)?.parse().map_err(|_| invalid(3))?,
+        changes: UnsettledPage::decode(&changes).ok_or_else(|| invalid(4))?,
     })
 }
 
@@ -228,7 +259,8 @@ impl Target for Sqlite {
                     store.created_at,
                     type_filter,
                     mode.name(),
-                    started_at
+                    started_at,
+                    run.start_time.map(text),
                 ],
             )?;
             transaction.execute(&begin, params![run.run_id, name, version, started_at])?;
@@ -239,104 +271,22 @@ impl Target for Sqlite {
         begin().map_err(while_doing("take the checkpoint"))
     }
 
-    fn apply(&mut self, commit: &PageCommit) -> TargetResult<()> {
-        let move_checkpoint = self.sql(statements::MOVE_CHECKPOINT);
-        let count_page = self.sql(statements::COUNT_PAGE);
-        let append = self.sql(statements::APPEND_CHANGE);
-        let delete = self.sql(statements::DELETE_TUPLE);
-        let write = self.sql(statements::WRITE_TUPLE);
-        let recorded_at = text(Timestamp::now());
-        let mut apply = || -> rusqlite::Result<bool> {
-            let transaction = self
-                .connection
-                .transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let moved = transaction
-                .prepare_cached(&move_checkpoint)?
-                .execute(params![
-                    commit.to.as_str(),
-                    text(commit.position_time),
-                    commit.name,
-                    commit.fence,
-                    commit.from.map(ContinuationToken::as_str),
-                ])?;
-            if moved == 0 {
-                return Ok(false);
-            }
-            transaction.prepare_cached(&count_page)?.execute(params![
-                commit.run_id,
-                commit.writes,
-                commit.deletes
-            ])?;
-            let mut append = transaction.prepare_cached(&append)?;
-            for change in commit.changelog {
-                let TupleKey {
-                    object,
-                    relation,
-                    user,
-                } = &change.tuple;
-                append.execute(params![
-                    commit.store_id,
-                    change.operation.change_type(),
-                    object.object_type,
-                    object.id,
-                    relation,
-                    user.user_type,
-                    user.id,
-                    user.relation,
-                    change.condition_name(),
-                    change.condition_context(),
-                    text(change.timestamp),
-                    change.raw_event,
-                    recorded_at,
-                    commit.run_id,
-                ])?;
-            }
-            let mut delete = transaction.prepare_cached(&delete)?;
-            for TupleKey {
-                object,
-                relation,
-                user,
-            } in &commit.net_effect.deleted
-            {
-                delete.execute(params![
-                    commit.store_id,
-                    object.object_type,
-                    object.id,
-                    relation,
-                    user.user_type,
-                    user.id,
-                    user.relation,
-                ])?;
-            }
-            let mut write = transaction.prepare_cached(&write)?;
-            for change in &commit.net_effect.written {
-                let TupleKey {
-                    object,
-                    relation,
-                    user,
-                } = &change.tuple;
-                write.execute(params![
-                    commit.store_id,
-                    object.object_type,
-                    object.id,
-                    relation,
-                    user.user_type,
-                    user.id,
-                    user.relation,
-                    change.condition_name(),
-                    change.condition_context(),
-                    text(change.timestamp),
-                ])?;
-            }
-            drop((append, delete, write));
-            transaction.commit()?;
-            Ok(true)
+    fn unsettled(&mut self, name: &str) -> TargetResult<Vec<UnsettledPage>> {
+        let sql = self.sql(statements::UNSETTLED);
+        let read = || -> rusqlite::Result<Vec<_>> {
+            self.connection
+                .prepare(&sql)?
+                .query_map([name], read_unsettled)?
+                .collect()
         };
-        match apply() {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(TargetError::Fenced),
-            Err(error) => Err(while_doing("apply a page")(error)),
-        }
+        read().map_err(while_doing("read the unsettled pages"))
+    }
+
+    fn apply(&mut self, commit: &PageCommit) -> TargetResult<Applied> {
+        let prefix = &self.prefix;
+        page::apply(&mut self.connection, commit, |sql| with_prefix(sql, prefix))
+            .map_err(while_doing("apply a page"))?
+            .ok_or(TargetError::Fenced)
     }
 
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {

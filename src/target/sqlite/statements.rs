@@ -1,11 +1,12 @@
 //! The SQL of the SQLite target. `{prefix}` stands for the table prefix.
 
 /// What makes version 1, in order. Each statement can be repeated.
-pub(super) const MIGRATION_1: [&str; 5] = [
+pub(super) const MIGRATION_1: [&str; 6] = [
     include_str!("schema/0001_fga_changelog.sql"),
     include_str!("schema/0001_fga_tuples.sql"),
     include_str!("schema/0001_fga_sync_state.sql"),
     include_str!("schema/0001_fga_sync_runs.sql"),
+    include_str!("schema/0001_fga_sync_unsettled.sql"),
     include_str!("schema/0001_fga_sync_schema.sql"),
 ];
 
@@ -20,32 +21,53 @@ pub(super) const COLUMNS: &str = "
            upper(c.type), c.\"notnull\" = 0 and c.pk = 0, c.pk > 0
     from sqlite_schema t, pragma_table_info(t.name) c
     where t.type = 'table' and t.name in (?1 || 'fga_changelog', ?1 || 'fga_tuples',
-        ?1 || 'fga_sync_state', ?1 || 'fga_sync_runs')";
+        ?1 || 'fga_sync_state', ?1 || 'fga_sync_runs', ?1 || 'fga_sync_unsettled')";
 
 pub(super) const CHECKPOINTS: &str = r#"
-    select name, source, store_id, store_name, store_created_at, type_filter, mode, token, position_time, fence
+    select name, source, store_id, store_name, store_created_at, type_filter, mode, token,
+           read_token, settled_token, position_time, fence, start_time
     from "{prefix}fga_sync_state""#;
 
 pub(super) const TAKE_CHECKPOINT: &str = r#"
     insert into "{prefix}fga_sync_state"
-        (name, source, store_id, store_name, store_created_at, type_filter, mode, fence, updated_at)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?8)
+        (name, source, store_id, store_name, store_created_at, type_filter, mode, fence, updated_at, start_time)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?8, ?9)
     on conflict (name) do update
-        set fence = fence + 1, store_name = excluded.store_name, updated_at = excluded.updated_at"#;
+        set fence = fence + 1, read_token = settled_token, store_name = excluded.store_name,
+            start_time = iif(token is null, excluded.start_time, start_time),
+            updated_at = excluded.updated_at"#;
 
 pub(super) const BEGIN_RUN: &str = r#"
-    insert into "{prefix}fga_sync_runs" (run_id, name, version, started_at, pages, changes, writes, deletes)
-    values (?1, ?2, ?3, ?4, 0, 0, 0, 0)
+    insert into "{prefix}fga_sync_runs"
+        (run_id, name, version, started_at, pages, changes, writes, deletes, late_arrivals, order_anomalies)
+    values (?1, ?2, ?3, ?4, 0, 0, 0, 0, 0, 0)
     on conflict (run_id) do nothing"#;
 
 pub(super) const MOVE_CHECKPOINT: &str = r#"
     update "{prefix}fga_sync_state"
-    set token = ?1, position_time = ?2, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
-    where name = ?3 and fence = ?4 and token is ?5"#;
+    set read_token = ?1, settled_token = ?6, token = iif(?7, ?1, token),
+        position_time = iif(?7, ?2, position_time),
+        updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+    where name = ?3 and fence = ?4 and read_token is ?5"#;
+
+pub(super) const UNSETTLED: &str = r#"
+    select pass, place, token, seen_at, changes from "{prefix}fga_sync_unsettled"
+    where name = ?1 order by pass, place"#;
+
+pub(super) const KEEP_UNSETTLED: &str = r#"
+    insert into "{prefix}fga_sync_unsettled" (name, pass, place, token, seen_at, changes)
+    values (?1, ?2, ?3, ?4, ?5, ?6)"#;
+
+pub(super) const FORGET_PAGES: &str = r#"
+    delete from "{prefix}fga_sync_unsettled" where name = ?1 and pass = ?2 and place >= ?3 and place < ?4"#;
+
+pub(super) const FORGET_EARLIER_PASSES: &str = r#"
+    delete from "{prefix}fga_sync_unsettled" where name = ?1 and pass < ?2"#;
 
 pub(super) const COUNT_PAGE: &str = r#"
     update "{prefix}fga_sync_runs"
-    set pages = pages + 1, changes = changes + ?2 + ?3, writes = writes + ?2, deletes = deletes + ?3
+    set pages = pages + min(?2 + ?3, 1), changes = changes + ?2 + ?3, writes = writes + ?2, deletes = deletes + ?3,
+        late_arrivals = late_arrivals + ?4, order_anomalies = order_anomalies + ?5
     where run_id = ?1"#;
 
 pub(super) const APPEND_CHANGE: &str = r#"
@@ -53,6 +75,12 @@ pub(super) const APPEND_CHANGE: &str = r#"
         (store_id, change_type, object_type, object_id, relation, user_type, user_id, user_relation,
          condition_name, condition_context, timestamp, raw_event, recorded_at, run_id)
     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"#;
+
+pub(super) const HAS_TUPLE: &str = r#"
+    select exists (
+        select 1 from "{prefix}fga_tuples"
+        where store_id = ?1 and object_type = ?2 and object_id = ?3 and relation = ?4
+          and user_type = ?5 and user_id = ?6 and user_relation = ?7)"#;
 
 pub(super) const DELETE_TUPLE: &str = r#"
     delete from "{prefix}fga_tuples"

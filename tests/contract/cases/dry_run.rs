@@ -39,7 +39,7 @@ fn whole_run(target: Box<dyn Target>) -> anyhow::Result<Run> {
         subject: subject(),
         id: LATER_RUN.to_owned(),
         fence: checkpoint.fence,
-        at: checkpoint.token,
+        at: checkpoint.read,
         pages: 0,
     };
     run.pages(&writes(6), 3)?;

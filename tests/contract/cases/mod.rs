@@ -5,6 +5,7 @@ mod dry_run;
 mod exactly_once;
 mod limits;
 mod lock;
+mod look_back;
 mod runs;
 mod schema;
 mod values;
@@ -23,6 +24,7 @@ pub const ALL: &[(&str, &[Case])] = &[
     ("runs", runs::CASES),
     ("limits", limits::CASES),
     ("lock", lock::CASES),
+    ("look_back", look_back::CASES),
     ("dry_run", dry_run::CASES),
 ];
 

@@ -26,7 +26,7 @@ cases![
 ];
 
 /// Every column that users rely on, but those with a check, which not every engine renames.
-const COLUMNS: [(&str, &[&str]); 4] = [
+const COLUMNS: [(&str, &[&str]); 5] = [
     (
         "fga_changelog",
         &[
@@ -70,7 +70,10 @@ const COLUMNS: [(&str, &[&str]); 4] = [
             "store_name",
             "store_created_at",
             "type_filter",
+            "start_time",
             "token",
+            "read_token",
+            "settled_token",
             "position_time",
             "fence",
             "updated_at",
@@ -90,7 +93,13 @@ const COLUMNS: [(&str, &[&str]); 4] = [
             "changes",
             "writes",
             "deletes",
+            "late_arrivals",
+            "order_anomalies",
         ],
+    ),
+    (
+        "fga_sync_unsettled",
+        &["name", "pass", "place", "token", "seen_at", "changes"],
     ),
 ];
 

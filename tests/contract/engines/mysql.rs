@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::anyhow;
-use fga_sync::target::{self, Access, Target, TargetResult};
+use fga_sync::target::{self, Access, Target, TargetError, TargetResult};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder, Value};
 
@@ -75,32 +75,33 @@ impl Engine for Server {
         let name = format!("contract_{number}");
         let url = server.family().create_database(&name)?;
         Ok(Box::new(InServer {
-            opts: Opts::from_url(&url)?,
+            url,
             prefix: namespace.to_owned(),
         }))
     }
 }
 
 struct InServer {
-    opts: Opts,
+    url: String,
     prefix: String,
 }
 
 impl Database for InServer {
     fn connect(&self, access: Access) -> TargetResult<Box<dyn Target>> {
-        let target = target::MySql::connect(self.opts.clone(), &self.prefix, access)?;
+        let settings = target::MySqlSettings::parse(&self.url).map_err(TargetError::Fatal)?;
+        let target = target::MySql::connect(&settings, &self.prefix, access)?;
         Ok(Box::new(target))
     }
 
     fn sibling(&self, namespace: &str) -> anyhow::Result<Box<dyn Database>> {
         Ok(Box::new(Self {
-            opts: self.opts.clone(),
+            url: self.url.clone(),
             prefix: namespace.to_owned(),
         }))
     }
 
     fn run(&self, sql: &str) -> anyhow::Result<Vec<Row>> {
-        let opts = OptsBuilder::from_opts(self.opts.clone()).prefer_socket(false);
+        let opts = OptsBuilder::from_opts(Opts::from_url(&self.url)?).prefer_socket(false);
         let rows: Vec<mysql::Row> = Conn::new(opts)?.query(sql)?;
         rows.into_iter()
             .map(|row| {

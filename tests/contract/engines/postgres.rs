@@ -119,8 +119,8 @@ fn connect(url: &str) -> anyhow::Result<Client> {
 
 impl Database for InServer {
     fn connect(&self, access: Access) -> TargetResult<Box<dyn Target>> {
-        let config = target::Postgres::config(&self.url).map_err(TargetError::Fatal)?;
-        let target = target::Postgres::connect(&config, &self.schema, access)?;
+        let settings = target::PostgresSettings::parse(&self.url).map_err(TargetError::Fatal)?;
+        let target = target::Postgres::connect(&settings, &self.schema, access)?;
         Ok(Box::new(target))
     }
 

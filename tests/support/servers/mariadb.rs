@@ -11,6 +11,11 @@ pub struct MariaDb(MySqlFamily);
 impl MariaDb {
     /// Starts one with its data in a new directory inside `dir`.
     pub fn start(dir: &Path) -> anyhow::Result<Self> {
+        Self::start_with(dir, Vec::new())
+    }
+
+    /// The same with more arguments for the server.
+    pub fn start_with(dir: &Path, more: Vec<String>) -> anyhow::Result<Self> {
         let mut initialise = Command::new(find_program("mariadb-install-db")?);
         initialise.args([
             "--no-defaults",
@@ -23,7 +28,10 @@ impl MariaDb {
                 name: "mariadb",
                 server: find_program("mariadbd")?,
                 initialise,
-                arguments: &["--no-defaults"],
+                arguments: ["--no-defaults".to_owned()]
+                    .into_iter()
+                    .chain(more)
+                    .collect(),
             },
         )
         .map(Self)

@@ -3,6 +3,7 @@
 mod mariadb;
 mod mysql;
 mod mysql_family;
+mod oidc;
 mod openfga;
 mod pgbouncer;
 mod postgres;
@@ -12,6 +13,7 @@ mod test_dir;
 pub use mariadb::MariaDb;
 pub use mysql::MySql;
 pub use mysql_family::MySqlFamily;
+pub use oidc::{AUDIENCE, Client, Oidc};
 pub use openfga::{Datastore, OpenFga};
 pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
@@ -20,9 +22,9 @@ pub use test_dir::TestDir;
 /// The user whose name stands in the URLs that `create_database` returns.
 pub const USER: &str = "sync";
 /// That user's password.
-pub const PASSWORD: &str = "sync-password";
+pub const PASSWORD: &str = "sync-s3cret";
 /// The password of the user in the URLs that `admin_url` returns.
-pub const ADMIN_PASSWORD: &str = "admin-password";
+pub const ADMIN_PASSWORD: &str = "admin-s3cret";
 
 /// The memory for a server's pages, in MB: little, for many servers side by side, unless `FGA_SYNC_TEST_CACHE` says
 /// otherwise, as a benchmark does.

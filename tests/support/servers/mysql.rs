@@ -11,6 +11,11 @@ pub struct MySql(MySqlFamily);
 impl MySql {
     /// Starts one with its data in a new directory inside `dir`.
     pub fn start(dir: &Path) -> anyhow::Result<Self> {
+        Self::start_with(dir, Vec::new())
+    }
+
+    /// The same with more arguments for the server.
+    pub fn start_with(dir: &Path, more: Vec<String>) -> anyhow::Result<Self> {
         // The launcher that tests/tools/unpack-mysql writes, which passes --no-defaults itself.
         let server = program_from("FGA_SYNC_TEST_MYSQL")?;
         let mut initialise = Command::new(&server);
@@ -21,7 +26,7 @@ impl MySql {
                 name: "mysql",
                 server,
                 initialise,
-                arguments: &[],
+                arguments: more,
             },
         )
         .map(Self)

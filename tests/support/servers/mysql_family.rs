@@ -19,7 +19,7 @@ pub(super) struct Flavour {
     /// Fills a new data directory, whose path is appended as `--datadir=`.
     pub(super) initialise: Command,
     /// What only this server takes.
-    pub(super) arguments: &'static [&'static str],
+    pub(super) arguments: Vec<String>,
 }
 
 /// What MySQL and MariaDB have in common, which is all but their command lines.
@@ -57,7 +57,7 @@ impl MySqlFamily {
             move |port| {
                 let mut command = Command::new(&flavour.server);
                 command
-                    .args(flavour.arguments)
+                    .args(&flavour.arguments)
                     .args(user)
                     .arg(option("datadir", &data))
                     .arg(option("init-file", &users))
@@ -109,6 +109,11 @@ impl MySqlFamily {
     /// The URL of a user who may do everything; an empty name connects to no database.
     pub fn admin_url(&self, database: &str) -> String {
         url(ADMIN, ADMIN_PASSWORD, self.port(), database)
+    }
+
+    /// Runs a statement as a user who may do everything.
+    pub fn run(&self, sql: &str) -> anyhow::Result<()> {
+        Ok(connect(&self.admin_url(""))?.query_drop(sql)?)
     }
 
     /// Where it listens on 127.0.0.1.

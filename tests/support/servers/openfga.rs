@@ -112,7 +112,9 @@ impl OpenFga {
             },
             move |port| {
                 let answer = probe.get(format!("{}/healthz", url(port))).send()?.text()?;
-                ensure!(answer.contains("SERVING"), "healthz answers {answer}");
+                // The second is what one with TLS says to plain HTTP.
+                let is_ready = answer.contains("SERVING") || answer.contains("an HTTPS server");
+                ensure!(is_ready, "healthz answers {answer}");
                 Ok(())
             },
         )?;
@@ -175,7 +177,7 @@ fn url(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-fn client() -> anyhow::Result<Client> {
+pub(super) fn client() -> anyhow::Result<Client> {
     // A client cannot be built without a TLS provider, not even one for plain HTTP. It may be there already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = Client::builder()

@@ -4,6 +4,7 @@ use std::path::Path;
 use super::postgres::{self, Postgres, SYSTEM_USER};
 use super::process::{Home, Process, command_as, find_program, give_to};
 use super::{PASSWORD, USER};
+use crate::support::certificates::Certified;
 
 /// PgBouncer in transaction mode before a PostgreSQL server.
 pub struct PgBouncer {
@@ -13,8 +14,30 @@ pub struct PgBouncer {
 impl PgBouncer {
     /// Starts one that knows every database of the server, and the plain user only.
     pub fn start(dir: &Path, server: &Postgres) -> anyhow::Result<Self> {
+        Self::start_with(dir, server, None)
+    }
+
+    /// The same; with a certificate, it wants TLS of its clients.
+    pub fn start_with(
+        dir: &Path,
+        server: &Postgres,
+        certified: Option<&Certified>,
+    ) -> anyhow::Result<Self> {
         let home = Home::new(dir, "pgbouncer")?;
         give_to(SYSTEM_USER, &home.path())?;
+        let mut tls = String::new();
+        if let Some(certified) = certified {
+            let (certificate, key) = (home.path().join("tls.crt"), home.path().join("tls.key"));
+            fs::copy(&certified.certificate, &certificate)?;
+            fs::copy(&certified.key, &key)?;
+            give_to(SYSTEM_USER, &key)?;
+            tls = format!(
+                "client_tls_sslmode = require\nclient_tls_cert_file = {}\nclient_tls_key_file = {}\n",
+                certificate.display(),
+                key.display()
+            );
+        }
+        let wants_tls = certified.is_some();
         let users = home.path().join("users.txt");
         // The plain password: PgBouncer needs it to sign in at the server by SCRAM.
         fs::write(&users, format!("\"{USER}\" \"{PASSWORD}\"\n"))?;
@@ -35,7 +58,8 @@ impl PgBouncer {
                      auth_type = scram-sha-256\n\
                      auth_file = {users}\n\
                      pool_mode = transaction\n\
-                     default_pool_size = 5\n",
+                     default_pool_size = 5\n\
+                     {tls}",
                     users = users.display(),
                 );
                 fs::write(&settings_file, settings)?;
@@ -44,7 +68,10 @@ impl PgBouncer {
                 Ok(command)
             },
             // Through to the server: its own database `postgres` exists always.
-            |port| postgres::connect(&postgres::url(USER, PASSWORD, port, "postgres")).map(drop),
+            move |port| match postgres::connect(&postgres::url(USER, PASSWORD, port, "postgres")) {
+                Err(error) if wants_tls && format!("{error:#}").contains("SSL required") => Ok(()),
+                connected => connected.map(drop),
+            },
         )?;
         Ok(Self { process })
     }

@@ -1,12 +1,15 @@
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use postgres::{Client, NoTls};
 
 use super::process::{Home, Process, command_as, find_program, give_to};
 use super::{ADMIN_PASSWORD, PASSWORD, USER};
+use crate::support::certificates::Certified;
 
 /// Who the server runs as where the tests run as root, which it refuses.
 pub(super) const SYSTEM_USER: &str = "postgres";
@@ -122,9 +125,55 @@ impl Postgres {
         Ok(found.is_some())
     }
 
+    /// Speaks TLS from now on, with this certificate. A client's must be of `client_authority`, and lets in whom
+    /// `hba` says (the lines of `pg_hba.conf`).
+    pub fn use_tls(
+        &self,
+        certified: &Certified,
+        client_authority: &Path,
+        hba: &str,
+    ) -> anyhow::Result<()> {
+        for (file, name) in [
+            (certified.certificate.as_path(), "server.crt"),
+            (&certified.key, "server.key"),
+            (client_authority, "root.crt"),
+        ] {
+            let copy = self.data.join(name);
+            fs::copy(file, &copy)?;
+            // A key that others may read is refused.
+            fs::set_permissions(&copy, fs::Permissions::from_mode(0o600))?;
+            give_to(SYSTEM_USER, &copy)?;
+        }
+        fs::write(self.data.join("pg_hba.conf"), hba)?;
+        let mut admin = self.admin()?;
+        for setting in ["ssl = on", "ssl_ca_file = 'root.crt'"] {
+            admin.batch_execute(&format!("alter system set {setting}"))?;
+        }
+        let before = loaded_at(&mut admin)?;
+        admin.batch_execute("select pg_reload_conf()")?;
+        // The postmaster hears of it a moment later, and new connections get what it then has.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while loaded_at(&mut self.admin()?)? == before {
+            ensure!(Instant::now() < deadline, "the server does not reload");
+            sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    /// Runs statements as superuser.
+    pub fn run(&self, sql: &str) -> anyhow::Result<()> {
+        Ok(self.admin()?.batch_execute(sql)?)
+    }
+
     fn admin(&self) -> anyhow::Result<Client> {
         connect(&self.admin_url("postgres"))
     }
+}
+
+fn loaded_at(client: &mut Client) -> anyhow::Result<String> {
+    Ok(client
+        .query_one("select pg_conf_load_time()::text", &[])?
+        .try_get(0)?)
 }
 
 pub(super) fn url(user: &str, password: &str, port: u16, database: &str) -> String {

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use crate::support::logs;
+
 /// A directory for one test's servers, removed when dropped. Keep it longer than the servers in it.
 #[derive(Debug)]
 pub struct TestDir(tempfile::TempDir);
@@ -22,8 +24,28 @@ impl TestDir {
         Ok(Self(dir))
     }
 
+    /// What the servers in it have said so far.
+    fn logs(&self) -> std::io::Result<Vec<Vec<u8>>> {
+        let mut logs = Vec::new();
+        for entry in fs::read_dir(self.path())? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "log") {
+                logs.push(fs::read(path)?);
+            }
+        }
+        Ok(logs)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         self.0.path()
+    }
+}
+
+impl Drop for TestDir {
+    fn drop(&mut self) {
+        for log in self.logs().unwrap_or_default() {
+            logs::keep("server", &log);
+        }
     }
 }

@@ -1,15 +1,17 @@
 create table if not exists `{prefix}fga_sync_runs` (
-    run_id      varchar(26) not null, -- a ULID: sorts by time
-    name        varchar(255) not null,
-    version     varchar(64) not null, -- of fga-sync
-    started_at  datetime(6) not null, -- UTC
-    finished_at datetime(6),          -- UTC; null while it runs, and after a crash
-    outcome     varchar(64),
-    exit_code   bigint,
-    pages       bigint not null,
-    changes     bigint not null,
-    writes      bigint not null,
-    deletes     bigint not null,
+    run_id          varchar(26) not null, -- a ULID: sorts by time
+    name            varchar(255) not null,
+    version         varchar(64) not null, -- of fga-sync
+    started_at      datetime(6) not null, -- UTC
+    finished_at     datetime(6),          -- UTC; null while it runs, and after a crash
+    outcome         varchar(64),
+    exit_code       bigint,
+    pages           bigint not null,
+    changes         bigint not null,
+    writes          bigint not null,
+    deletes         bigint not null,
+    late_arrivals   bigint not null, -- of the changes, those that came behind later ones
+    order_anomalies bigint not null, -- tuples whose changes contradicted each other
     primary key (run_id)
 ) engine = InnoDB, row_format = dynamic, default character set utf8mb4
   collate /*!80017 utf8mb4_0900_bin */ /*M!100203 utf8mb4_nopad_bin */;

@@ -1,13 +1,15 @@
 create table if not exists "{prefix}fga_sync_runs" (
-    run_id      text primary key not null, -- a ULID: sorts by time
-    name        text not null,
-    version     text not null,    -- of fga-sync
-    started_at  text not null,
-    finished_at text,             -- null while it runs, and after a crash
-    outcome     text,
-    exit_code   integer,
-    pages       integer not null,
-    changes     integer not null,
-    writes      integer not null,
-    deletes     integer not null
+    run_id          text primary key not null, -- a ULID: sorts by time
+    name            text not null,
+    version         text not null,    -- of fga-sync
+    started_at      text not null,
+    finished_at     text,             -- null while it runs, and after a crash
+    outcome         text,
+    exit_code       integer,
+    pages           integer not null,
+    changes         integer not null,
+    writes          integer not null,
+    deletes         integer not null,
+    late_arrivals   integer not null, -- of the changes, those that came behind later ones
+    order_anomalies integer not null  -- tuples whose changes contradicted each other
 ) strict;

@@ -1,0 +1,186 @@
+//! The URL of an API, and whether it may be spoken to in the clear.
+
+use std::path::Path;
+
+use url::{Host, Url};
+
+use super::layers::Value;
+use crate::error::{Error, Result};
+use crate::target::is_ambiguous;
+
+const FORMS: &str = "a source is http://HOST, https://HOST, file:PATH or file:-";
+
+/// Reads the source's URL. One without a scheme gets `https`, or `http` where it is this machine.
+///
+/// # Errors
+/// Where it is not a URL of HTTP, holds a password, or would send in the clear what `allow_http` does not allow to.
+pub(super) fn api_url(value: &Value, allow_http: bool) -> Result<Url> {
+    let invalid = |error: url::ParseError| {
+        Error::usage(format!(
+            "the source {:?} is not a URL ({})",
+            masked_source(&value.text),
+            value.origin
+        ))
+        .because(error)
+        .advise(FORMS)
+    };
+    let has_scheme = ["://", "http:", "https:"];
+    let url = if has_scheme.iter().any(|part| value.text.contains(part)) {
+        Url::parse(&value.text).map_err(invalid)?
+    } else if Path::new(&value.text).is_file() {
+        return Err(Error::usage(format!(
+            "the source {:?} is the name of a file here, and not a URL ({})",
+            value.text, value.origin
+        ))
+        .advise(format!("file:{}", value.text)));
+    } else {
+        // By itself, `localhost:8080` would be a URL of the scheme `localhost`.
+        let mut url = Url::parse(&format!("https://{}", value.text)).map_err(invalid)?;
+        if is_this_machine(&url) {
+            url = Url::parse(&format!("http://{}", value.text)).map_err(invalid)?;
+        }
+        url
+    };
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(Error::usage(format!(
+            "a source can't be of the scheme {:?} ({})",
+            url.scheme(),
+            value.origin
+        ))
+        .advise(FORMS));
+    }
+    if url.password().is_some() || !url.username().is_empty() {
+        return Err(Error::usage("the source's URL holds a user or password")
+            .advise("OpenFGA takes a token: FGA_API_TOKEN, FGA_API_TOKEN_FILE or source.auth.token_file"));
+    }
+    if url.scheme() == "http" && !allow_http && !is_this_machine(&url) {
+        return Err(Error::usage(format!(
+            "the source {url} is not encrypted: the token and the tuples would travel in the clear ({})",
+            value.origin
+        ))
+        .advise(
+            "https://…, or --allow-http on a network that you trust (also source.allow_http, FGA_SYNC_ALLOW_HTTP=true)",
+        ));
+    }
+    Ok(url)
+}
+
+/// Whether what is sent there stays on this machine.
+pub(super) fn is_this_machine(url: &Url) -> bool {
+    match url.host() {
+        // Reserved for the loopback interface (RFC 6761).
+        Some(Host::Domain(name)) => {
+            let name = name.strip_suffix('.').unwrap_or(name);
+            name == "localhost" || name.ends_with(".localhost")
+        }
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => {
+            address.is_loopback() || address.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback())
+        }
+        None => false,
+    }
+}
+
+/// The URL without what may be a secret. Of one that can't be taken apart for sure, what stands before an `@` may hold one.
+pub(crate) fn masked_source(text: &str) -> String {
+    let Some((_, behind)) = text.rsplit_once('@').filter(|_| !text.starts_with("file:")) else {
+        return text.to_owned();
+    };
+    match Url::parse(text) {
+        Ok(mut url) if url.has_host() && !is_ambiguous(text) => {
+            // Setting them fails only for URLs that can't have them.
+            let _ = match (url.password(), url.username()) {
+                (Some(_), _) => url.set_password(Some("***")),
+                (None, "") => Ok(()),
+                // Some services take a token there.
+                (None, _) => url.set_username("***"),
+            };
+            url.to_string()
+        }
+        _ => format!("…@{behind}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Origin;
+
+    fn read(text: &str, allow_http: bool) -> Result<String> {
+        let value = Value {
+            text: text.to_owned(),
+            origin: Origin::Default,
+        };
+        api_url(&value, allow_http).map(|url| url.to_string())
+    }
+
+    #[test]
+    fn https_unless_it_is_this_machine() {
+        for (text, expected) in [
+            ("api.us1.fga.dev", "https://api.us1.fga.dev/"),
+            (
+                "fga.example.com:8443/fga",
+                "https://fga.example.com:8443/fga",
+            ),
+            ("10.0.0.1:8080", "https://10.0.0.1:8080/"),
+            ("localhost:8080", "http://localhost:8080/"),
+            ("LOCALHOST", "http://localhost/"),
+            ("fga.localhost", "http://fga.localhost/"),
+            ("127.0.0.2:8080/fga", "http://127.0.0.2:8080/fga"),
+            ("[::1]:8080", "http://[::1]:8080/"),
+            ("https://localhost:8443", "https://localhost:8443/"),
+            ("http://[::ffff:127.0.0.1]/", "http://[::ffff:7f00:1]/"),
+        ] {
+            assert_eq!(read(text, false).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_travels_in_the_clear_unless_asked_for() {
+        for text in [
+            "http://openfga:8080",
+            "http://10.0.0.1",
+            "http://localhost.example.com",
+            "http://notlocalhost",
+            "http://[2001:db8::1]",
+            "http://0.0.0.0:8080",
+        ] {
+            let error = read(text, false).unwrap_err();
+            assert!(error.to_string().contains("in the clear"), "{error}");
+            assert!(error.advice().unwrap().contains("--allow-http"));
+            read(text, true).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        for (url, shown) in [
+            ("http://openfga:8080/a", "http://openfga:8080/a"),
+            ("file:/home/a@b/pages", "file:/home/a@b/pages"),
+            ("http://u:hidden@openfga/", "http://u:***@openfga/"),
+            ("http://hidden@openfga/", "http://***@openfga/"),
+            ("http:hidden@openfga", "…@openfga"),
+            ("u:hidden@openfga", "…@openfga"),
+            ("http://u:12/hidden@openfga", "…@openfga"),
+            ("http://u:12?hidden@openfga", "…@openfga"),
+            ("http://u:12#hidden@openfga", "…@openfga"),
+        ] {
+            assert_eq!(masked_source(url), shown, "{url}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_masked() {
+        for text in [
+            "https://u:hidden@h/",
+            "u:hidden@h",
+            "hidden@h",
+            "https://u:hidden@:0",
+        ] {
+            assert!(!masked_source(text).contains("hidden"), "{text}");
+            let error = read(text, false).unwrap_err();
+            assert!(!error.to_string().contains("hidden"), "{error}");
+        }
+        assert_eq!(masked_source("file:a@b"), "file:a@b");
+    }
+}

@@ -1,0 +1,196 @@
+//! The settings of signing in, and of headers that a gateway wants.
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use secrecy::SecretString;
+use url::Url;
+
+use super::api_url::is_this_machine;
+use super::layers::{Layers, Value};
+use super::{switch, text};
+use crate::error::{Error, Result};
+use crate::source::{AssertionKey, ClientCredentials, Proof, SignIn};
+
+/// Where the official SDKs look for tokens if the issuer has no path.
+const TOKEN_PATH: &str = "/oauth/token";
+
+/// Headers that fga-sync sets itself, or that are about the connection and not the request.
+const OWN_HEADERS: [&str; 15] = [
+    "accept",
+    "accept-encoding",
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+];
+
+/// How to sign in. As with the official CLI, a token wins over client credentials.
+pub(super) fn sign_in(layers: &Layers) -> Result<SignIn> {
+    if let Some(token) = secret(layers, "source.auth.token")? {
+        return Ok(SignIn::Preshared(token));
+    }
+    let Some(client_id) = text(layers, "source.auth.client_id")? else {
+        let needless = [
+            "source.auth.client_secret",
+            "source.auth.private_key",
+            "source.auth.issuer",
+            "source.auth.audience",
+            "source.auth.scopes",
+        ];
+        for key in needless {
+            if let Some(Value { origin, .. }) = layers.get(key)? {
+                return Err(incomplete(
+                    &format!("{key} is given ({origin}), and no client id"),
+                    "FGA_CLIENT_ID (or source.auth.client_id)",
+                ));
+            }
+        }
+        return Ok(SignIn::None);
+    };
+    let Some(issuer) = layers.get("source.auth.issuer")? else {
+        return Err(incomplete(
+            "a client id is given, and no issuer of tokens",
+            "FGA_API_TOKEN_ISSUER (or source.auth.issuer)",
+        ));
+    };
+    let token_url = token_url(&issuer, switch(layers, "source.allow_http")?)?;
+    let client_secret = secret(layers, "source.auth.client_secret")?;
+    let private_key = secret(layers, "source.auth.private_key")?;
+    let proof = match (client_secret, private_key) {
+        (Some(secret), None) => Proof::Secret(secret),
+        (None, Some(pem)) => Proof::Key(assertion_key(layers, &pem, &issuer)?),
+        (Some(_), Some(_)) => {
+            return Err(
+                Error::usage("both a client secret and a client's private key are given")
+                    .advise("keep the one by which the issuer knows the client"),
+            );
+        }
+        (None, None) => {
+            return Err(incomplete(
+                "a client id is given, and neither its secret nor its private key",
+                "FGA_CLIENT_SECRET (or source.auth.client_secret_file), or source.auth.private_key_file",
+            ));
+        }
+    };
+    Ok(SignIn::ClientCredentials(Box::new(ClientCredentials {
+        token_url,
+        audience: text(layers, "source.auth.audience")?,
+        scopes: text(layers, "source.auth.scopes")?,
+        client_id,
+        proof,
+    })))
+}
+
+fn assertion_key(layers: &Layers, pem: &SecretString, issuer: &Value) -> Result<AssertionKey> {
+    let algorithm = text(layers, "source.auth.algorithm")?.unwrap_or_default();
+    let key_id = text(layers, "source.auth.key_id")?;
+    let audience = match text(layers, "source.auth.assertion_audience")? {
+        Some(audience) => audience,
+        // As the official JavaScript SDK has it, and as Auth0 names itself.
+        None => format!(
+            "{}/",
+            issuer_url(issuer, true)?.as_str().trim_end_matches('/')
+        ),
+    };
+    AssertionKey::from_pem(pem, &algorithm, key_id, audience)
+}
+
+/// Without a scheme it is https; plain http to another machine must be asked for, since it shows the client's secret.
+fn issuer_url(issuer: &Value, allow_http: bool) -> Result<Url> {
+    let wrong = |what: &str| {
+        Error::usage(format!("the issuer of tokens {what} ({})", issuer.origin))
+            .advise("FGA_API_TOKEN_ISSUER is a host such as auth.example.com, or the https URL of a token endpoint")
+    };
+    let url = if issuer.text.contains("://") {
+        Url::parse(&issuer.text)
+    } else {
+        Url::parse(&format!("https://{}", issuer.text))
+    };
+    let url = url.map_err(|error| wrong("is not a URL").because(error))?;
+    if url.password().is_some() || !url.username().is_empty() {
+        return Err(wrong("holds a user or password"));
+    }
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if allow_http || is_this_machine(&url) => Ok(url),
+        "http" => Err(wrong(
+            "is asked over plain http, which shows the client's secret",
+        )),
+        _ => Err(wrong("is neither an https nor an http URL")),
+    }
+}
+
+/// The issuer's token endpoint.
+fn token_url(issuer: &Value, allow_http: bool) -> Result<Url> {
+    let mut url = issuer_url(issuer, allow_http)?;
+    if matches!(url.path(), "" | "/") {
+        url.set_path(TOKEN_PATH);
+    }
+    Ok(url)
+}
+
+/// The headers to send besides: a line for each, or a JSON list of such lines, as the official CLI has it.
+/// What is wrong with one is said without it, since it may be a secret.
+pub(super) fn headers(layers: &Layers) -> Result<HeaderMap> {
+    layers
+        .get("source.headers")?
+        .map_or_else(|| Ok(HeaderMap::new()), |value| parse_headers(&value))
+}
+
+pub(crate) fn parse_headers(value: &Value) -> Result<HeaderMap> {
+    let lines: Vec<String> = if value.text.trim_start().starts_with('[') {
+        serde_json::from_str(&value.text).map_err(|_| {
+            Error::usage(format!("the headers are not a JSON list of texts ({})", value.origin))
+                .advise(r#"source.headers (or FGA_CUSTOM_HEADERS) is "Name: value", a line for each header, or ["Name: value", …]"#)
+        })?
+    } else {
+        value.text.lines().map(str::to_owned).collect()
+    };
+    let mut headers = HeaderMap::new();
+    for (number, line) in (1..)
+        .zip(&lines)
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
+        let (name, content) = header(line).ok_or_else(|| {
+            Error::usage(format!(
+                "header {number} of source.headers is not of the form \"Name: value\" ({})",
+                value.origin
+            ))
+        })?;
+        if OWN_HEADERS.contains(&name.as_str()) {
+            return Err(Error::usage(format!(
+                "source.headers can't set the header {name:?} ({})",
+                value.origin
+            ))
+            .advise("fga-sync sets it itself; a token for the API is FGA_API_TOKEN"));
+        }
+        headers.append(name, content);
+    }
+    Ok(headers)
+}
+
+fn header(line: &str) -> Option<(HeaderName, HeaderValue)> {
+    let (name, content) = line.split_once(':')?;
+    let name = HeaderName::from_bytes(name.trim().as_bytes()).ok()?;
+    let mut content = HeaderValue::from_str(content.trim()).ok()?;
+    content.set_sensitive(true);
+    Some((name, content))
+}
+
+fn secret(layers: &Layers, key: &str) -> Result<Option<SecretString>> {
+    Ok(layers.get(key)?.map(|value| SecretString::from(value.text)))
+}
+
+fn incomplete(what: &str, missing: &str) -> Error {
+    Error::usage(what).advise(format!(
+        "signing in needs {missing} as well; or a token, FGA_API_TOKEN"
+    ))
+}

@@ -1,0 +1,137 @@
+//! What a server answers.
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::{Value, json};
+
+use crate::change::{Change, Operation};
+use crate::source::openfga::page_size::{LARGEST, PageSize};
+use crate::source::openfga::retry::{SHORTEST_WAIT, asked_wait, when, with_jitter};
+use crate::source::wire;
+use crate::tuple::{Object, TupleKey, User};
+
+/// An answer of `GET /stores/{id}/changes`: what is understood says what was sent.
+pub fn change_page(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let Ok(page) = wire::decode_page(text) else {
+        return;
+    };
+    for change in &page.changes {
+        assert!(text.contains(&change.raw_event));
+        assert_says_the_same(change);
+        let alone = format!(r#"{{"changes":[{}]}}"#, change.raw_event);
+        let alone = wire::decode_page(&alone).map(|page| page.changes);
+        assert_eq!(alone.ok().as_deref(), Some(std::slice::from_ref(change)));
+    }
+    if let Some(rejection) = &page.rejection {
+        assert!(text.contains(&rejection.raw_event));
+        assert!(!rejection.reason.is_empty());
+    }
+}
+
+/// Compares a change with its event as another parser reads it.
+fn assert_says_the_same(change: &Change) {
+    // Fails on what the raw event may hold and nobody takes apart, such as a context with numbers out of range.
+    let Ok(event) = serde_json::from_str::<Value>(&change.raw_event) else {
+        return;
+    };
+    let key = &event["tuple_key"];
+    let operation = match change.operation {
+        Operation::Write => "TUPLE_OPERATION_WRITE",
+        Operation::Delete => "TUPLE_OPERATION_DELETE",
+    };
+    assert_eq!(event["operation"], operation);
+    assert_is_the_key(key, change);
+}
+
+/// Compares a change with its tuple and condition as another parser reads them.
+fn assert_is_the_key(key: &Value, change: &Change) {
+    assert_eq!(key["object"], change.tuple.object.to_string());
+    assert_eq!(key["relation"], change.tuple.relation);
+    assert_eq!(key["user"], change.tuple.user.to_string());
+    let condition = &key["condition"];
+    match change.condition_name() {
+        None => assert!(condition["name"].as_str().unwrap_or_default().is_empty()),
+        Some(name) => assert_eq!(condition["name"], name),
+    }
+    let context: Option<Value> = change
+        .condition_context()
+        .and_then(|context| serde_json::from_str(context).ok());
+    assert_eq!(condition["context"], context.unwrap_or_default());
+}
+
+/// An answer of `POST /stores/{id}/read`: the tuple that is understood is the first that was sent, and there is none
+/// only where the answer says so.
+pub fn tuple_answer(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    // Fails as for an event.
+    let answer = serde_json::from_str::<Value>(text).ok();
+    let key = answer.as_ref().map(|answer| &answer["tuples"][0]["key"]);
+    // Any will do where the answer names none.
+    let any = json!({"object": "doc:1", "relation": "viewer", "user": "user:a"});
+    let Some(asked) = key.and_then(tuple_of).or_else(|| tuple_of(&any)) else {
+        return;
+    };
+    let (Ok(found), Some(answer)) = (wire::decode_tuple(text, &asked), &answer) else {
+        return;
+    };
+    match found {
+        None => {
+            let is_left_out = *answer == Value::Object(serde_json::Map::new());
+            let tuples = &answer["tuples"];
+            let has_none = tuples.is_null() || *tuples == Value::Array(Vec::new());
+            let is_said =
+                answer.get("tuples").is_some() || answer.get("continuation_token").is_some();
+            assert!(is_left_out || (has_none && is_said), "{text}");
+        }
+        Some(found) => {
+            assert_eq!(found.operation, Operation::Write);
+            assert_is_the_key(&answer["tuples"][0]["key"], &found);
+            let relation = format!("{}_", asked.relation);
+            let other = TupleKey { relation, ..asked };
+            assert!(wire::decode_tuple(text, &other).is_err());
+        }
+    }
+}
+
+/// The tuple that a JSON value names.
+fn tuple_of(key: &Value) -> Option<TupleKey> {
+    Some(TupleKey {
+        object: Object::parse(key["object"].as_str()?).ok()?,
+        relation: key["relation"].as_str()?.to_owned(),
+        user: User::parse(key["user"].as_str()?).ok()?,
+    })
+}
+
+/// What a refusal says of when and how to ask again: a line for each header that names a wait, and the message. A
+/// wait is one, and fits every clock; a smaller page is smaller, and not empty.
+pub fn answer_headers(data: &[u8]) {
+    let mut lines = data.splitn(4, |byte| *byte == b'\n');
+    let mut headers = HeaderMap::new();
+    for name in ["retry-after", "x-ratelimit-reset", "x-rate-limit-reset"] {
+        // Not every byte can be in one.
+        if let Some(Ok(value)) = lines.next().map(HeaderValue::from_bytes) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    // 2026-01-01T00:00:00Z
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+    if let Some(wait) = asked_wait(&headers, now) {
+        assert!(wait >= SHORTEST_WAIT);
+        assert!(with_jitter(wait) >= wait);
+        assert!(!when(now + Duration::from_secs(86_400), wait).is_empty());
+    }
+    let message = String::from_utf8_lossy(lines.next().unwrap_or_default());
+    let mut size = PageSize::new(None);
+    let mut asked = size.within(LARGEST);
+    while size.refused(asked, &message) {
+        let smaller = size.within(LARGEST);
+        assert!((1..asked).contains(&smaller));
+        asked = smaller;
+    }
+}

@@ -1,0 +1,179 @@
+//! What a user writes: files, URLs and texts, which may hold secrets.
+
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+
+use super::{SECRET, assert_hidden, assert_shown};
+use crate::config::{
+    Origin, Value, fga_yaml::FgaYaml, file::File, masked_source, parse_headers, read_secret,
+};
+use crate::error::Error;
+use crate::target::{TargetSettings, masked};
+
+/// A file that holds a secret, such as an API token.
+pub fn secret_file(data: &[u8]) {
+    let (process, thread) = (std::process::id(), std::thread::current().id());
+    let path = std::env::temp_dir().join(format!("fga-sync-fuzz-{process}-{thread:?}"));
+    if std::fs::write(&path, data).is_err() {
+        return;
+    }
+    let secret = read_secret(&path, Origin::Default);
+    // A leftover is only untidy.
+    let _ = std::fs::remove_file(&path);
+    match secret {
+        Ok(secret) => {
+            assert!(!secret.text.is_empty() && !secret.text.ends_with(['\r', '\n']));
+            assert!(data.starts_with(secret.text.as_bytes()));
+            let rest = &data[secret.text.len()..];
+            assert!(rest.iter().all(|byte| b"\r\n".contains(byte)));
+        }
+        Err(error) => assert_shown(&error),
+    }
+}
+
+/// A source's URL: no password is shown.
+pub fn source_url(data: &[u8]) {
+    if let Some(url) = with_password(data).filter(|url| !url.starts_with("file:")) {
+        assert_hidden(&masked_source(&url));
+    }
+}
+
+/// A target's URL: what is read is what was meant, and no password is shown, least of all where it spoils the URL.
+pub fn target_url(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        // What is not split below, and no secret is in.
+        drop(TargetSettings::parse(text, None, None, None));
+    }
+    // Everything behind it is a path.
+    let Some(url) = with_password(data).filter(|url| !url.starts_with("sqlite:")) else {
+        return;
+    };
+    assert_hidden(&masked(&url));
+    let apart = SecretString::from(SECRET);
+    for password in [None, Some(&apart)] {
+        match TargetSettings::parse(&url, password, None, None) {
+            Ok(settings) => {
+                assert_hidden(&settings.shown);
+                assert_hidden(&format!("{settings:?}"));
+            }
+            Err(error) => assert_error_hides(&error),
+        }
+    }
+}
+
+/// A URL of the lines that `data` holds: scheme (which is easily forgotten), user, what stands before the secret in the password, what stands
+/// behind it, host and the rest.
+fn with_password(data: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(data).ok()?;
+    // A fuzzer learns the secret from being compared with it, and writes it where none belongs, also with line ends in
+    // between, which a URL does not keep.
+    if text.replace(['\t', '\r', '\n'], "").contains(SECRET) {
+        return None;
+    }
+    let mut lines = text.splitn(5, '\n');
+    let (scheme, user) = (lines.next()?, lines.next()?);
+    let (before, after) = (lines.next()?, lines.next()?);
+    let rest = lines.next()?;
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    // The colon before it would be the scheme's, and the secret a user's name.
+    if scheme.is_empty() && before.replace(['\t', '\r'], "").starts_with("//") {
+        return None;
+    }
+    Some(format!(
+        "{scheme}{separator}{user}:{before}{SECRET}{after}@{rest}"
+    ))
+}
+
+/// A configuration file: a value comes out as it stands there, and in no message. The secret is put at the first NUL.
+pub fn toml_file(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let path = Path::new("fga-sync.toml");
+    if let Err(error) = File::parse(path, text) {
+        assert_shown(&error);
+    }
+    let Some((before, after)) = text.split_once('\0').filter(|_| !text.contains(SECRET)) else {
+        return;
+    };
+    let text = format!("{before}\ntarget.password = \"{SECRET}{after}");
+    match File::parse(path, &text) {
+        Ok(file) => assert_hidden(&format!("{file:?}")),
+        Err(error) => assert_error_hides(&error),
+    }
+}
+
+/// The official CLI's file: a text in quotes comes out as it stands there, and no value in a message. The secret is put
+/// at the first NUL.
+pub fn fga_yaml(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let path = Path::new(".fga.yaml");
+    if let Err(error) = FgaYaml::parse(path, text) {
+        assert_shown(&error);
+    }
+    if text.chars().all(is_printable) {
+        let quoted = format!("client-id: '{}'\n", text.replace('\'', "''"));
+        let file = FgaYaml::parse(path, &quoted).map_err(|error| error.to_string());
+        let client_id = file.as_ref().map(|file| file.text("client-id"));
+        let wanted = Some(text).filter(|text| !text.is_empty());
+        assert_eq!(client_id, Ok(wanted));
+    }
+    let Some((before, after)) = text.split_once('\0').filter(|_| !text.contains(SECRET)) else {
+        return;
+    };
+    match FgaYaml::parse(path, &format!("{before}\nclient-secret: \"{SECRET}{after}")) {
+        Ok(file) => assert_hidden(&format!("{file:?}")),
+        Err(error) => assert_error_hides(&error),
+    }
+}
+
+/// What YAML lets stand between quotes (1.2.2, 5.1 and 5.2), without line breaks.
+fn is_printable(character: char) -> bool {
+    !character.is_control() && !matches!(character, '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+}
+
+/// The headers to send besides: each line is one, none is fga-sync's own, and no value is shown. The secret is put at the
+/// first NUL.
+pub fn headers_setting(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    if text.contains(SECRET) {
+        return;
+    }
+    let text = text.replacen('\0', SECRET, 1);
+    let value = Value {
+        text: text.clone(),
+        origin: Origin::File(PathBuf::from("fga-sync.toml"), 1),
+    };
+    match parse_headers(&value) {
+        Ok(headers) => {
+            assert_hidden(&format!("{headers:?}"));
+            assert!(
+                headers
+                    .values()
+                    .all(reqwest::header::HeaderValue::is_sensitive)
+            );
+            assert!(!headers.contains_key("authorization") && !headers.contains_key("host"));
+            if !text.trim_start().starts_with('[') {
+                let lines = text.lines().filter(|line| !line.trim().is_empty());
+                assert_eq!(headers.len(), lines.clone().count());
+                for line in lines {
+                    let (name, content) = line.split_once(':').unwrap_or_default();
+                    let mut sent = headers.get_all(name.trim()).iter();
+                    assert!(sent.any(|sent| sent.as_bytes() == content.trim().as_bytes()));
+                }
+            }
+        }
+        Err(error) => assert_error_hides(&error),
+    }
+}
+
+fn assert_error_hides(error: &Error) {
+    assert_hidden(&error.to_string());
+    assert_hidden(error.advice().unwrap_or_default());
+    assert_hidden(&format!("{error:?}"));
+}

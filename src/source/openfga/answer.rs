@@ -1,0 +1,207 @@
+//! What an answer other than a success means, and what can be done about it.
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::StatusCode;
+use reqwest::header::HeaderValue;
+use serde::Deserialize;
+use url::Url;
+
+use super::http::{Answer, NoAnswer, request_id, shown};
+use super::retry::asked_wait;
+use crate::error::{Error, ErrorKind};
+use crate::tls::Trouble;
+
+/// A request that failed.
+pub(super) struct Failure {
+    pub(super) error: Error,
+    pub(super) remedy: Remedy,
+}
+
+/// What may help against a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Remedy {
+    /// Nothing that this run can do.
+    None,
+    /// Asking again, after the time that the answer names if it does.
+    Wait(Option<Duration>),
+    /// Asking for less: the answer would be too large.
+    AskForLess,
+    /// A page of a size that the server takes; this is what it says about that.
+    OtherPageSize(String),
+}
+
+/// The body of an error answer. A proxy in between may answer with something else.
+#[derive(Deserialize)]
+struct ErrorJson {
+    code: String,
+    message: String,
+}
+
+impl Failure {
+    /// A failure that asking again may mend.
+    pub(super) fn passing(error: Error) -> Self {
+        Self {
+            error,
+            remedy: Remedy::Wait(None),
+        }
+    }
+
+    /// A failure that only a person can mend.
+    pub(super) fn lasting(error: Error) -> Self {
+        Self {
+            error,
+            remedy: Remedy::None,
+        }
+    }
+}
+
+impl Trouble {
+    /// The error for what could not be done because of it.
+    pub(super) fn error(self, doing: &str) -> Error {
+        let kind = if self.refused {
+            ErrorKind::Denied
+        } else {
+            ErrorKind::SourceUnavailable
+        };
+        Error::new(kind, format!("{doing}: {}", self.what)).advise(self.advice)
+    }
+}
+
+/// Whether the same request may succeed later.
+pub(super) fn may_pass(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 408 | 425 | 429 | 500 | 502..=599)
+}
+
+/// No answer came.
+pub(super) fn no_answer(url: &Url, why: NoAnswer) -> Failure {
+    let url = shown(url);
+    let unavailable = |message| Error::new(ErrorKind::SourceUnavailable, message);
+    match why {
+        NoAnswer::Broken(error) => Failure::passing(
+            unavailable(format!("can't read {url}"))
+                .because(error.without_url())
+                .advise("check that the server runs and that --source names its host and port"),
+        ),
+        // What is wrong with certificates does not pass by itself.
+        NoAnswer::Untrusted(trouble) => {
+            Failure::lasting(trouble.error(&format!("can't read {url}")))
+        }
+        NoAnswer::TooLarge => Failure {
+            error: unavailable(format!(
+                "the answer of {url} is too large: more than {} MiB",
+                super::LARGEST_ANSWER >> 20
+            ))
+            .advise(
+                "check what stands between fga-sync and the server: no page of OpenFGA is as large",
+            ),
+            remedy: Remedy::AskForLess,
+        },
+        NoAnswer::NotText => {
+            Failure::passing(not_openfga(&url, "").because(anyhow::anyhow!("it is not UTF-8")))
+        }
+    }
+}
+
+/// An answer that makes no sense.
+pub(super) fn not_openfga(url: &str, request_id: &str) -> Error {
+    Error::new(
+        ErrorKind::SourceUnavailable,
+        format!("the answer of {url} is not what OpenFGA sends{request_id}"),
+    )
+    .advise("check that --source is the URL of the API itself, and what stands between")
+}
+
+/// An answer other than a success. What it says is shown without the credentials that it was sent, should it
+/// repeat them.
+pub(super) fn refusal(url: &Url, answer: &Answer, sent: Option<&HeaderValue>) -> Failure {
+    let status = answer.status;
+    let json = serde_json::from_str::<ErrorJson>(&answer.body).ok();
+    let said = json.as_ref().map_or_else(
+        || format!("{status}, and no error of OpenFGA"),
+        |json| format!("{status} {}: {}", json.code, json.message),
+    );
+    let code = json.as_ref().map_or("", |json| json.code.as_str());
+    let (kind, advice) = judge(status, code, &said);
+    let remedy = if asks_for_less(status, &said) {
+        Remedy::AskForLess
+    } else if code == "page_size_invalid" {
+        Remedy::OtherPageSize(said.clone())
+    } else if may_pass(status) {
+        Remedy::Wait(asked_wait(&answer.headers, SystemTime::now()))
+    } else {
+        Remedy::None
+    };
+    let token = sent
+        .and_then(|sent| sent.to_str().ok())
+        .map_or("", |sent| sent.trim_start_matches("Bearer "));
+    let message = format!(
+        "{} answered {}{}",
+        shown(url),
+        masked(&said, &[token]),
+        request_id(&answer.headers)
+    );
+    Failure {
+        error: Error::new(kind, message).advise(advice),
+        remedy,
+    }
+}
+
+/// A text without these secrets.
+pub(super) fn masked(text: &str, secrets: &[&str]) -> String {
+    let secrets = secrets.iter().filter(|secret| !secret.is_empty());
+    secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+}
+
+/// A gateway's limit of a body, or gRPC's of a message: OpenFGA v1.18.1 answers a page beyond 4 MiB by 500
+/// `resource_exhausted`, "grpc: received message larger than max (4211408 vs. 4194304)".
+fn asks_for_less(status: StatusCode, said: &str) -> bool {
+    status == StatusCode::PAYLOAD_TOO_LARGE || said.contains("message larger than max")
+}
+
+/// What an error answer means for the run, and what to do about it.
+fn judge(status: StatusCode, code: &str, said: &str) -> (ErrorKind, &'static str) {
+    match (status.as_u16(), code) {
+        // The server reports a refused permission as 401, hosted ones as 403.
+        (401 | 403, _) => (
+            ErrorKind::Denied,
+            "check FGA_API_TOKEN (or source.auth.token_file) or FGA_CLIENT_ID and its secret, and what they may read",
+        ),
+        (404, "store_id_not_found") => (
+            ErrorKind::WrongPosition,
+            "check --store-id; a store that was deleted is not \"nothing new\", so the target was left as it is",
+        ),
+        (400, "query_string_type_continuation_token_mismatch") => (
+            ErrorKind::WrongPosition,
+            "use the --type that the target was filled with, or an empty target",
+        ),
+        (400, "invalid_continuation_token") => (
+            ErrorKind::WrongPosition,
+            "the stored position is not one of this server; use the server that it came from, or an empty target",
+        ),
+        (400, _) if said.contains("ContinuationToken") => (
+            ErrorKind::WrongPosition,
+            "the stored position is not one of this server; use the server that it came from, or an empty target",
+        ),
+        (400, "page_size_invalid") => (
+            ErrorKind::Usage,
+            "use a --page-size in the range that the server names, or none",
+        ),
+        _ if asks_for_less(status, said) => (
+            ErrorKind::SourceUnavailable,
+            "raise the limit of what stands between fga-sync and the server: a single change is larger than it",
+        ),
+        _ if may_pass(status) => (
+            ErrorKind::SourceUnavailable,
+            "look into the server's log for the cause; run again when it is well",
+        ),
+        (300..=399, _) => (
+            ErrorKind::Usage,
+            "a redirect is not followed, since it could carry the token elsewhere; give --source the URL that it leads to",
+        ),
+        _ => (
+            ErrorKind::Usage,
+            "check --source, --store-id, --type and --start-time",
+        ),
+    }
+}

@@ -1,0 +1,325 @@
+//! OAuth 2.0 client credentials (RFC 6749, 4.4), as the official SDKs use them: access tokens that are fetched when
+//! needed and renewed before they expire.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::Value;
+use url::Url;
+use url::form_urlencoded::{Serializer, byte_serialize};
+
+use super::answer::{Failure, Remedy, masked, may_pass};
+use super::assertion::AssertionKey;
+use super::http::{Answer, Http, NoAnswer, request_id, shown};
+use super::retry::asked_wait;
+use super::sign_in::bearer;
+use crate::error::{Error, ErrorKind, Result};
+
+const LARGEST_ANSWER: usize = 1 << 20;
+/// A token is renewed when a fifth of its life is left, or this much if that is less, give or take some jitter: the
+/// SDKs renew five to ten minutes before the end, which a short-lived token does not have.
+const RENEW_BEFORE: Duration = Duration::from_secs(600);
+const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// How to get access tokens.
+#[derive(Debug, Clone)]
+pub struct ClientCredentials {
+    /// The token endpoint.
+    pub token_url: Url,
+    /// The API that the tokens are for.
+    pub audience: Option<String>,
+    /// Scopes, separated by spaces.
+    pub scopes: Option<String>,
+    /// Who asks.
+    pub client_id: String,
+    /// How the client proves it.
+    pub proof: Proof,
+}
+
+/// How a client proves who it is.
+#[derive(Debug, Clone)]
+pub enum Proof {
+    /// It knows a secret.
+    Secret(SecretString),
+    /// It has a private key.
+    Key(AssertionKey),
+}
+
+/// Where a client's secret goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SecretIn {
+    Header,
+    Body,
+}
+
+/// Access tokens, one after another.
+pub(super) struct TokenSource {
+    credentials: ClientCredentials,
+    /// Where the token endpoint took the secret, once it did.
+    secret_in: Option<SecretIn>,
+    token: Option<AccessToken>,
+}
+
+struct AccessToken {
+    header: HeaderValue,
+    /// `None` for a token that does not say how long it lives: it is used until it is refused.
+    renew_at: Option<Instant>,
+}
+
+#[derive(Deserialize)]
+struct TokenJson {
+    access_token: String,
+    /// Mostly a number; some send it as text.
+    #[serde(default)]
+    expires_in: Value,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ErrorJson {
+    error: String,
+    error_description: String,
+}
+
+impl TokenSource {
+    pub(super) fn new(credentials: ClientCredentials) -> Self {
+        Self {
+            credentials,
+            secret_in: None,
+            token: None,
+        }
+    }
+
+    /// The header of an access token that lives for a while yet.
+    pub(super) fn header(
+        &mut self,
+        http: &Http,
+        timeout: Duration,
+    ) -> Result<HeaderValue, Failure> {
+        let is_old = |token: &AccessToken| token.renew_at.is_some_and(|at| Instant::now() >= at);
+        match &self.token {
+            Some(token) if !is_old(token) => Ok(token.header.clone()),
+            _ => {
+                let token = self.fetch(http, timeout)?;
+                let header = token.header.clone();
+                self.token = Some(token);
+                Ok(header)
+            }
+        }
+    }
+
+    /// The token was refused.
+    pub(super) fn forget(&mut self) {
+        self.token = None;
+    }
+
+    fn fetch(&mut self, http: &Http, timeout: Duration) -> Result<AccessToken, Failure> {
+        let first = self.secret_in.unwrap_or(SecretIn::Header);
+        let mut answer = self.ask(http, timeout, first)?;
+        let mut place = first;
+        // Some endpoints know only one of the two ways, and don't agree on how to say so.
+        let may_want_body = matches!(self.credentials.proof, Proof::Secret(_))
+            && self.secret_in.is_none()
+            && matches!(answer.status.as_u16(), 400 | 401);
+        if may_want_body {
+            place = SecretIn::Body;
+            answer = self.ask(http, timeout, place)?;
+        }
+        if !answer.status.is_success() {
+            return Err(self.refusal(&answer));
+        }
+        let token = self.token_of(&answer)?;
+        self.secret_in = Some(place);
+        tracing::debug!(
+            "got an access token from {}",
+            shown(&self.credentials.token_url)
+        );
+        Ok(token)
+    }
+
+    fn ask(&self, http: &Http, timeout: Duration, place: SecretIn) -> Result<Answer, Failure> {
+        let ClientCredentials {
+            token_url,
+            audience,
+            scopes,
+            client_id,
+            proof,
+        } = &self.credentials;
+        let mut form = Serializer::new(String::new());
+        form.append_pair("grant_type", "client_credentials");
+        for (name, value) in [("audience", audience), ("scope", scopes)] {
+            if let Some(value) = value {
+                form.append_pair(name, value);
+            }
+        }
+        let mut request = http.request(Method::POST, token_url).timeout(timeout);
+        match (proof, place) {
+            (Proof::Secret(secret), SecretIn::Header) => {
+                // RFC 6749, 2.3.1: each is encoded before they are joined.
+                let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+                let secret = encoded(secret.expose_secret());
+                request = request.basic_auth(encoded(client_id), Some(secret));
+            }
+            (Proof::Secret(secret), SecretIn::Body) => {
+                form.append_pair("client_id", client_id);
+                form.append_pair("client_secret", secret.expose_secret());
+            }
+            (Proof::Key(key), _) => {
+                let assertion = key.sign(client_id).map_err(Failure::lasting)?;
+                form.append_pair("client_id", client_id);
+                form.append_pair("client_assertion_type", ASSERTION_TYPE);
+                form.append_pair("client_assertion", &assertion);
+            }
+        }
+        let request = request
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form.finish());
+        http.send(request, LARGEST_ANSWER)
+            .map_err(|why| self.no_answer(why))
+    }
+
+    fn token_of(&self, answer: &Answer) -> Result<AccessToken, Failure> {
+        // The parser's own words could hold a part of the token.
+        let json: TokenJson =
+            serde_json::from_str(&answer.body).map_err(|_| self.not_a_token(answer))?;
+        let header = bearer(&SecretString::from(json.access_token))
+            .ok_or_else(|| self.not_a_token(answer))?;
+        let lifetime = lifetime(&json.expires_in);
+        let renew_at =
+            lifetime.and_then(|lifetime| Instant::now().checked_add(renew_after(lifetime)));
+        Ok(AccessToken { header, renew_at })
+    }
+
+    fn no_answer(&self, why: NoAnswer) -> Failure {
+        let error = self.unavailable("can't be asked for an access token");
+        Failure::passing(match why {
+            NoAnswer::Broken(error_of_http) => error.because(error_of_http.without_url()),
+            NoAnswer::Untrusted(trouble) => {
+                return Failure::lasting(trouble.error(&error.to_string()));
+            }
+            NoAnswer::TooLarge => error.because(anyhow::anyhow!("its answer is too large")),
+            NoAnswer::NotText => error.because(anyhow::anyhow!("its answer is not UTF-8")),
+        })
+    }
+
+    fn not_a_token(&self, answer: &Answer) -> Failure {
+        Failure::passing(self.unavailable(&format!(
+            "answered {} without an access token{}",
+            answer.status,
+            request_id(&answer.headers)
+        )))
+    }
+
+    fn unavailable(&self, what: &str) -> Error {
+        let url = shown(&self.credentials.token_url);
+        Error::new(
+            ErrorKind::SourceUnavailable,
+            format!("the token endpoint {url} {what}"),
+        )
+        .advise("check FGA_API_TOKEN_ISSUER, and that what it names is up and reachable from here")
+    }
+
+    /// An answer other than a success, shown without the secret, should it repeat it.
+    fn refusal(&self, answer: &Answer) -> Failure {
+        let json: ErrorJson = serde_json::from_str(&answer.body).unwrap_or_default();
+        let said = match (json.error.as_str(), json.error_description.as_str()) {
+            ("", _) => ", and no error of OAuth".to_owned(),
+            (error, "") => format!(" {error}"),
+            (error, description) => format!(" {error}: {description}"),
+        };
+        let said = match &self.credentials.proof {
+            Proof::Secret(secret) => masked(&said, &[secret.expose_secret()]),
+            Proof::Key(_) => said,
+        };
+        let (kind, advice) = match answer.status.as_u16() {
+            _ if may_pass(answer.status) => (
+                ErrorKind::SourceUnavailable,
+                "look into the log of the token endpoint for the cause; run again when it is well",
+            ),
+            300..=399 => (
+                ErrorKind::Usage,
+                "a redirect is not followed, since it could carry the secret elsewhere; give FGA_API_TOKEN_ISSUER the URL that it leads to",
+            ),
+            400 | 401 | 403 => (
+                ErrorKind::Denied,
+                "check FGA_CLIENT_ID, FGA_CLIENT_SECRET (or source.auth.private_key), FGA_API_TOKEN_ISSUER, FGA_API_AUDIENCE and FGA_API_SCOPES",
+            ),
+            _ => (
+                ErrorKind::Usage,
+                "check FGA_API_TOKEN_ISSUER; without a path, /oauth/token is added",
+            ),
+        };
+        let remedy = if may_pass(answer.status) {
+            Remedy::Wait(asked_wait(&answer.headers, SystemTime::now()))
+        } else {
+            Remedy::None
+        };
+        let message = format!(
+            "the token endpoint {} answered {}{said}{}",
+            shown(&self.credentials.token_url),
+            answer.status,
+            request_id(&answer.headers)
+        );
+        Failure {
+            error: Error::new(kind, message).advise(advice),
+            remedy,
+        }
+    }
+}
+
+/// How long a token lives, where that is said and can be true.
+fn lifetime(expires_in: &Value) -> Option<Duration> {
+    let seconds = match expires_in {
+        Value::Number(seconds) => seconds.as_f64()?,
+        Value::String(seconds) => seconds.trim().parse().ok()?,
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|lifetime| !lifetime.is_zero())
+}
+
+fn renew_after(lifetime: Duration) -> Duration {
+    // The end of a token is a whole second, rounded down.
+    let lifetime = lifetime.saturating_sub(Duration::from_secs(1));
+    let margin = (lifetime / 5).min(RENEW_BEFORE);
+    // Clients that signed in together don't come back together.
+    lifetime.saturating_sub(margin.mul_f64(1.0 - fastrand::f64() / 2.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_lifetime_that_makes_no_sense_is_none() {
+        for odd in [
+            json!(null),
+            json!(0),
+            json!(-1),
+            json!("soon"),
+            json!([5]),
+            json!(1e300),
+        ] {
+            assert_eq!(lifetime(&odd), None, "{odd}");
+        }
+        for good in [json!(5), json!(5.0), json!("5")] {
+            assert_eq!(lifetime(&good), Some(Duration::from_secs(5)), "{good}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_renewed_before_it_expires() {
+        for _ in 0..100 {
+            let short = renew_after(Duration::from_secs(5)).as_secs_f64();
+            assert!((3.2..=3.6).contains(&short), "{short}");
+            let long = renew_after(Duration::from_secs(86_400)).as_secs_f64();
+            assert!((85_799.0..=86_099.0).contains(&long), "{long}");
+        }
+    }
+}

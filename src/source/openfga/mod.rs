@@ -1,0 +1,282 @@
+//! The HTTP API of an OpenFGA server (facts about its answers: v1.18.1).
+
+mod answer;
+mod assertion;
+mod client_credentials;
+mod http;
+pub(crate) mod page_size;
+pub(crate) mod retry;
+mod sign_in;
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+use url::Url;
+
+pub use assertion::AssertionKey;
+pub use client_credentials::{ClientCredentials, Proof};
+pub use sign_in::SignIn;
+
+use super::{ChangeSource, TupleReader, TupleState, wire};
+use crate::checkpoint::StoreIdentity;
+use crate::error::{ErrorKind, Result};
+use crate::page::{ContinuationToken, Page};
+use crate::tls::TlsSettings;
+use crate::tuple::TupleKey;
+use answer::{Failure, Remedy, no_answer, not_openfga, refusal};
+use http::{Answer, Http, request_id, shown};
+use page_size::PageSize;
+use retry::persistently;
+use sign_in::Bearer;
+
+/// The largest answer that is read, decompressed. A change is at most some 600 KB, the server's limit of a Write
+/// request, and usually well below one: what is larger is a page to be asked for in parts, or no page at all.
+const LARGEST_ANSWER: usize = 64 << 20;
+/// An answer that takes longer makes the source doubtful: servers end a request after 3 s by default, and an empty page can
+/// be what is left of it.
+const SLOW_ANSWER: Duration = Duration::from_secs(1);
+
+/// How to reach a store, and what to read of it.
+#[derive(Debug, Clone)]
+pub struct OpenFgaSettings {
+    /// The API's URL; may carry a path prefix.
+    pub url: Url,
+    /// The store's id: a ULID.
+    pub store_id: String,
+    /// How to sign in.
+    pub sign_in: SignIn,
+    /// Headers to send besides; their values are marked as sensitive.
+    pub headers: HeaderMap,
+    /// Read only the changes of objects of this type; the server filters.
+    pub type_filter: Option<String>,
+    /// Where a log that is read for the first time begins.
+    pub start_time: Option<Timestamp>,
+    /// Pages of this size, even if the server refuses it; or else the largest that it accepts.
+    pub page_size: Option<u32>,
+    /// At most this many requests a second.
+    pub max_rps: Option<f64>,
+    /// How long one request may be tried again, waits that the server asks for included.
+    pub retry_for: Duration,
+    /// How to speak TLS with the server and with the token endpoint.
+    pub tls: TlsSettings,
+}
+
+impl OpenFgaSettings {
+    /// The page size to ask for where the user named none. Servers allow less unless configured otherwise.
+    pub const LARGEST_PAGE: u32 = page_size::LARGEST;
+}
+
+/// A store behind the HTTP API, read over one kept-alive connection.
+pub struct OpenFga {
+    http: Http,
+    bearer: Bearer,
+    page_size: PageSize,
+    settings: OpenFgaSettings,
+    next_request: Instant,
+    /// How often the last request was sent.
+    attempts: u32,
+}
+
+/// A request below the store's URL.
+struct Request<'a> {
+    method: Method,
+    path: &'a str,
+    query: &'a [(&'a str, &'a str)],
+    /// JSON.
+    body: Option<String>,
+}
+
+impl<'a> Request<'a> {
+    const fn get(path: &'a str, query: &'a [(&'a str, &'a str)]) -> Self {
+        Self {
+            method: Method::GET,
+            path,
+            query,
+            body: None,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct StoreJson {
+    id: String,
+    name: String,
+    created_at: String,
+}
+
+impl OpenFga {
+    /// A client for one store. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// Where the token can't be a header value, or TLS can't be set up.
+    pub fn new(settings: OpenFgaSettings) -> Result<Self> {
+        Ok(Self {
+            http: Http::new(&settings.tls)?,
+            bearer: Bearer::new(settings.sign_in.clone())?,
+            page_size: PageSize::new(settings.page_size),
+            settings,
+            next_request: Instant::now(),
+            attempts: 0,
+        })
+    }
+
+    /// Sends a request, again after what can pass by itself, and decodes the answer.
+    fn request<T>(
+        &mut self,
+        request: &Request,
+        decode: impl Fn(&str) -> serde_json::Result<T>,
+    ) -> Result<T, Failure> {
+        let mut url = self.settings.url.clone();
+        let prefix = url.path().trim_end_matches('/').to_owned();
+        let (store_id, path) = (&self.settings.store_id, request.path);
+        url.set_path(&format!("{prefix}/stores/{store_id}{path}"));
+        self.attempts = 0;
+        persistently(self.settings.retry_for, |timeout| {
+            self.attempts += 1;
+            let (mut answer, mut sent) = self.send(&url, request, timeout)?;
+            // The token may have been withdrawn, or the clocks differ: one that was got just now tells.
+            if answer.status == StatusCode::UNAUTHORIZED && self.bearer.refused() {
+                (answer, sent) = self.send(&url, request, timeout)?;
+            }
+            if !answer.status.is_success() {
+                return Err(refusal(&url, &answer, sent.as_ref()));
+            }
+            decode(&answer.body).map_err(|error| {
+                let request_id = request_id(&answer.headers);
+                Failure::passing(not_openfga(&shown(&url), &request_id).because(error))
+            })
+        })
+    }
+
+    /// Sends a request once; gives the answer, and the header that signed the request.
+    fn send(
+        &mut self,
+        url: &Url,
+        request: &Request,
+        timeout: Duration,
+    ) -> Result<(Answer, Option<HeaderValue>), Failure> {
+        let bearer = self.bearer.header(&self.http, timeout)?;
+        self.wait_for_turn();
+        let mut built = self
+            .http
+            .request(request.method.clone(), url)
+            .query(request.query)
+            .headers(self.settings.headers.clone())
+            .timeout(timeout);
+        if let Some(bearer) = &bearer {
+            built = built.header(AUTHORIZATION, bearer.clone());
+        }
+        if let Some(body) = &request.body {
+            built = built
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.clone());
+        }
+        let answer = self.http.send(built, LARGEST_ANSWER);
+        Ok((answer.map_err(|why| no_answer(url, why))?, bearer))
+    }
+
+    fn wait_for_turn(&mut self) {
+        if let Some(max_rps) = self.settings.max_rps {
+            std::thread::sleep(self.next_request.saturating_duration_since(Instant::now()));
+            self.next_request = Instant::now() + Duration::from_secs_f64(1.0 / max_rps);
+        }
+    }
+
+    /// Reads one page of at most `size` changes.
+    fn read_page(&mut self, token: Option<&ContinuationToken>, size: u32) -> Result<Page, Failure> {
+        let size = size.to_string();
+        let mut query = vec![("page_size", size.as_str())];
+        let type_filter = self.settings.type_filter.clone();
+        if let Some(type_filter) = &type_filter {
+            query.push(("type", type_filter));
+        }
+        let start_time = self.settings.start_time.map(|time| time.to_string());
+        match (token, &start_time) {
+            (Some(token), _) => query.push(("continuation_token", token.as_str())),
+            (None, Some(start_time)) => query.push(("start_time", start_time)),
+            (None, None) => {}
+        }
+        self.request(&Request::get("/changes", &query), wire::decode_page)
+    }
+}
+
+impl ChangeSource for OpenFga {
+    fn store(&mut self) -> Result<StoreIdentity> {
+        let request = Request::get("", &[]);
+        let store: StoreJson = self
+            .request(&request, |body| serde_json::from_str(body))
+            .map_err(|failure| failure.error)?;
+        Ok(StoreIdentity {
+            id: store.id,
+            name: Some(store.name),
+            created_at: Some(store.created_at),
+        })
+    }
+
+    fn read_changes(&mut self, token: Option<&ContinuationToken>, limit: u32) -> Result<Page> {
+        loop {
+            let size = self.page_size.within(limit);
+            let started = Instant::now();
+            let failure = match self.read_page(token, size) {
+                Ok(mut page) => {
+                    self.page_size.came();
+                    page.is_full = page.changes.len() >= size as usize;
+                    page.is_retried = self.attempts > 1;
+                    page.is_slow = started.elapsed() > SLOW_ANSWER;
+                    return Ok(page);
+                }
+                Err(failure) => failure,
+            };
+            let can_shrink = match &failure.remedy {
+                Remedy::AskForLess => self.page_size.too_large(size),
+                Remedy::OtherPageSize(said) => self.page_size.refused(size, said),
+                Remedy::None | Remedy::Wait(_) => false,
+            };
+            if can_shrink {
+                continue;
+            }
+            return Err(match failure.remedy {
+                Remedy::AskForLess => failure.error.advise(
+                    "a page of one change is too large already: check what stands between fga-sync and the server, and its limits",
+                ),
+                _ => failure.error,
+            });
+        }
+    }
+
+    fn tuple_reader(&self) -> Result<Option<Box<dyn TupleReader>>> {
+        Ok(Some(Box::new(Self::new(self.settings.clone())?)))
+    }
+}
+
+impl TupleReader for OpenFga {
+    fn read_tuple(&mut self, tuple: &TupleKey) -> Result<TupleState> {
+        let body = serde_json::json!({
+            "tuple_key": {
+                "user": tuple.user.to_string(),
+                "relation": tuple.relation,
+                "object": tuple.object.to_string(),
+            },
+            // The feed may come from a replica; the tuple must not.
+            "consistency": "HIGHER_CONSISTENCY",
+        });
+        let request = Request {
+            method: Method::POST,
+            path: "/read",
+            query: &[],
+            body: Some(body.to_string()),
+        };
+        match self.request(&request, |body| wire::decode_tuple(body, tuple)) {
+            Ok(Some(change)) => Ok(TupleState::Exists(Box::new(change))),
+            Ok(None) => Ok(TupleState::Missing),
+            Err(failure) if failure.error.kind() == ErrorKind::Usage => {
+                tracing::warn!("{}", failure.error);
+                Ok(TupleState::Refused)
+            }
+            Err(failure) => Err(failure.error),
+        }
+    }
+}

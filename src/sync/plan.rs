@@ -1,0 +1,228 @@
+//! From a page, as it was read, to what its commit does.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::time::Instant;
+
+use super::coalesce;
+use super::known::{Known, Seen};
+use super::reader::ReadPage;
+use super::recent::Recent;
+use super::stop::Stop;
+use crate::change::Change;
+use crate::error::{Error, ErrorKind, Result};
+use crate::source::{TupleReader, TupleState};
+use crate::target::{Deleted, NetEffect, Written};
+use crate::tuple::TupleKey;
+use crate::unsettled::{ChangeDigest, TupleDigest, tuple_digest};
+
+/// Turns pages into plans.
+///
+/// Changes of a tuple alternate in truth: a write follows a delete and a delete a write. Where they don't, the log has them
+/// in the wrong order (two servers whose clocks differ) or twice, and what it comes to can't be told from it. Then the
+/// tuple's state is asked for.
+pub(super) struct Planner {
+    /// `None` where nobody can be asked. The log is then taken at its word.
+    tuple_reader: Option<Box<dyn TupleReader>>,
+    /// How long to wait for it.
+    stop: Stop,
+    deadline: Option<Instant>,
+    /// Whether the tables of tuples are kept.
+    keeps_tuples: bool,
+    /// Whether the log is read from its start: a tuple that is deleted first must have been written in it.
+    is_whole_log: bool,
+    recent: Recent,
+    /// Tuples whose changes contradicted each other. Their further changes can be part of the same confusion, so their state
+    /// is asked for each time until the end of the run.
+    contradicted: HashSet<TupleDigest>,
+}
+
+/// What the commit of a page does to the tables of changes and tuples.
+pub(super) struct Plan<'a> {
+    /// Changes that the mirror lacks.
+    pub(super) new: Vec<&'a Change>,
+    /// How many of them came late.
+    pub(super) late_arrivals: u32,
+    /// All changes of the page that are part of the log.
+    pub(super) digests: Vec<ChangeDigest>,
+    /// Of the new changes, those that nothing known follows.
+    effective: Vec<&'a Change>,
+    /// Tuples whose changes contradict each other.
+    anomalies: BTreeSet<&'a TupleKey>,
+    /// Tuples whose state counts instead of their changes, if it was told.
+    asked: BTreeMap<TupleKey, TupleState>,
+}
+
+impl Planner {
+    pub(super) fn new(
+        tuple_reader: Option<Box<dyn TupleReader>>,
+        (stop, deadline): (&Stop, Option<Instant>),
+        keeps_tuples: bool,
+        is_whole_log: bool,
+        known: &Known,
+    ) -> Self {
+        Self {
+            tuple_reader,
+            stop: stop.clone(),
+            deadline,
+            keeps_tuples,
+            is_whole_log,
+            recent: Recent::default(),
+            contradicted: known.contradicted().collect(),
+        }
+    }
+
+    /// Plans a page, asking for what can't be told from it.
+    pub(super) fn plan<'a>(&mut self, page: &'a ReadPage) -> Result<Plan<'a>> {
+        let mut plan = Plan {
+            new: Vec::with_capacity(page.changes.len()),
+            late_arrivals: 0,
+            digests: Vec::with_capacity(page.changes.len()),
+            effective: Vec::with_capacity(page.changes.len()),
+            anomalies: BTreeSet::new(),
+            asked: BTreeMap::new(),
+        };
+        if self.tuple_reader.is_none() {
+            plan.new.extend(&page.changes);
+            plan.effective.extend(&page.changes);
+            return Ok(plan);
+        }
+        let mut doubtful = Vec::new();
+        for ((change, digest), seen) in page.changes.iter().zip(&page.digests).zip(&page.seen) {
+            let followed_by = match seen {
+                Seen::Known => {
+                    self.recent.push(*digest);
+                    plan.digests.push(*digest);
+                    continue;
+                }
+                Seen::Late { followed_by } => *followed_by,
+                Seen::New => false,
+            };
+            let last = self.recent.last(&digest.tuple);
+            let is_repeated = last.is_some_and(|last| last.is_same_change(digest));
+            // What follows was made later and followed what it contradicts now: had this change stood before it when it was
+            // made, it would have been there to read.
+            if last.is_some_and(|last| last.operation == change.operation) || followed_by {
+                plan.anomalies.insert(&change.tuple);
+            }
+            if is_repeated {
+                continue;
+            }
+            self.recent.push(*digest);
+            plan.digests.push(*digest);
+            plan.new.push(change);
+            plan.late_arrivals += u32::from(matches!(seen, Seen::Late { .. }));
+            if !followed_by {
+                plan.effective.push(change);
+            }
+            if followed_by || self.contradicted.contains(&digest.tuple) {
+                doubtful.push(&change.tuple);
+            }
+        }
+        doubtful.extend(&plan.anomalies);
+        self.ask(&mut plan, doubtful)?;
+        Ok(plan)
+    }
+
+    /// Asks for the state of tuples that contradict what the target has.
+    pub(super) fn contradict<'a>(
+        &mut self,
+        plan: &mut Plan<'a>,
+        page: &'a ReadPage,
+        tuples: &[TupleKey],
+    ) -> Result<()> {
+        let tuples: BTreeSet<&TupleKey> = tuples.iter().collect();
+        let tuples: BTreeSet<_> = page
+            .changes
+            .iter()
+            .map(|change| &change.tuple)
+            .filter(|tuple| tuples.contains(tuple))
+            .collect();
+        plan.anomalies.extend(&tuples);
+        self.ask(plan, tuples)
+    }
+
+    fn ask<'a>(
+        &mut self,
+        plan: &mut Plan<'a>,
+        tuples: impl IntoIterator<Item = &'a TupleKey>,
+    ) -> Result<()> {
+        for tuple in tuples {
+            if !self.keeps_tuples || plan.asked.contains_key(tuple) {
+                continue;
+            }
+            let state = self.state_of(tuple)?;
+            let exists = matches!(state, TupleState::Exists(_));
+            tracing::info!(%tuple, exists, "asked for a tuple whose changes contradict each other");
+            plan.asked.insert(tuple.clone(), state);
+            let digest = tuple_digest(tuple);
+            self.contradicted.insert(digest);
+            for change in &mut plan.digests {
+                change.contradicted |= change.tuple == digest;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Planner {
+    /// Asks for a tuple, but not past a request to stop or the end of the time.
+    fn state_of(&mut self, tuple: &TupleKey) -> Result<TupleState> {
+        let Some(mut tuple_reader) = self.tuple_reader.take() else {
+            return Ok(TupleState::Refused);
+        };
+        let tuple = tuple.clone();
+        let answer = self.stop.or(self.deadline, move || {
+            (tuple_reader.read_tuple(&tuple), tuple_reader)
+        });
+        let (state, tuple_reader) = answer.map_err(|_| {
+            Error::new(
+                ErrorKind::SourceUnavailable,
+                "the source was not waited for any longer, asked for a tuple whose changes contradict each other",
+            )
+        })?;
+        self.tuple_reader = Some(tuple_reader);
+        state
+    }
+}
+
+impl Plan<'_> {
+    /// How many tuples' changes contradict each other.
+    pub(super) fn order_anomalies(&self) -> u32 {
+        u32::try_from(self.anomalies.len()).unwrap_or(u32::MAX)
+    }
+
+    /// What the page comes to in `fga_tuples`.
+    pub(super) fn net_effect(&self, planner: &Planner) -> NetEffect<'_> {
+        if !planner.keeps_tuples {
+            return NetEffect::default();
+        }
+        let is_by_log =
+            |tuple: &TupleKey| matches!(self.asked.get(tuple), None | Some(TupleState::Refused));
+        let by_log = self.effective.iter().copied();
+        let mut net_effect = coalesce(by_log.filter(|change| is_by_log(&change.tuple)));
+        let expected = |tuple: &TupleKey, existed: Option<bool>| {
+            let is_sure = planner.tuple_reader.is_some() && !self.asked.contains_key(tuple);
+            existed.filter(|existed| is_sure && (planner.is_whole_log || !existed))
+        };
+        for written in &mut net_effect.written {
+            written.existed = expected(&written.change.tuple, written.existed);
+        }
+        for deleted in &mut net_effect.deleted {
+            deleted.existed = expected(deleted.tuple, deleted.existed);
+        }
+        let existed = None;
+        for (tuple, state) in &self.asked {
+            match state {
+                TupleState::Exists(change) => net_effect.written.push(Written { change, existed }),
+                TupleState::Missing => net_effect.deleted.push(Deleted { tuple, existed }),
+                TupleState::Refused => {}
+            }
+        }
+        if !self.asked.is_empty() {
+            let tuple = |written: &Written<'_>| written.change.tuple.clone();
+            net_effect.written.sort_by_key(tuple);
+            net_effect.deleted.sort_by_key(|deleted| deleted.tuple);
+        }
+        net_effect
+    }
+}

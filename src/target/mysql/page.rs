@@ -1,0 +1,135 @@
+//! A page in one transaction.
+
+use std::collections::BTreeSet;
+
+use ::mysql::prelude::Queryable;
+use ::mysql::{Conn, Result};
+
+use super::rows::{self, datetime};
+use super::statements;
+use crate::page::ContinuationToken;
+use crate::target::{Applied, PageCommit};
+use crate::tuple::TupleKey;
+
+/// Does what the page asks for, but for the commit. `None` says that the checkpoint was not where it should be.
+pub(super) fn apply(
+    connection: &mut Conn,
+    commit: &PageCommit,
+    max_packet: usize,
+    with_prefix: impl Fn(&str) -> String,
+) -> Result<Option<Applied>> {
+    if !move_checkpoint(connection, commit, &with_prefix)? {
+        return Ok(None);
+    }
+    let unexpected = unexpected(connection, commit, &with_prefix)?;
+    if !unexpected.is_empty() {
+        return Ok(Some(Applied::Unexpected(unexpected)));
+    }
+    for (sql, values) in rows::statements(commit, max_packet) {
+        connection.exec_drop(with_prefix(&sql), values)?;
+    }
+    look_back(connection, commit, &with_prefix)?;
+    Ok(Some(Applied::Committed))
+}
+
+/// Whether the checkpoint was where it should be.
+fn move_checkpoint(
+    connection: &mut Conn,
+    commit: &PageCommit,
+    with_prefix: &impl Fn(&str) -> String,
+) -> Result<bool> {
+    connection.exec_drop(
+        with_prefix(statements::MOVE_CHECKPOINT),
+        (
+            commit.to.as_str(),
+            commit
+                .look_back
+                .settled
+                .as_ref()
+                .map(ContinuationToken::as_str),
+            commit.moves_position,
+            commit.to.as_str(),
+            commit.moves_position,
+            datetime(commit.position_time),
+            commit.name,
+            commit.fence,
+            commit.from.map(ContinuationToken::as_str),
+        ),
+    )?;
+    if connection.affected_rows() != 1 {
+        return Ok(false);
+    }
+    let changes = u64::from(commit.writes) + u64::from(commit.deletes);
+    connection.exec_drop(
+        with_prefix(statements::COUNT_PAGE),
+        (
+            changes,
+            changes,
+            commit.writes,
+            commit.deletes,
+            commit.late_arrivals,
+            commit.order_anomalies,
+            commit.run_id,
+        ),
+    )?;
+    Ok(true)
+}
+
+/// Tuples that exist and should not, or the other way round.
+fn unexpected(
+    connection: &mut Conn,
+    commit: &PageCommit,
+    with_prefix: &impl Fn(&str) -> String,
+) -> Result<Vec<TupleKey>> {
+    let expected = rows::expected(commit.store_id, commit.net_effect);
+    let mut existing = BTreeSet::new();
+    for (sql, values) in rows::existing(expected.keys()) {
+        existing.extend(connection.exec::<Vec<u8>, _, _>(with_prefix(&sql), values)?);
+    }
+    Ok(expected
+        .into_iter()
+        .filter(|(hash, (existed, _))| existing.contains(hash.as_slice()) != *existed)
+        .map(|(_, (_, tuple))| tuple.clone())
+        .collect())
+}
+
+/// Keeps and forgets what will be read again.
+fn look_back(
+    connection: &mut Conn,
+    commit: &PageCommit,
+    with_prefix: &impl Fn(&str) -> String,
+) -> Result<()> {
+    if let Some(forget) = &commit.look_back.forget {
+        if forget.earlier_passes {
+            connection.exec_drop(
+                with_prefix(statements::FORGET_EARLIER_PASSES),
+                (commit.name, commit.fence),
+            )?;
+        }
+        if !forget.places.is_empty() {
+            connection.exec_drop(
+                with_prefix(statements::FORGET_PAGES),
+                (
+                    commit.name,
+                    commit.fence,
+                    forget.places.start,
+                    forget.places.end,
+                ),
+            )?;
+        }
+    }
+    if let Some(page) = &commit.look_back.unsettled {
+        connection.exec_drop(
+            with_prefix(statements::KEEP_UNSETTLED),
+            (
+                commit.name,
+                page.pass,
+                page.place,
+                page.token.as_str(),
+                datetime(page.seen_at),
+                page.encode(),
+            ),
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! A page in one transaction.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+
+use super::{statements, text};
+use crate::page::ContinuationToken;
+use crate::target::{Applied, NetEffect, PageCommit};
+use crate::tuple::TupleKey;
+
+/// Applies the page. `None` says that the checkpoint was not where it should be, and that nothing was written.
+pub(super) fn apply(
+    connection: &mut Connection,
+    commit: &PageCommit,
+    with_prefix: impl Fn(&str) -> String,
+) -> rusqlite::Result<Option<Applied>> {
+    // Dropped without a commit, it undoes everything.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let page = Page {
+        transaction: &transaction,
+        commit,
+        with_prefix: &with_prefix,
+    };
+    if !page.move_checkpoint()? {
+        return Ok(None);
+    }
+    let unexpected = page.unexpected(commit.net_effect)?;
+    if !unexpected.is_empty() {
+        return Ok(Some(Applied::Unexpected(unexpected)));
+    }
+    page.append_changes()?;
+    page.delete_tuples()?;
+    page.write_tuples()?;
+    page.look_back()?;
+    transaction.commit()?;
+    Ok(Some(Applied::Committed))
+}
+
+struct Page<'a> {
+    transaction: &'a Transaction<'a>,
+    commit: &'a PageCommit<'a>,
+    with_prefix: &'a dyn Fn(&str) -> String,
+}
+
+impl Page<'_> {
+    fn prepare(&self, sql: &str) -> rusqlite::Result<rusqlite::CachedStatement<'_>> {
+        self.transaction.prepare_cached(&(self.with_prefix)(sql))
+    }
+
+    /// Whether the checkpoint was where it should be.
+    fn move_checkpoint(&self) -> rusqlite::Result<bool> {
+        let commit = self.commit;
+        let moved = self.prepare(statements::MOVE_CHECKPOINT)?.execute(params![
+            commit.to.as_str(),
+            text(commit.position_time),
+            commit.name,
+            commit.fence,
+            commit.from.map(ContinuationToken::as_str),
+            commit
+                .look_back
+                .settled
+                .as_ref()
+                .map(ContinuationToken::as_str),
+            commit.moves_position,
+        ])?;
+        if moved == 0 {
+            return Ok(false);
+        }
+        self.prepare(statements::COUNT_PAGE)?.execute(params![
+            commit.run_id,
+            commit.writes,
+            commit.deletes,
+            commit.late_arrivals,
+            commit.order_anomalies,
+        ])?;
+        Ok(true)
+    }
+
+    /// Tuples that exist and should not, or the other way round.
+    fn unexpected(&self, net_effect: &NetEffect) -> rusqlite::Result<Vec<TupleKey>> {
+        let mut has_tuple = self.prepare(statements::HAS_TUPLE)?;
+        let mut unexpected = Vec::new();
+        for (tuple, existed) in net_effect.expected() {
+            let exists: bool =
+                has_tuple.query_row(tuple_params(self.commit.store_id, tuple), |row| row.get(0))?;
+            if exists != existed {
+                unexpected.push(tuple.clone());
+            }
+        }
+        Ok(unexpected)
+    }
+
+    fn append_changes(&self) -> rusqlite::Result<()> {
+        let recorded_at = text(Timestamp::now());
+        let mut append = self.prepare(statements::APPEND_CHANGE)?;
+        for change in self.commit.changelog {
+            let TupleKey {
+                object,
+                relation,
+                user,
+            } = &change.tuple;
+            append.execute(params![
+                self.commit.store_id,
+                change.operation.change_type(),
+                object.object_type,
+                object.id,
+                relation,
+                user.user_type,
+                user.id,
+                user.relation,
+                change.condition_name(),
+                change.condition_context(),
+                text(change.timestamp),
+                change.raw_event,
+                recorded_at,
+                self.commit.run_id,
+            ])?;
+        }
+        Ok(())
+    }
+
+    fn delete_tuples(&self) -> rusqlite::Result<()> {
+        let mut delete = self.prepare(statements::DELETE_TUPLE)?;
+        for deleted in &self.commit.net_effect.deleted {
+            delete.execute(tuple_params(self.commit.store_id, deleted.tuple))?;
+        }
+        Ok(())
+    }
+
+    fn write_tuples(&self) -> rusqlite::Result<()> {
+        let mut write = self.prepare(statements::WRITE_TUPLE)?;
+        for written in &self.commit.net_effect.written {
+            let change = written.change;
+            let TupleKey {
+                object,
+                relation,
+                user,
+            } = &change.tuple;
+            write.execute(params![
+                self.commit.store_id,
+                object.object_type,
+                object.id,
+                relation,
+                user.user_type,
+                user.id,
+                user.relation,
+                change.condition_name(),
+                change.condition_context(),
+                text(change.timestamp),
+            ])?;
+        }
+        Ok(())
+    }
+
+    /// Keeps and forgets what will be read again.
+    fn look_back(&self) -> rusqlite::Result<()> {
+        let commit = self.commit;
+        if let Some(forget) = &commit.look_back.forget {
+            if forget.earlier_passes {
+                self.prepare(statements::FORGET_EARLIER_PASSES)?
+                    .execute(params![commit.name, commit.fence])?;
+            }
+            self.prepare(statements::FORGET_PAGES)?.execute(params![
+                commit.name,
+                commit.fence,
+                forget.places.start,
+                forget.places.end
+            ])?;
+        }
+        if let Some(page) = &commit.look_back.unsettled {
+            self.prepare(statements::KEEP_UNSETTLED)?.execute(params![
+                commit.name,
+                page.pass,
+                page.place,
+                page.token.as_str(),
+                text(page.seen_at),
+                page.encode()
+            ])?;
+        }
+        Ok(())
+    }
+}
+
+/// The primary key of a tuple's row.
+fn tuple_params<'a>(store_id: &'a str, tuple: &'a TupleKey) -> [&'a str; 7] {
+    let TupleKey {
+        object,
+        relation,
+        user,
+    } = tuple;
+    [
+        store_id,
+        &object.object_type,
+        &object.id,
+        relation,
+        &user.user_type,
+        &user.id,
+        &user.relation,
+    ]
+}

@@ -1,0 +1,538 @@
+//! Signing in: what is sent, what is missing, what goes wrong, and that no secret is ever said.
+//!
+//! `tests/mirror/oidc.rs` does it with a real provider; the token endpoint here is for faults.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::fake_openfga::http::{HttpAnswer, HttpServer, Line};
+use crate::fake_openfga::{FakeOpenFga, Reply, STORE, changes};
+use crate::sandbox::{Ended, Sandbox};
+
+/// What a form and a header would garble unless encoded.
+const SECRET: &str = "s3cret /+%:&=";
+/// RFC 6749, 2.3.1: `me+too:s3cret+%2F%2B%25%3A%26%3D`, in base64.
+const BASIC: &str = "Basic bWUrdG9vOnMzY3JldCslMkYlMkIlMjUlM0ElMjYlM0Q=";
+
+struct Asked {
+    path: String,
+    authorization: Option<String>,
+    form: BTreeMap<String, String>,
+}
+
+/// A token endpoint that answers as told. It ends when dropped.
+struct TokenEndpoint {
+    server: HttpServer,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+impl TokenEndpoint {
+    /// `answer` gets the number of the request, and what was asked.
+    fn start(answer: impl Fn(usize, &Asked) -> (u16, String) + Send + Sync + 'static) -> Self {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let heard = asked.clone();
+        let server = HttpServer::start(move |request| {
+            let mut headers = request.headers.into_iter();
+            let this = Asked {
+                path: request.target,
+                authorization: headers
+                    .find(|(name, _)| name == "authorization")
+                    .map(|(_, value)| value),
+                form: url::form_urlencoded::parse(&request.body)
+                    .into_owned()
+                    .collect(),
+            };
+            let mut asked = heard.lock().unwrap();
+            let (status, body) = answer(asked.len(), &this);
+            asked.push(this);
+            HttpAnswer {
+                status,
+                headers: vec![("location".to_owned(), "http://127.0.0.1:1/".to_owned())],
+                body: body.into_bytes(),
+                padding: 0,
+                delay: Duration::ZERO,
+                line: Line::Good,
+            }
+        });
+        Self { server, asked }
+    }
+
+    /// One that gives `token-0`, `token-1`, … to everybody.
+    fn generous(expires_in: Value) -> Self {
+        Self::start(move |number, _| (200, token(number, &expires_in)))
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.server.address())
+    }
+
+    fn count(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+}
+
+fn token(number: usize, expires_in: &Value) -> String {
+    json!({ "access_token": format!("token-{number}"), "token_type": "Bearer", "expires_in": expires_in })
+        .to_string()
+}
+
+fn sync(sandbox: &Sandbox, fake: &FakeOpenFga, issuer: &str, env: &[(&str, &str)]) -> Ended {
+    let mut all = vec![
+        ("FGA_API_TOKEN_ISSUER", issuer),
+        ("FGA_API_AUDIENCE", "https://api/"),
+        ("FGA_CLIENT_ID", "me too"),
+        ("FGA_CLIENT_SECRET", SECRET),
+    ];
+    all.extend(env);
+    sandbox
+        .sync_with_env(fake, &all, "--log-level trace")
+        .hides("s3cret")
+        .hides("czNjcmV0")
+}
+
+#[test]
+fn a_token_is_asked_for_as_the_standard_has_it_and_sent_with_each_request() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    let endpoint = TokenEndpoint::generous(json!(3600));
+    sync(
+        &sandbox,
+        &fake,
+        &endpoint.url(),
+        &[("FGA_API_SCOPES", "read write")],
+    )
+    .code(0);
+    sandbox.assert_holds(3);
+    for request in fake.requests() {
+        assert_eq!(request.authorization.as_deref(), Some("Bearer token-0"));
+    }
+    let asked = endpoint.asked.lock().unwrap();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].path, "/oauth/token");
+    assert_eq!(asked[0].authorization.as_deref(), Some(BASIC));
+    let expected = [
+        ("audience", "https://api/"),
+        ("grant_type", "client_credentials"),
+        ("scope", "read write"),
+    ];
+    let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(asked[0].form, BTreeMap::from(expected));
+}
+
+#[test]
+fn an_issuer_with_a_path_is_the_token_endpoint_itself() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..1));
+    let endpoint = TokenEndpoint::generous(json!("3600"));
+    sync(
+        &sandbox,
+        &fake,
+        &format!("{}/realms/a/token", endpoint.url()),
+        &[],
+    )
+    .code(0);
+    assert_eq!(endpoint.asked.lock().unwrap()[0].path, "/realms/a/token");
+}
+
+#[test]
+fn the_secret_goes_into_the_body_where_the_header_is_refused_and_stays_there() {
+    for status in [400, 401] {
+        let sandbox = Sandbox::new();
+        let fake = FakeOpenFga::scripted(changes(0..3), |request, reply| {
+            // Each token is good for one request.
+            thread::sleep(Duration::from_millis(1));
+            let _ = request;
+            reply
+        });
+        let endpoint = TokenEndpoint::start(move |number, asked| {
+            if asked.authorization.is_some() {
+                (status, json!({ "error": "invalid_client" }).to_string())
+            } else {
+                (200, token(number, &json!(0.001)))
+            }
+        });
+        sync(&sandbox, &fake, &endpoint.url(), &[]).code(0);
+        sandbox.assert_holds(3);
+        let asked = endpoint.asked.lock().unwrap();
+        assert!(asked.len() > 3, "{}", asked.len());
+        for (number, asked) in asked.iter().enumerate() {
+            assert_eq!(asked.authorization.is_some(), number == 0);
+            if number > 0 {
+                assert_eq!(asked.form["client_id"], "me too");
+                assert_eq!(asked.form["client_secret"], SECRET);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_wrong_secret_is_refused_at_once() {
+    for (status, body, says) in [
+        (
+            401,
+            r#"{"error":"invalid_client"}"#,
+            "401 Unauthorized invalid_client",
+        ),
+        (
+            400,
+            r#"{"error":"invalid_client","error_description":"not s3cret /+%:&="}"#,
+            "invalid_client: not ***",
+        ),
+        (
+            403,
+            r#"{"error":"access_denied","error_description":"blocked"}"#,
+            "access_denied: blocked",
+        ),
+        (400, r#"{"error":"invalid_scope"}"#, "invalid_scope"),
+        (401, "<html>no</html>", "and no error of OAuth"),
+    ] {
+        let sandbox = Sandbox::new();
+        let fake = FakeOpenFga::start(changes(0..3));
+        let endpoint = TokenEndpoint::start(move |_, _| (status, body.to_owned()));
+        let started = Instant::now();
+        sync(&sandbox, &fake, &endpoint.url(), &[]).code(6).says(&[
+            says,
+            "/oauth/token",
+            "FGA_CLIENT_SECRET",
+        ]);
+        assert!(started.elapsed() < Duration::from_secs(5));
+        assert!(endpoint.count() <= 2);
+        assert_eq!(fake.requests().len(), 0);
+    }
+}
+
+#[test]
+fn a_token_endpoint_that_fails_is_asked_again_and_then_given_up() {
+    for (status, body, says) in [
+        (503, "", "503"),
+        (500, "<html>", "500"),
+        (429, "{}", "429"),
+        (200, "<html>s3cret</html>", "without an access token"),
+        (200, r#"{"access_token":"a\nb"}"#, "without an access token"),
+        (200, r#"{"error":"odd"}"#, "without an access token"),
+    ] {
+        let sandbox = Sandbox::new();
+        let fake = FakeOpenFga::start(changes(0..3));
+        let endpoint = TokenEndpoint::start(move |number, _| {
+            if number == 1 {
+                (200, token(number, &Value::Null))
+            } else {
+                (status, body.to_owned())
+            }
+        });
+        sync(&sandbox, &fake, &endpoint.url(), &[])
+            .code(0)
+            .says(&["retry_in_ms"]);
+        assert_eq!(endpoint.count(), 2);
+        let endpoint = TokenEndpoint::start(move |_, _| (status, body.to_owned()));
+        sync(
+            &sandbox,
+            &fake,
+            &endpoint.url(),
+            &[("FGA_SYNC_RETRY_FOR", "500ms")],
+        )
+        .code(4)
+        .says(&["the token endpoint", says]);
+        assert!(endpoint.count() > 1);
+    }
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    sync(&sandbox, &fake, "http://127.0.0.1:1", &[])
+        .code(4)
+        .says(&[
+            "the token endpoint http://127.0.0.1:1/oauth/token",
+            "refused",
+            "FGA_API_TOKEN_ISSUER",
+        ]);
+}
+
+#[test]
+fn a_wrong_address_of_the_token_endpoint_is_wrong_usage() {
+    for (status, says) in [
+        (404, "/oauth/token is added"),
+        (302, "a redirect is not followed"),
+    ] {
+        let sandbox = Sandbox::new();
+        let fake = FakeOpenFga::start(changes(0..3));
+        let endpoint = TokenEndpoint::start(move |_, _| (status, String::new()));
+        sync(&sandbox, &fake, &endpoint.url(), &[])
+            .code(2)
+            .says(&[says]);
+        assert_eq!(endpoint.count(), 1);
+    }
+}
+
+#[test]
+fn a_refused_token_is_replaced_once() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::scripted(changes(0..3), |request, reply| {
+        if request.authorization.as_deref() == Some("Bearer token-0") && request.is_page() {
+            Reply::error(401, "invalid_claims", "token-0 has expired")
+        } else {
+            reply
+        }
+    });
+    let endpoint = TokenEndpoint::generous(json!(3600));
+    sync(&sandbox, &fake, &endpoint.url(), &[]).code(0);
+    sandbox.assert_holds(3);
+    assert_eq!(endpoint.count(), 2);
+
+    // Whoever has no right gets none by another token; nor is the token said where the server repeats it.
+    fake.script(|request, _| {
+        let token = request.authorization.as_deref().unwrap();
+        Reply::error(401, "forbidden", &format!("{token} has no right"))
+    });
+    let endpoint = TokenEndpoint::generous(json!(3600));
+    sync(&sandbox, &fake, &endpoint.url(), &[])
+        .code(6)
+        .says(&["401", "*** has no right", "FGA_CLIENT_ID"])
+        .hides("token-1 has");
+    assert_eq!(endpoint.count(), 2);
+    // A refusal of another kind is final at once.
+    fake.script(|_, _| Reply::error(403, "forbidden", "no"));
+    let endpoint = TokenEndpoint::generous(json!(3600));
+    sync(&sandbox, &fake, &endpoint.url(), &[]).code(6);
+    assert_eq!(endpoint.count(), 1);
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let id = ("FGA_CLIENT_ID", "me");
+    let secret = ("FGA_CLIENT_SECRET", SECRET);
+    let issuer = ("FGA_API_TOKEN_ISSUER", "auth.example.com");
+    let key = (
+        "FGA_SYNC_CLIENT_PRIVATE_KEY",
+        "-----BEGIN PRIVATE KEY-----\ns3cret\n-----END PRIVATE KEY-----\n",
+    );
+    let cases: [(&[(&str, &str)], &str); 14] = [
+        (&[id], "no issuer"),
+        (&[id, secret], "FGA_API_TOKEN_ISSUER"),
+        (&[id, issuer], "neither its secret nor its private key"),
+        (&[secret, issuer], "FGA_CLIENT_ID"),
+        (&[issuer], "FGA_CLIENT_ID"),
+        (&[("FGA_API_SCOPES", "a")], "FGA_CLIENT_ID"),
+        (&[id, secret, key, issuer], "both a client secret and"),
+        (&[id, key, issuer], "can't be used for RS256"),
+        (
+            &[id, key, issuer, ("FGA_SYNC_CLIENT_ALGORITHM", "ES256")],
+            "can't be used for ES256",
+        ),
+        (
+            &[id, key, issuer, ("FGA_SYNC_CLIENT_ALGORITHM", "none")],
+            "RS256, ES256, PS256",
+        ),
+        (
+            &[
+                id,
+                secret,
+                ("FGA_API_TOKEN_ISSUER", "http://auth.example.com"),
+            ],
+            "plain http",
+        ),
+        (
+            &[
+                id,
+                secret,
+                ("FGA_API_TOKEN_ISSUER", "ftp://auth.example.com"),
+            ],
+            "neither an https",
+        ),
+        (
+            &[
+                id,
+                secret,
+                ("FGA_API_TOKEN_ISSUER", "https://u:s3cret@auth.example.com"),
+            ],
+            "holds a user or password",
+        ),
+        (
+            &[id, secret, ("FGA_API_TOKEN_ISSUER", "https://")],
+            "is not a URL",
+        ),
+    ];
+    for (env, says) in cases {
+        let sandbox = Sandbox::new();
+        let fake = FakeOpenFga::start(changes(0..1));
+        sandbox
+            .sync_with_env(&fake, env, "")
+            .code(2)
+            .says(&[says])
+            .hides("s3cret");
+        assert_eq!(fake.requests().len(), 0);
+        // A token wins.
+        let with_token = [env, &[("FGA_API_TOKEN", "t")]].concat();
+        sandbox.sync_with_env(&fake, &with_token, "").code(0);
+    }
+}
+
+#[test]
+fn headers_are_sent_with_each_request_to_the_api() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    let endpoint = TokenEndpoint::generous(json!(3600));
+    for headers in [
+        "X-Key: s3cret\n\nX-Other:a:b\n",
+        r#"["X-Key: s3cret", "X-Other: a:b"]"#,
+    ] {
+        sync(
+            &sandbox,
+            &fake,
+            &endpoint.url(),
+            &[("FGA_CUSTOM_HEADERS", headers)],
+        )
+        .code(0);
+    }
+    sandbox.write("headers", "X-Key: s3cret\nX-Other: a:b\n");
+    sync(
+        &sandbox,
+        &fake,
+        &endpoint.url(),
+        &[("FGA_CUSTOM_HEADERS_FILE", "headers")],
+    )
+    .code(0);
+    for request in fake.requests() {
+        assert_eq!(request.headers["x-key"], "s3cret");
+        assert_eq!(request.headers["x-other"], "a:b");
+    }
+}
+
+#[test]
+fn headers_that_cannot_be_sent_are_refused_without_their_content() {
+    for (headers, says) in [
+        ("s3cret", "header 1"),
+        ("X-A: 1\nX s3cret: 2", "header 2"),
+        ("X-A: s3cret\u{1}", "header 1"),
+        (": s3cret", "header 1"),
+        ("[s3cret]", "not a JSON list"),
+        ("authorization: s3cret", "\"authorization\""),
+        ("Host: s3cret", "\"host\""),
+        ("Content-Length: s3cret", "\"content-length\""),
+    ] {
+        let sandbox = Sandbox::new();
+        let fake = FakeOpenFga::start(changes(0..1));
+        sandbox
+            .sync_with_env(&fake, &[("FGA_CUSTOM_HEADERS", headers)], "")
+            .code(2)
+            .says(&[says, "FGA_CUSTOM_HEADERS"])
+            .hides("s3cret");
+        assert_eq!(fake.requests().len(), 0);
+    }
+}
+
+/// Value and origin of a setting, and nothing secret on the way.
+fn shown(sandbox: &Sandbox, env: &[(&str, &str)], arguments: &str, key: &str) -> (Value, String) {
+    let mut command = sandbox.command();
+    command.envs(env.iter().copied());
+    command.args(["run", "--show-config", "--format", "json"]);
+    let ended = Ended::of(command.args(arguments.split_whitespace()));
+    let settings: Vec<Value> =
+        serde_json::from_value(ended.code(0).hides("s3cret").json()).unwrap();
+    let setting = settings
+        .iter()
+        .find(|setting| setting["key"] == key)
+        .unwrap();
+    let origin = setting["origin"].as_str().unwrap().to_owned();
+    (setting["value"].clone(), origin)
+}
+
+#[test]
+fn the_official_clis_file_is_read_when_asked_for() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    let endpoint = TokenEndpoint::generous(json!(3600));
+    let yaml = format!(
+        "# of the CLI\napi-url: {}\nstore-id: {STORE}\nclient-id: me too\nclient-secret: \"{SECRET}\"\napi-audience: https://api/\napi-token-issuer: {}\nmodel-id: 01\ncustom-headers:\n  - 'X-Key: s3cret'\n",
+        fake.url(),
+        endpoint.url()
+    );
+    sandbox.write("cli.yaml", &yaml);
+    sandbox
+        .run("run --fga-config=cli.yaml")
+        .code(0)
+        .hides("s3cret");
+    sandbox.assert_holds(3);
+    assert_eq!(
+        endpoint.asked.lock().unwrap()[0].authorization.as_deref(),
+        Some(BASIC)
+    );
+    assert_eq!(fake.requests()[0].headers["x-key"], "s3cret");
+    // Unasked, it is nothing to us.
+    sandbox.write(".fga.yaml", &yaml);
+    let here = sandbox.path().display().to_string();
+    let home = [("HOME", here.as_str())];
+    let mut command = sandbox.command();
+    Ended::of(command.envs(home).arg("run"))
+        .code(2)
+        .says(&["no source is given"]);
+
+    // Where the CLI finds it.
+    let url = |env: &[(&str, &str)], arguments: &str| shown(&sandbox, env, arguments, "source.url");
+    assert_eq!(
+        url(&home, "--fga-config"),
+        (fake.url().into(), format!("{here}/.fga.yaml, line 2"))
+    );
+    std::fs::create_dir_all(sandbox.file("config/fga")).unwrap();
+    sandbox.write("config/fga/.fga.yaml", "api-url: http://configured\n");
+    let config = sandbox.file("config").display().to_string();
+    let both = [home[0], ("XDG_CONFIG_HOME", config.as_str())];
+    assert_eq!(url(&both, "--fga-config").0, "http://configured");
+
+    // It is weaker than all but a default.
+    sandbox.write(
+        "fga.toml",
+        "source.url = 'http://file'\nsource.fga_config = 'cli.yaml'\n",
+    );
+    assert_eq!(url(&[], "--config fga.toml").0, "http://file");
+    assert_eq!(
+        shown(&sandbox, &[], "--config fga.toml", "source.store_id").1,
+        "cli.yaml, line 3"
+    );
+    assert_eq!(
+        shown(
+            &sandbox,
+            &[],
+            "--config fga.toml",
+            "source.auth.client_secret"
+        )
+        .0,
+        "***"
+    );
+    let env = [
+        ("FGA_API_URL", "http://env"),
+        ("FGA_SYNC_FGA_CONFIG", "cli.yaml"),
+    ];
+    assert_eq!(url(&env, "").0, "http://env");
+    assert_eq!(url(&env, "--source http://flag").0, "http://flag");
+}
+
+#[test]
+fn a_bad_file_of_the_official_cli_is_named_by_its_line_alone() {
+    let sandbox = Sandbox::new();
+    for (yaml, says) in [
+        (
+            "api-url: x\nclient-secret: {a: s3cret}\n",
+            "cli.yaml, line 2",
+        ),
+        ("client-secret: 's3cret\n", "cli.yaml, line"),
+        ("s3cret", "cli.yaml, line 1"),
+    ] {
+        sandbox.write("cli.yaml", yaml);
+        sandbox
+            .run("run --fga-config=cli.yaml")
+            .code(2)
+            .says(&[says])
+            .hides("s3cret");
+    }
+    sandbox
+        .run("run --fga-config=none.yaml")
+        .code(2)
+        .says(&["none.yaml"]);
+    sandbox
+        .run("run --fga-config")
+        .code(2)
+        .says(&["there is no .fga.yaml"]);
+}
