@@ -25,13 +25,20 @@ mod mirror {
 
     pub mod cut;
     pub mod equality;
+    pub mod false_ends;
+    pub mod hosts;
     pub mod identity;
     pub mod kill;
+    pub mod late;
+    pub mod oidc;
+    pub mod page_size;
     pub mod recorded;
     pub mod restart;
     pub mod rights;
     pub mod sign_in;
     pub mod stalled;
+    pub mod tls_source;
+    pub mod tls_target;
     pub mod together;
 }
 
@@ -52,8 +59,15 @@ fn main() -> ExitCode {
         mirror::together::trials,
         mirror::stalled::trials,
         mirror::identity::trials,
+        mirror::late::trials,
+        mirror::false_ends::trials,
         mirror::sign_in::trials,
+        mirror::oidc::trials,
+        mirror::page_size::trials,
         mirror::rights::trials,
+        mirror::tls_source::trials,
+        mirror::tls_target::trials,
+        mirror::hosts::trials,
         mirror::recorded::trials,
     ]
     .iter()

@@ -9,16 +9,26 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::engine::Database;
 use super::store::Store;
+use crate::support::logs;
 use crate::support::servers::{ADMIN_PASSWORD, PASSWORD};
 
 /// The preshared key of those OpenFGA servers that want one.
-pub const KEY: &str = "preshared-key-d41d8cd9";
-pub const WRONG_KEY: &str = "wrong-key-98f00b20";
+pub const KEY: &str = "preshared-s3cret-d41d8cd9";
+pub const WRONG_KEY: &str = "wrong-s3cret-98f00b20";
+/// Of OpenID clients. It holds what is encoded in a form and in a header.
+pub const CLIENT_SECRET: &str = "client s3cret/+%:5f2b";
 /// Of database users that a trial makes.
-pub const LESSER_PASSWORD: &str = "lesser-password";
+pub const LESSER_PASSWORD: &str = "lesser-s3cret";
 
 /// What no output may ever hold.
-const SECRETS: [&str; 5] = [PASSWORD, ADMIN_PASSWORD, LESSER_PASSWORD, KEY, WRONG_KEY];
+const SECRETS: [&str; 6] = [
+    PASSWORD,
+    ADMIN_PASSWORD,
+    LESSER_PASSWORD,
+    KEY,
+    WRONG_KEY,
+    CLIENT_SECRET,
+];
 
 /// No run of these tests takes as long, on a busy machine either.
 const END_WITHIN: Duration = Duration::from_secs(300);
@@ -117,6 +127,8 @@ impl Running {
             stdout: self.output("stdout")?,
             stderr: self.output("stderr")?,
         };
+        logs::keep("stdout", ended.stdout.as_bytes());
+        logs::keep("stderr", ended.stderr.as_bytes());
         for secret in SECRETS {
             let shown = ended.stdout.contains(secret) || ended.stderr.contains(secret);
             ensure!(!shown, "the output holds {secret:?}: {ended:?}");

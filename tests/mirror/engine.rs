@@ -180,6 +180,17 @@ pub struct Database {
 }
 
 impl Database {
+    /// One on a server that the trial started itself, at which only the admin can be reached without TLS.
+    pub fn secured(engine: Engine, name: &str, url: String, admin: String) -> Self {
+        Self {
+            engine,
+            name: name.to_owned(),
+            url,
+            owner: admin.clone(),
+            admin,
+        }
+    }
+
     /// A connection of the user who runs fga-sync, past any pooler.
     pub fn open(&self) -> Result<Sql> {
         Sql::open(self.engine, &self.owner)
@@ -202,10 +213,15 @@ impl Database {
         format!("{scheme}://{user}:{password}@{place}")
     }
 
-    /// The same by way of another port.
+    /// The same by way of another port, in the clear, so that a proxy there can read along.
     pub fn url_by(&self, port: u16) -> String {
         let (head, database) = self.url.rsplit_once('/').unwrap();
         let (head, _) = head.rsplit_once(':').unwrap();
-        format!("{head}:{port}/{database}")
+        let in_the_clear = if self.engine.is_postgres() {
+            "sslmode=disable"
+        } else {
+            "ssl-mode=DISABLED"
+        };
+        format!("{head}:{port}/{database}?{in_the_clear}")
     }
 }

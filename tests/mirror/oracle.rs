@@ -64,6 +64,43 @@ pub fn assert_mirrors_in_mode(database: &Database, truth: &Truth, mode: &str) ->
     assert_counters(&mut sql, &events)
 }
 
+/// The mirror holds all that the store holds, in whatever order the changes came.
+pub fn assert_holds(database: &Database, truth: &Truth, mode: &str) -> Result<()> {
+    let mut sql = database.open()?;
+    let nanoseconds = matches!(sql, Sql::Sqlite(_));
+    if mode != "stateful" {
+        let mut found = Vec::new();
+        for row in sql.rows("select c.raw_event from fga_changelog c")? {
+            found.push(json(&text(&row, 0))?.to_string());
+        }
+        let sent = truth.changes.iter();
+        let mut expected: Vec<_> = sent
+            .map(|change| comparable(change.clone()).to_string())
+            .collect();
+        found.sort_unstable();
+        expected.sort_unstable();
+        let missing = expected
+            .iter()
+            .find(|event| found.binary_search(event).is_err());
+        ensure!(missing.is_none(), "{} is missing", missing.unwrap());
+        ensure!(
+            found == expected,
+            "{} rows in fga_changelog instead of {}",
+            found.len(),
+            expected.len()
+        );
+    }
+    if mode != "changelog" {
+        let tuples = truth.tuples.iter().map(|tuple| {
+            let key = &tuple["key"];
+            let time = rounded_down(tuple["timestamp"].as_str().unwrap(), nanoseconds);
+            (sent_tuple(key), (sent_condition(&key["condition"]), time))
+        });
+        assert_tuples(&mut sql, &tuples.collect(), &truth.store_id)?;
+    }
+    Ok(())
+}
+
 fn assert_changelog(sql: &mut Sql, expected: &[Event], store_id: &str) -> Result<()> {
     let select = format!(
         "select c.change_type, c.object_type, c.object_id, c.relation, c.user_type, c.user_id, c.user_relation,
