@@ -33,9 +33,9 @@ const MISSED: SignedDuration = SignedDuration::from_secs(10);
 const ATTEMPTS_FOR_KNOWN: u32 = 8;
 /// and how long it is given each time.
 const KNOWN_PAUSE: Duration = Duration::from_millis(500);
-/// A log that grows as fast as it is read is never seen to end. Whoever gets so many pages in a row that are not full, all written
-/// since he began, has all that was written before. A server in trouble cuts pages short too, but not those that are new
-/// only, and not so many in a row.
+/// A log that grows as fast as it is read is never seen to end. Whoever gets nothing but changes that were written since he began
+/// has all that was written before; and as clocks differ, so many of those pages must not be full either, which says that nothing
+/// followed at the time. A server in trouble cuts pages short too, but hardly so many, and only of what is new.
 const PAGES_OF_NEW: u32 = 20;
 
 /// What a doubted source could show beside an empty page.
@@ -58,7 +58,7 @@ pub(super) enum Proof {
 pub(super) struct EndOfLog {
     /// When the reading began.
     began_at: Timestamp,
-    /// Pages in a row that were not full and held nothing that was written before the reading began.
+    /// Pages that were not full, since the last one that begins with a change from before the reading began.
     pages_of_new: u32,
     /// Empty pages in a row.
     empty_pages: u32,
@@ -166,8 +166,11 @@ impl EndOfLog {
             tracing::warn!("the source answered as if its log ended, and it did not");
             self.begin_doubt();
         }
-        let is_new = !page.is_full && first.is_some_and(|first| first > self.began_at);
-        self.pages_of_new = if is_new { self.pages_of_new + 1 } else { 0 };
+        if first.is_none_or(|first| first <= self.began_at) {
+            self.pages_of_new = 0;
+        } else if !page.is_full {
+            self.pages_of_new += 1;
+        }
         self.empty_pages = 0;
         self.contradictions = 0;
         self.attempts_for_known = 0;

@@ -1,5 +1,6 @@
 //! The stores that are mirrored, and what the server itself says is in them.
 
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use serde_json::Value;
 
 use crate::support::history::Workload;
 use crate::support::openfga_api::Api;
+use crate::support::servers::OpenFga;
 
 /// A store on a running server.
 #[derive(Clone)]
@@ -17,6 +19,8 @@ pub struct Store {
     pub id: String,
     /// The longest user that the server's database can hold, in characters.
     pub widest_user: usize,
+    /// The server that is there for this store alone, if it is.
+    pub server: Option<Arc<OpenFga>>,
 }
 
 /// What a store holds, from the server's own mouth.
@@ -38,6 +42,7 @@ impl Store {
             url: url.to_owned(),
             id,
             widest_user: usize::MAX,
+            server: None,
         })
     }
 
