@@ -39,7 +39,11 @@ fn find_primary(world: &World, engine: Engine) -> Result<()> {
     let all = format!("{place}:{dead},{place}:{},{place}:{port}", read_only.port());
     let run = |url: String| Binary::run(&history.store, &database).env("FGA_SYNC_TARGET", &url);
 
-    for query in ["", "?target_session_attrs=read-write"] {
+    for query in [
+        "",
+        "?target_session_attrs=read-write",
+        "?target_session_attrs=primary",
+    ] {
         run(url(&all, query)).end_with(0)?;
     }
     assert_mirrors(&database, &history.truth)?;
@@ -47,8 +51,8 @@ fn find_primary(world: &World, engine: Engine) -> Result<()> {
     run(url(&without, ""))
         .end_with(5)?
         .saying("database does not allow writes")?;
-    run(url(&all, "?target_session_attrs=primary"))
+    run(url(&all, "?target_session_attrs=standby"))
         .end_with(2)?
-        .saying("target_session_attrs=read-write")?;
+        .saying("target_session_attrs=primary or read-write")?;
     Ok(())
 }

@@ -108,10 +108,7 @@ pub(super) fn lift(url: &str) -> Result<(String, Tls)> {
                     "known for TLS are sslmode, sslrootcert, sslcert, sslkey and sslnegotiation",
                 ));
             }
-            "target_session_attrs" => {
-                check_session_attributes(&value)?;
-                kept.push(parameter);
-            }
+            "target_session_attrs" => kept.push(session_attributes(parameter, &value)?),
             _ => kept.push(parameter),
         }
     }
@@ -134,13 +131,15 @@ fn unsupported(parameter: &str) -> Error {
     ))
 }
 
-fn check_session_attributes(value: &str) -> Result<()> {
+/// The library knows three of the six. A primary that takes no writes is of no use here.
+fn session_attributes<'a>(parameter: &'a str, value: &str) -> Result<&'a str> {
     match value {
-        "primary" | "standby" | "prefer-standby" => {
-            Err(unsupported(&format!("target_session_attrs={value}"))
-                .advise("target_session_attrs=read-write finds the server that takes writes"))
-        }
-        _ => Ok(()),
+        "primary" => Ok("target_session_attrs=read-write"),
+        "standby" | "prefer-standby" => Err(unsupported(&format!("target_session_attrs={value}"))
+            .advise(
+                "target_session_attrs=primary or read-write finds the server that takes writes",
+            )),
+        _ => Ok(parameter),
     }
 }
 
@@ -274,6 +273,14 @@ mod tests {
         );
         let (rest, _) = lift("postgres://h/d?sslmode=disable").unwrap();
         assert_eq!(rest, "postgres://h/d");
+        for (asked, kept) in [("primary", "read-write"), ("any", "any")] {
+            let (rest, _) =
+                lift(&format!("postgres://a,b/d?target_session_attrs={asked}")).unwrap();
+            assert_eq!(
+                rest,
+                format!("postgres://a,b/d?target_session_attrs={kept}")
+            );
+        }
     }
 
     #[test]
@@ -294,8 +301,8 @@ mod tests {
             ("sslpassword=hidden", "sslpassword"),
             ("sslcompression=1", "sslcompression"),
             (
-                "target_session_attrs=primary",
-                "target_session_attrs=primary",
+                "target_session_attrs=standby",
+                "target_session_attrs=standby",
             ),
         ] {
             let error = lift(&format!("postgres://u@h/d?{query}")).unwrap_err();
