@@ -9,6 +9,13 @@ pub fn argument() -> Option<usize> {
     std::env::args().find_map(|argument| argument.parse().ok())
 }
 
+/// The word on its command line, if there is one. Cargo adds an option of its own.
+pub fn word() -> Option<String> {
+    std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-') && argument.parse::<usize>().is_err())
+}
+
 /// The middle one.
 pub fn median<T: PartialOrd + Copy>(values: &mut [T]) -> T {
     values.sort_by(|one, other| one.partial_cmp(other).unwrap());
