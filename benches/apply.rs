@@ -29,9 +29,8 @@ use fga_sync::change::{Change, Operation};
 use fga_sync::checkpoint::{Mode, StoreIdentity, Subject};
 use fga_sync::page::ContinuationToken;
 use fga_sync::sync::coalesce;
-use fga_sync::target::{Applied, LookBack, NetEffect, PageCommit, RunStart, SettledPages};
+use fga_sync::target::{Applied, LookBack, NetEffect, PageCommit, RunStart};
 use fga_sync::tuple::{Object, TupleKey, User};
-use fga_sync::unsettled::{ChangeDigest, UnsettledPage};
 use jiff::Timestamp;
 
 use engine::{Database, Servers};
@@ -55,7 +54,11 @@ fn main() {
         "{:<22} {:>9} {:>9} {:>7} {:>9} {:>9} {:>7} {:>12}",
         "", "empty", "bulk", "ratio", "large", "bulk", "ratio", "large/empty"
     );
-    let only = std::env::args().nth(2);
+    let only = common::word();
+    assert!(
+        only.as_deref().is_none_or(|only| ENGINES.contains(&only)),
+        "the engines are {ENGINES:?}"
+    );
     for engine in ENGINES
         .into_iter()
         .filter(|engine| only.as_deref().is_none_or(|only| only == *engine))
@@ -197,21 +200,10 @@ fn apply(database: &Database, mode: Mode, history: &mut History, exists: &mut [b
             NetEffect::default()
         };
         let all: Vec<_> = page.iter().collect();
-        let place = number as i64;
-        // As a drain of a long log has it: each page stays until the next one shows that it is old.
+        // As a drain of a long log has it: each page is old when it is read.
         let look_back = LookBack {
-            settled: token.clone(),
-            unsettled: Some(UnsettledPage {
-                pass: checkpoint.fence,
-                place,
-                token: to.clone(),
-                seen_at: Timestamp::UNIX_EPOCH,
-                changes: page.iter().map(ChangeDigest::of).collect(),
-            }),
-            forget: Some(SettledPages {
-                places: place - 1..place,
-                earlier_passes: false,
-            }),
+            settled: Some(to.clone()),
+            ..LookBack::default()
         };
         let commit = PageCommit {
             run_id: "bench",

@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
+use jiff::Timestamp;
 use serde_json::Value;
 use ulid::Ulid;
 
@@ -39,6 +40,13 @@ impl ContinuationToken {
             .eq_ignore_ascii_case(&place)
             .then_some(ulid)
     }
+
+    /// When the last change before this position got its place in the log, by the clock of the OpenFGA process that made it,
+    /// in milliseconds; where [`ulid`](Self::ulid) is known.
+    pub fn time(&self) -> Option<Timestamp> {
+        let milliseconds = self.ulid()?.timestamp_ms();
+        Timestamp::from_millisecond(i64::try_from(milliseconds).ok()?).ok()
+    }
 }
 
 /// A change that can't be understood or can't be stored without loss.
@@ -65,6 +73,8 @@ pub struct Page {
     pub is_slow: bool,
     /// Whether it answered only when it was asked again: likewise.
     pub is_retried: bool,
+    /// The source's own clock when it answered, where it tells: the `Date` of HTTP, in whole seconds (RFC 9110, 6.6.1).
+    pub served_at: Option<Timestamp>,
 }
 
 impl Page {
@@ -88,6 +98,8 @@ mod tests {
         ] {
             let token = ContinuationToken::new(URL_SAFE.encode(&text)).unwrap();
             assert_eq!(token.ulid(), Some(ULID.parse().unwrap()), "{text}");
+            let time = "2024-04-16T23:37:22.832Z".parse().unwrap();
+            assert_eq!(token.time(), Some(time), "{text}");
         }
         for text in ["17:ab", "bm90IGEgdWxpZHw=", "{}", "é"] {
             assert_eq!(ContinuationToken::new(text).unwrap().ulid(), None, "{text}");

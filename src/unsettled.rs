@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::change::{Change, Operation};
-use crate::page::ContinuationToken;
 use crate::tuple::TupleKey;
 
 /// Stands for a tuple: the first bytes of a SHA-256 over its parts.
@@ -119,9 +118,7 @@ pub struct UnsettledPage {
     pub pass: i64,
     /// Its place among the pages of that run.
     pub place: i64,
-    /// The position behind it.
-    pub token: ContinuationToken,
-    /// When this position, or one behind it, was first read, by the clock of the machine that read it.
+    /// When the position behind it, or one further on, was first read, by the clock of the machine that read it.
     pub seen_at: Timestamp,
     /// Its changes, in order.
     pub changes: Vec<ChangeDigest>,
@@ -176,7 +173,6 @@ mod tests {
         let page = UnsettledPage {
             pass: 1,
             place: 1,
-            token: ContinuationToken::new("t").unwrap(),
             seen_at: Timestamp::UNIX_EPOCH,
             changes: changes.clone(),
         };

@@ -13,6 +13,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use reqwest::blocking::Client;
 use serde_json::{Value, json};
@@ -46,6 +47,16 @@ impl Store {
         let status = answer.status().as_u16();
         let text = answer.text().unwrap();
         (status, serde_json::from_str(&text).expect(&text))
+    }
+
+    /// Whether an answer tells the server's time, as it is.
+    fn tells_the_time(&self) -> bool {
+        let url = format!("{}/stores/{}/changes", self.base, self.id);
+        let answer = self.client.get(url).send().unwrap();
+        let date = answer.headers().get("date").map(|date| date.to_str());
+        let date = date.and_then(|date| httpdate::parse_http_date(date.unwrap()).ok());
+        let tick = Duration::from_secs(2);
+        date.is_some_and(|date| date.elapsed().is_ok_and(|age| age <= tick))
     }
 
     /// The status and the body of what `POST /stores/{id}/read` answers.
@@ -219,8 +230,9 @@ fn compare(datastore: Datastore) {
     assert_eq!(changes.len(), COUNT + 1);
 
     let fake = FakeOpenFga::start(changes.iter().map(Value::to_string));
-    let real = observe(&Store::new(server.url(), &id));
-    let faked = observe(&Store::new(fake.url(), STORE));
+    let (real, faked) = (Store::new(server.url(), &id), Store::new(fake.url(), STORE));
+    assert!(real.tells_the_time() && faked.tells_the_time());
+    let (real, faked) = (observe(&real), observe(&faked));
     for (what, answer) in &real {
         assert_eq!(
             &faked[what], answer,

@@ -114,6 +114,7 @@ impl ChangeSource for Log {
             rejection: None,
             is_slow: false,
             is_retried: false,
+            served_at: None,
         })
     }
     fn tuple_reader(&self) -> Result<Option<Box<dyn TupleReader>>> {

@@ -66,6 +66,7 @@ impl ChangeSource for Log {
             rejection: None,
             is_slow: false,
             is_retried: false,
+            served_at: Some(Timestamp::now()),
         })
     }
     fn tuple_reader(&self) -> Result<Option<Box<dyn TupleReader>>> {

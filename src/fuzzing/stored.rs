@@ -155,13 +155,9 @@ pub fn unsettled_changes(data: &[u8]) {
     let Some(changes) = UnsettledPage::decode(data) else {
         return;
     };
-    let Some(token) = ContinuationToken::new("t") else {
-        return;
-    };
     let page = UnsettledPage {
         pass: 1,
         place: 1,
-        token,
         seen_at: Timestamp::UNIX_EPOCH,
         changes,
     };

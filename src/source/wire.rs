@@ -129,6 +129,7 @@ pub(super) fn collect<'a>(
         is_full: false,
         is_slow: false,
         is_retried: false,
+        served_at: None,
     }
 }
 

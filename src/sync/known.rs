@@ -100,6 +100,32 @@ impl Known {
         changes.len()
     }
 
+    /// How many of those to come the source has passed over: it sent one that stands behind them in the log. The log
+    /// itself loses none, but a read replica commits in another order than that of the log, and may lag between two of
+    /// its changes. What follows the gap would look as if it had come late.
+    pub(super) fn passed_over_by(&self, changes: &[ChangeDigest]) -> usize {
+        let mut coming = self.changes.iter().map(|(change, _)| change).peekable();
+        // Since the last change that is in its place: what stands before that may look like a later one and be late.
+        let mut between = Vec::new();
+        for change in changes {
+            if coming.next_if(|next| next.is_same_change(change)).is_some() {
+                between.clear();
+            } else if self
+                .upcoming
+                .get(&change.tuple)
+                .is_some_and(|count| *count > 0)
+            {
+                between.push(change);
+            }
+        }
+        if between.is_empty() {
+            return 0;
+        }
+        coming
+            .position(|known| between.iter().any(|change| known.is_same_change(change)))
+            .unwrap_or(0)
+    }
+
     /// Tells what each of the next changes is, and when the last of them, or one behind it, was first read: `now` where
     /// this is the first time. What is known of a change is put into its digest.
     pub(super) fn recognise(
@@ -145,7 +171,6 @@ impl Known {
 mod tests {
     use super::*;
     use crate::change::{Change, Operation};
-    use crate::page::ContinuationToken;
     use crate::tuple::{Object, TupleKey, User};
 
     fn digest(id: &str, operation: Operation, second: i64) -> ChangeDigest {
@@ -178,7 +203,6 @@ mod tests {
         UnsettledPage {
             pass,
             place,
-            token: ContinuationToken::new(format!("{pass}.{place}")).unwrap(),
             seen_at: time(100 * pass + place),
             changes: changes.to_vec(),
         }
@@ -238,6 +262,27 @@ mod tests {
         ];
         let (seen, _) = known.recognise(&mut again, time(9));
         assert_eq!(seen, [Seen::Known; 4]);
+    }
+
+    #[test]
+    fn what_the_source_passes_over_is_counted() {
+        let known = Known::of(&[
+            page(1, 1, &[write("a", 1), write("b", 2)]),
+            page(1, 2, &[write("c", 3), delete("a", 4)]),
+        ]);
+        for (changes, passed_over) in [
+            (&[write("a", 1), write("c", 3), delete("a", 4)][..], 1),
+            (&[delete("a", 4)], 3),
+            (&[write("x", 1), write("c", 3)], 2),
+            (&[], 0),
+            (&[write("a", 1), write("x", 1)], 0),
+            (&[write("a", 1), write("b", 2), write("c", 3)], 0),
+            // It came late and looks like the one that is still to come.
+            (&[write("a", 1), delete("a", 4), write("b", 2)], 0),
+        ] {
+            assert_eq!(known.passed_over_by(changes), passed_over, "{changes:?}");
+        }
+        assert_eq!(Known::default().passed_over_by(&[write("a", 1)]), 0);
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(super) struct ReadPage {
     pub(super) token: ContinuationToken,
     pub(super) requested_at: Timestamp,
     pub(super) received_at: Timestamp,
+    /// The source's own clock when it answered, where it tells.
+    pub(super) served_at: Option<Timestamp>,
     /// When this position, or one behind it, was first read.
     pub(super) seen_at: Timestamp,
     /// Whether changes that were read before are still to come.
@@ -134,11 +136,16 @@ impl Reader {
             }
             return Ok(is_end.then_some(Fetched::End));
         }
+        let mut digests: Vec<_> = page.changes.iter().map(ChangeDigest::of).collect();
+        let passed_over = self.reading.known.passed_over_by(&digests);
+        if passed_over > 0 {
+            self.end.lacks_known(passed_over)?;
+            return Ok(None);
+        }
         self.end.is_not_here(&page);
         let Some(token) = page.token else {
             return Err(broken("sent changes without a continuation token"));
         };
-        let mut digests: Vec<_> = page.changes.iter().map(ChangeDigest::of).collect();
         // The page before, under another token. A tuple that comes and goes within a second can look so where the server's
         // database keeps whole seconds (MySQL), so a page that comes twice is believed.
         let is_repeated = self.last.len() == digests.len()
@@ -169,6 +176,7 @@ impl Reader {
             token,
             requested_at,
             received_at,
+            served_at: page.served_at,
             seen_at,
             known_remain: !self.reading.known.is_empty(),
         })))

@@ -1,22 +1,21 @@
 //! How far the log is settled: behind that, changes may yet appear between those that were read.
 //!
 //! The server gives a change its place in the log before it commits it, so one that is slow, or of a server whose clock is
-//! behind, appears behind later ones. A position is settled when what stands before it was read again at least `look_back`
-//! after the position itself was first read. Where a log is long, nearly all of it is old when it is first read, and is
-//! settled at once: old by the timestamps that follow in the log *and* by the clock of this machine, since neither of these
-//! clocks can be trusted alone.
+//! behind, appears behind later ones. A position is settled when what stands before it was read `look_back` or longer after
+//! it was written. Nearly all of a long log is that old when it is first read. The rest is read again, at least `look_back`
+//! after it was first read, which needs no other clock than this machine's.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::reader::ReadPage;
 use crate::page::ContinuationToken;
 use crate::target::{LookBack, SettledPages};
 use crate::unsettled::{ChangeDigest, UnsettledPage};
 
-/// Some servers' databases keep whole seconds (MySQL), so two timestamps may lie closer than they look.
+/// Some servers' databases keep whole seconds (MySQL): a change may have been made this much later than it says.
 const TIMESTAMP_UNIT: SignedDuration = SignedDuration::from_secs(1);
 
 /// The pages of this run that will be read again.
@@ -28,19 +27,15 @@ pub(super) struct Settling {
     pages: i64,
     settled: Option<ContinuationToken>,
     unsettled: VecDeque<Unsettled>,
-    /// The latest timestamp so far that does not lie in the future.
-    newest: Option<Timestamp>,
     /// Whether earlier runs have left pages.
     earlier_passes: bool,
 }
 
+/// A page behind the settled position. It may be settled itself, and stand behind one that is not.
 struct Unsettled {
     place: i64,
     token: ContinuationToken,
-    requested_at: Timestamp,
-    seen_at: Timestamp,
-    /// The latest timestamp of its changes.
-    newest: Timestamp,
+    is_settled: bool,
 }
 
 impl Settling {
@@ -57,7 +52,6 @@ impl Settling {
             pages: 0,
             settled,
             unsettled: VecDeque::new(),
-            newest: None,
             earlier_passes,
         }
     }
@@ -66,26 +60,20 @@ impl Settling {
     pub(super) fn next(&mut self, page: &ReadPage, changes: Vec<ChangeDigest>) -> LookBack {
         self.pages += 1;
         let place = self.pages;
-        let timestamps = || page.changes.iter().map(|change| change.timestamp);
-        let credible = timestamps().filter(|timestamp| *timestamp <= page.received_at);
-        self.newest = self.newest.max(credible.max());
         self.unsettled.push_back(Unsettled {
             place,
             token: page.token.clone(),
-            requested_at: page.requested_at,
-            seen_at: page.seen_at,
-            newest: timestamps().max().unwrap_or(Timestamp::MAX),
+            is_settled: self.look_back.is_zero()
+                || was_read_before(page, self.look_back)
+                || was_old(page, self.look_back),
         });
         // Until all that earlier runs have read has been read again, the position must stay, for only from there their
         // changes are recognised.
         let mut forget = None;
         if !page.known_remain {
             let first = self.unsettled.front().map_or(place, |page| page.place);
-            while let Some(front) = self.unsettled.front()
-                && is_settled(front, self.look_back, self.newest)
-            {
-                self.settled = Some(front.token.clone());
-                self.unsettled.pop_front();
+            while self.unsettled.front().is_some_and(|page| page.is_settled) {
+                self.settled = self.unsettled.pop_front().map(|page| page.token);
             }
             let end = self.unsettled.front().map_or(place, |page| page.place);
             let earlier_passes = std::mem::take(&mut self.earlier_passes);
@@ -96,10 +84,9 @@ impl Settling {
                 });
             }
         }
-        let unsettled = (!self.unsettled.is_empty()).then(|| UnsettledPage {
+        let unsettled = (!self.unsettled.is_empty()).then_some(UnsettledPage {
             pass: self.pass,
             place,
-            token: page.token.clone(),
             seen_at: page.seen_at,
             changes,
         });
@@ -111,16 +98,36 @@ impl Settling {
     }
 }
 
-fn is_settled(page: &Unsettled, look_back: SignedDuration, newest: Option<Timestamp>) -> bool {
-    let is_long_read = page.requested_at.duration_since(page.seen_at) >= look_back;
-    let is_old = newest.is_some_and(|newest| {
-        newest.duration_since(page.newest) > look_back.saturating_add(TIMESTAMP_UNIT)
-    });
-    look_back.is_zero() || is_long_read || is_old
+/// Whether it was first read long before.
+fn was_read_before(page: &ReadPage, look_back: SignedDuration) -> bool {
+    page.requested_at.duration_since(page.seen_at) >= look_back
+}
+
+/// Whether it was written long before it was read. No clock can be trusted alone: each that tells when it was written (the
+/// database's in the timestamps, the OpenFGA process's in the token, where that can be read) is held against each that tells
+/// when it was read (this machine's, and the source's in its answer, where it has one).
+fn was_old(page: &ReadPage, look_back: SignedDuration) -> bool {
+    let timestamps = page.changes.iter().map(|change| change.timestamp);
+    let Some(written_at) = timestamps.chain(page.token.time()).max() else {
+        return false;
+    };
+    // The source says when it answered; it may have looked before that for as long as the answer took.
+    let took = page.received_at.duration_since(page.requested_at);
+    let by_source = page
+        .served_at
+        .map(|served_at| served_at.duration_since(written_at) - took);
+    let by_machine = page.requested_at.duration_since(written_at);
+    let age = by_source.map_or(by_machine, |age| age.min(by_machine));
+    age > look_back.saturating_add(TIMESTAMP_UNIT)
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE;
+    use jiff::Timestamp;
+    use ulid::Ulid;
+
     use super::*;
     use crate::change::{Change, Operation};
     use crate::tuple::{Object, TupleKey, User};
@@ -131,8 +138,8 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
-    /// A page of one change that was written at `written`, read at `read`, and first seen at `seen`.
-    fn page(number: i64, written: i64, read: i64, seen: i64, known_remain: bool) -> ReadPage {
+    /// A page of one change that was written at `written`, and read at `read`.
+    fn page(number: i64, written: i64, read: i64) -> ReadPage {
         ReadPage {
             changes: vec![Change {
                 tuple: TupleKey {
@@ -150,8 +157,9 @@ mod tests {
             token: ContinuationToken::new(number.to_string()).unwrap(),
             requested_at: time(read),
             received_at: time(read),
-            seen_at: time(seen),
-            known_remain,
+            served_at: Some(time(read)),
+            seen_at: time(read),
+            known_remain: false,
         }
     }
 
@@ -163,35 +171,94 @@ mod tests {
         look_back.settled.as_ref().map(ContinuationToken::as_str)
     }
 
-    #[test]
-    fn a_long_log_is_settled_as_its_timestamps_go_on() {
-        let mut settling = settling(10, false);
-        let one = settling.next(&page(1, 100, NOW, NOW, false), Vec::new());
-        assert_eq!(position(&one), None);
-        assert_eq!(one.unsettled.unwrap().place, 1);
-        let two = settling.next(&page(2, 111, NOW, NOW, false), Vec::new());
-        assert_eq!(position(&two), None, "a second may be cut off each");
-        let three = settling.next(&page(3, 112, NOW, NOW, false), Vec::new());
-        assert_eq!(position(&three), Some("1"));
-        assert_eq!(three.forget.unwrap().places, 1..2);
-        let four = settling.next(&page(4, 500, NOW, NOW, false), Vec::new());
-        assert_eq!(position(&four), Some("3"));
-        assert_eq!(four.forget.unwrap().places, 2..4);
+    fn is_settled(page: &ReadPage) -> bool {
+        let look_back = settling(10, false).next(page, Vec::new());
+        assert_eq!(look_back.settled.is_some(), look_back.unsettled.is_none());
+        look_back.settled.is_some()
     }
 
     #[test]
-    fn a_timestamp_that_lies_in_the_future_proves_no_age() {
+    fn a_long_log_is_settled_when_it_is_first_read() {
         let mut settling = settling(10, false);
-        settling.next(&page(1, NOW - 5, NOW, NOW, false), Vec::new());
-        let two = settling.next(&page(2, NOW + 3_600, NOW, NOW, false), Vec::new());
-        assert_eq!(position(&two), None);
+        for number in 1..4 {
+            let old = settling.next(&page(number, 100 + number, NOW), Vec::new());
+            assert_eq!(position(&old), Some(number.to_string().as_str()));
+            assert_eq!((old.unsettled, old.forget), (None, None));
+        }
+        // The end of the log, while others write.
+        let young = settling.next(&page(4, NOW - 11, NOW), Vec::new());
+        assert_eq!(position(&young), Some("3"), "a second may be cut off");
+        assert_eq!(young.unsettled.unwrap().place, 4);
     }
 
     #[test]
-    fn what_was_read_long_enough_ago_is_settled_when_it_is_read_again() {
+    fn what_was_young_when_it_was_read_is_not_settled_by_what_follows() {
+        let mut settling = settling(10, false);
+        settling.next(&page(1, NOW - 1, NOW), Vec::new());
+        for (number, seconds) in [(2, 60), (3, 3_600)] {
+            let later = NOW + seconds;
+            let follows = settling.next(&page(number, later - 60, later), Vec::new());
+            assert_eq!(position(&follows), None);
+            assert_eq!(follows.unsettled.unwrap().place, number);
+        }
+    }
+
+    #[test]
+    fn all_clocks_must_say_that_a_page_is_old() {
+        const YEAR: i64 = 31_536_000;
+        let old = || page(1, NOW - 12, NOW);
+        assert!(is_settled(&old()));
+        let without_date = ReadPage {
+            served_at: None,
+            ..old()
+        };
+        assert!(is_settled(&without_date));
+        let date_is_behind = ReadPage {
+            served_at: Some(time(NOW - 2)),
+            ..old()
+        };
+        assert!(!is_settled(&date_is_behind));
+        let machine_is_behind = ReadPage {
+            served_at: Some(time(NOW + YEAR)),
+            ..page(1, NOW - 1, NOW)
+        };
+        assert!(!is_settled(&machine_is_behind));
+        let machine_is_ahead = ReadPage {
+            served_at: Some(time(NOW)),
+            ..page(1, NOW - 1, NOW + YEAR)
+        };
+        assert!(!is_settled(&machine_is_ahead));
+        let database_is_ahead = page(1, NOW + YEAR, NOW);
+        assert!(!is_settled(&database_is_ahead));
+        // The database's clock is behind; the token is of the server's.
+        let milliseconds = u64::try_from((NOW - 1) * 1_000).unwrap();
+        let place = Ulid::from_parts(milliseconds, 0);
+        let database_is_behind = ReadPage {
+            token: ContinuationToken::new(URL_SAFE.encode(format!("{place}|"))).unwrap(),
+            ..page(1, NOW - YEAR, NOW)
+        };
+        assert!(!is_settled(&database_is_behind));
+    }
+
+    #[test]
+    fn a_slow_answer_may_be_as_old_as_its_request() {
+        let slow = ReadPage {
+            received_at: time(NOW + 60),
+            served_at: Some(time(NOW + 60)),
+            ..page(1, NOW - 1, NOW)
+        };
+        assert!(!is_settled(&slow));
+    }
+
+    #[test]
+    fn what_was_first_read_long_enough_ago_is_settled_when_it_is_read_again() {
         for (seen, settled) in [(NOW - 9, None), (NOW - 10, Some("1")), (NOW + 5, None)] {
             let mut settling = settling(10, true);
-            let again = settling.next(&page(1, NOW, NOW, seen, false), Vec::new());
+            let again = ReadPage {
+                seen_at: time(seen),
+                ..page(1, NOW, NOW)
+            };
+            let again = settling.next(&again, Vec::new());
             assert_eq!(position(&again), settled, "seen at {seen}");
             assert_eq!(again.unsettled.is_none(), settled.is_some());
             assert!(again.forget.unwrap().earlier_passes);
@@ -201,10 +268,15 @@ mod tests {
     #[test]
     fn the_position_stays_until_all_that_is_known_was_read_again() {
         let mut settling = settling(10, true);
-        let one = settling.next(&page(1, 100, NOW, 200, true), Vec::new());
+        let again = |number, known_remain| ReadPage {
+            seen_at: time(200),
+            known_remain,
+            ..page(number, 100, NOW)
+        };
+        let one = settling.next(&again(1, true), Vec::new());
         assert_eq!((position(&one), &one.forget), (None, &None));
         assert_eq!(one.unsettled.unwrap().pass, 7);
-        let two = settling.next(&page(2, 100, NOW, 200, false), Vec::new());
+        let two = settling.next(&again(2, false), Vec::new());
         assert_eq!(position(&two), Some("2"));
         assert_eq!(two.unsettled, None);
         let forget = two.forget.unwrap();
@@ -214,7 +286,7 @@ mod tests {
     #[test]
     fn without_looking_back_each_page_is_settled() {
         let mut settling = settling(0, false);
-        let one = settling.next(&page(1, NOW, NOW, NOW, false), Vec::new());
+        let one = settling.next(&page(1, NOW, NOW), Vec::new());
         assert_eq!(position(&one), Some("1"));
         assert_eq!((one.unsettled, one.forget), (None, None));
     }

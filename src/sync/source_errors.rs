@@ -14,7 +14,7 @@ pub(super) fn broken(what: &str) -> Error {
 pub(super) fn missing(changes: usize) -> Error {
     Error::new(
         ErrorKind::SourceUnavailable,
-        format!("the source no longer sends {changes} changes that it sent a short while ago"),
+        format!("the source no longer sends {changes} of the changes that it sent a short while ago"),
     )
     .advise(
         "if it reads from a replica that lags, run again later. If its database was restored from a backup, the target \

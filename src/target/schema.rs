@@ -178,7 +178,6 @@ const TABLES: [Table; 5] = [
             ("name", Text, false),
             ("pass", Count, false),
             ("place", Count, false),
-            ("token", LongText, false),
             ("seen_at", Time, false),
             ("changes", Bytes, false),
         ],

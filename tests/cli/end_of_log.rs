@@ -1,9 +1,8 @@
 //! Where the log ends: what is an end, what only looks like one, and a log that has none because it grows.
 
 use jiff::Timestamp;
-use serde_json::Value;
 
-use crate::fake_openfga::{FakeOpenFga, Reply, Request, change, changes};
+use crate::fake_openfga::{FakeOpenFga, Reply, Request, at_time, change, changes};
 use crate::sandbox::Sandbox;
 
 #[test]
@@ -141,7 +140,5 @@ fn one_after_another(request: &Request, reply: Reply, change: fn(usize) -> Strin
 }
 
 fn written_now(n: usize) -> String {
-    let mut change: Value = serde_json::from_str(&change(n)).unwrap();
-    change["timestamp"] = Timestamp::now().to_string().into();
-    change.to_string()
+    at_time(&change(n), Timestamp::now())
 }

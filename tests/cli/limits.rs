@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::fake_openfga::{FakeOpenFga, Reply, Request, changes};
+use crate::fake_openfga::{FakeOpenFga, Reply, Request, at_time, change, changes, time_of};
 use crate::sandbox::{Sandbox, wait_until};
 
 /// A fake whose pages take their time.
@@ -93,15 +93,17 @@ fn limits_beyond_every_clock_and_count_are_none() {
 #[test]
 fn max_rps_spaces_requests() {
     let sandbox = Sandbox::new();
-    let fake = FakeOpenFga::start(changes(0..4));
+    // Twice the same tuple: its state is asked for.
+    let again = at_time(&change(0), time_of(3));
+    let fake = FakeOpenFga::start(changes(0..3).into_iter().chain([again]));
     sandbox.sync(&fake, "--page-size 1 --max-rps 20").code(0);
-    sandbox.assert_holds(4);
+    assert_eq!(sandbox.changelog().len(), 4);
     let requests = fake.requests();
-    // The store, four changes, and the end three times.
-    assert_eq!(requests.len(), 8);
-    // Between the first and the last lie seven turns of 50 ms; each may be seen a little late.
-    let span = requests[7].at - requests[0].at;
-    assert!(span >= Duration::from_millis(315), "{span:?}");
+    // The store, four changes, a tuple, and the end three times.
+    assert_eq!(requests.len(), 9);
+    // Between the first and the last lie eight turns of 50 ms; each may be seen a little late.
+    let span = requests[8].at - requests[0].at;
+    assert!(span >= Duration::from_millis(360), "{span:?}");
 }
 
 #[test]

@@ -2,17 +2,28 @@
 
 use std::time::{Duration, Instant};
 
-use crate::fake_openfga::{FakeOpenFga, Reply, Request, change, change_of, changes, deletion};
-use crate::sandbox::{Sandbox, wait_until};
+use jiff::Timestamp;
+
+use crate::fake_openfga::{
+    FakeOpenFga, Reply, Request, at_time, change, change_of, changes, deletion, time_of,
+};
+use crate::sandbox::{Ended, Sandbox, wait_until};
+
+/// However long ago these tests began, what they write is recent.
+const RECENT: &str = "--lookback 1h";
+
+fn sync(sandbox: &Sandbox, fake: &FakeOpenFga, arguments: &str) -> Ended {
+    sandbox.sync(fake, &format!("{RECENT} {arguments}"))
+}
 
 #[test]
 fn a_change_that_comes_late_is_found_and_counted_once() {
     let sandbox = Sandbox::new();
     let fake = FakeOpenFga::start(changes(0..3));
-    sandbox.sync(&fake, "").code(0);
+    sync(&sandbox, &fake, "").code(0);
     let token = sandbox.token();
     fake.insert(1, change(7));
-    let summary = sandbox.sync(&fake, "--format json").code(0).json();
+    let summary = sync(&sandbox, &fake, "--format json").code(0).json();
     assert_eq!(summary["outcome"], "drained");
     assert_eq!(summary["changes"], 1);
     assert_eq!(summary["late_arrivals"], 1);
@@ -21,15 +32,39 @@ fn a_change_that_comes_late_is_found_and_counted_once() {
     assert_eq!(sandbox.changelog(), ["0", "1", "2", "7"]);
     assert_ne!(sandbox.token(), token);
 
-    let again = sandbox.sync(&fake, "--format json").code(0).json();
+    let again = sync(&sandbox, &fake, "--format json").code(0).json();
     assert_eq!(again["changes"], 0);
     assert_eq!(again["late_arrivals"], 0);
     fake.insert(0, change(8));
-    sandbox
-        .sync(&fake, "")
+    sync(&sandbox, &fake, "")
         .code(0)
         .says_on_stdout(&["1 came late"]);
     assert_eq!(sandbox.changelog(), ["0", "1", "2", "7", "8"]);
+}
+
+/// A run that takes its time: what was young when it was read is not settled by what came after it in the same run.
+#[test]
+fn what_was_young_when_it_was_read_is_read_again_however_long_the_run_took() {
+    let sandbox = Sandbox::new();
+    let began_at = Timestamp::now();
+    let pause = Duration::from_millis(2_500);
+    let fake = FakeOpenFga::start([
+        at_time(&change(0), began_at),
+        at_time(&change(1), began_at + pause),
+    ]);
+    let mut paused = false;
+    fake.script(move |request, reply| {
+        if request.token().is_some() && !std::mem::replace(&mut paused, true) {
+            reply.after(pause)
+        } else {
+            reply
+        }
+    });
+    let arguments = "--lookback 1s --page-size 1";
+    sandbox.sync(&fake, arguments).code(0);
+    fake.insert(0, at_time(&change(2), began_at));
+    sandbox.sync(&fake, arguments).code(0);
+    assert_eq!(sandbox.changelog(), ["0", "1", "2"]);
 }
 
 #[test]
@@ -52,7 +87,7 @@ fn nothing_is_read_again_unless_asked_for() {
 fn a_tuple_whose_changes_contradict_each_other_is_asked_for() {
     let sandbox = Sandbox::new();
     let fake = FakeOpenFga::start(changes(0..3));
-    sandbox.sync(&fake, "").code(0);
+    sync(&sandbox, &fake, "").code(0);
     fake.insert(1, deletion(2, 1));
     fake.script(|request, reply| {
         if request.path.ends_with("/read") {
@@ -62,7 +97,7 @@ fn a_tuple_whose_changes_contradict_each_other_is_asked_for() {
         }
         reply
     });
-    let summary = sandbox.sync(&fake, "--format json").code(0).json();
+    let summary = sync(&sandbox, &fake, "--format json").code(0).json();
     assert_eq!(summary["late_arrivals"], 1);
     assert_eq!(summary["order_anomalies"], 1);
     assert_eq!(sandbox.changelog(), ["0", "1", "2", "2"]);
@@ -73,7 +108,7 @@ fn a_tuple_whose_changes_contradict_each_other_is_asked_for() {
 #[test]
 fn a_signal_and_max_duration_are_heard_while_a_tuple_is_asked_for() {
     let sandbox = Sandbox::new();
-    let again = at_another_time(&change(1));
+    let again = at_time(&change(1), time_of(9));
     let fake = FakeOpenFga::scripted(
         changes(0..3).into_iter().chain([again]),
         |request, reply| {
@@ -84,7 +119,7 @@ fn a_signal_and_max_duration_are_heard_while_a_tuple_is_asked_for() {
             }
         },
     );
-    let run = sandbox.start(&fake, "");
+    let run = sandbox.start(&fake, RECENT);
     wait_until("the run asks", || {
         let requests = fake.requests();
         requests
@@ -111,27 +146,23 @@ fn of_a_tuple_that_can_not_be_asked_for_the_log_is_believed() {
         }
     };
     let fake = FakeOpenFga::scripted(changes(0..3), refuse);
-    sandbox.sync(&fake, "").code(0);
+    sync(&sandbox, &fake, "").code(0);
     // A write again, and a delete of what is not there.
     fake.append([change_of("document", "user:1", 9), deletion(7, 9)]);
-    fake.append([at_another_time(&change(1)), deletion(0, 9)]);
-    let summary = sandbox.sync(&fake, "--format json").code(0).json();
+    fake.append([at_time(&change(1), time_of(9)), deletion(0, 9)]);
+    let summary = sync(&sandbox, &fake, "--format json").code(0).json();
     assert_eq!(summary["changes"], 4);
     assert_eq!(summary["order_anomalies"], 2);
-    let tuples =
-        "select object_id || ' ' || substr(timestamp, 18, 2) from fga_tuples order by object_id";
-    assert_eq!(sandbox.column::<String>(tuples), ["1 09", "2 02", "9 09"]);
-}
-
-fn at_another_time(event: &str) -> String {
-    event.replace("2026-01-01T00:00:01Z", "2026-01-01T00:00:09Z")
+    let tuples = "select object_id || ' ' || timestamp from fga_tuples order by object_id";
+    let expected = [(1, 9), (2, 2), (9, 9)].map(|(id, time)| format!("{id} {:.9}", time_of(time)));
+    assert_eq!(sandbox.column::<String>(tuples), expected);
 }
 
 #[test]
 fn a_source_that_lacks_what_it_sent_is_not_at_its_end() {
     let sandbox = Sandbox::new();
     let fake = FakeOpenFga::start(changes(0..3));
-    sandbox.sync(&fake, "").code(0);
+    sync(&sandbox, &fake, "").code(0);
     let token = sandbox.token();
     fake.script(|request, reply| {
         if request.is_page() {
@@ -140,8 +171,8 @@ fn a_source_that_lacks_what_it_sent_is_not_at_its_end() {
             reply
         }
     });
-    sandbox.sync(&fake, "").code(4).says(&[
-        "no longer sends 3 changes",
+    sync(&sandbox, &fake, "").code(4).says(&[
+        "no longer sends 3 of the changes",
         "replica that lags",
         "--lookback 0s",
     ]);
@@ -149,24 +180,49 @@ fn a_source_that_lacks_what_it_sent_is_not_at_its_end() {
     sandbox.sync(&fake, "--lookback 0s").code(0);
     fake.script(|_, reply| reply);
     fake.append(changes(3..4));
-    sandbox.sync(&fake, "").code(0);
+    sync(&sandbox, &fake, "").code(0);
     sandbox.assert_holds(4);
+}
+
+/// As a read replica can that lags: it commits in another order than that of the log.
+#[test]
+fn what_follows_a_gap_in_what_is_known_does_not_come_late() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..4));
+    sync(&sandbox, &fake, "").code(0);
+    let lagging = fake.remove(1);
+    sync(&sandbox, &fake, "").code(4).says(&[
+        "no longer sends 1 of the changes",
+        "replica that lags",
+        "--lookback 0s",
+    ]);
+    assert_eq!(sandbox.changelog(), ["0", "1", "2", "3"]);
+
+    let before = fake.page_requests().len();
+    let run = sandbox.start(&fake, RECENT);
+    wait_until("the run finds the gap", || {
+        fake.page_requests().len() > before + 1
+    });
+    fake.insert(1, lagging);
+    fake.append(changes(4..5));
+    run.end().code(0);
+    assert_eq!(sandbox.changelog(), ["0", "1", "2", "3", "4"]);
 }
 
 #[test]
 fn what_is_read_again_is_read_from_where_it_was_begun() {
     let sandbox = Sandbox::new();
     let fake = FakeOpenFga::start(changes(0..6));
-    let from = "--start-time 2026-01-01T00:00:02Z";
-    sandbox.sync(&fake, from).code(0);
-    for other in ["", "--start-time 2026-01-01T00:00:03Z"] {
-        sandbox.sync(&fake, other).code(7).says(&[
-            "begins at 2026-01-01T00:00:02Z",
+    let from = |n| format!("--start-time {}", time_of(n));
+    sync(&sandbox, &fake, &from(2)).code(0);
+    for other in ["", &from(3)] {
+        sync(&sandbox, &fake, other).code(7).says(&[
+            &format!("begins at {}", time_of(2)),
             "--start-time that it was begun with",
         ]);
     }
     fake.append(changes(6..7));
-    sandbox.sync(&fake, from).code(0);
+    sync(&sandbox, &fake, &from(2)).code(0);
     assert_eq!(sandbox.changelog(), ["2", "3", "4", "5", "6"]);
 }
 

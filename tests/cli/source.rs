@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::fake_openfga::{FakeOpenFga, Reply, Request, STORE, change, change_of, changes};
+use crate::fake_openfga::{
+    FakeOpenFga, Reply, Request, STORE, change, change_of, changes, time_of,
+};
 use crate::sandbox::{DATABASE, Sandbox};
 
 #[test]
@@ -302,9 +304,10 @@ fn requests_are_as_the_api_documents_them() {
     ]
     .concat();
     let fake = FakeOpenFga::start(all);
+    let start_time = time_of(1).to_string();
     let arguments =
-        "--page-size 2 --type document --start-time 2026-01-01T00:00:01Z --mode changelog";
-    sandbox.sync(&fake, arguments).code(0);
+        format!("--page-size 2 --type document --start-time {start_time} --mode changelog");
+    sandbox.sync(&fake, &arguments).code(0);
     assert_eq!(sandbox.changelog(), ["1", "2", "4", "5"]);
     let requests = fake.page_requests();
     let asked = |request: &Request, name: &str| request.query.get(name).cloned();
@@ -316,7 +319,7 @@ fn requests_are_as_the_api_documents_them() {
     }
     assert_eq!(
         asked(&requests[0], "start_time").as_deref(),
-        Some("2026-01-01T00:00:01Z")
+        Some(start_time.as_str())
     );
     assert_eq!(requests[0].token(), None);
     for request in &requests[1..] {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::fake_openfga::{FakeOpenFga, Reply, Request, change, deletion};
+use crate::fake_openfga::{FakeOpenFga, Reply, Request, at_time, change, deletion, time_of};
 use crate::sandbox::{Ended, Sandbox};
 
 /// Changes of the log that most cases read.
@@ -13,6 +13,8 @@ pub const CHANGES: usize = 12;
 pub const PAGE_SIZE: usize = 3;
 /// Where the later page begins that faults strike.
 pub const LATER: usize = 6;
+/// However long ago the tests began, the log is recent and is read again.
+const RECENT: &str = "--lookback 1h";
 /// A run that tries again for as long as it should is well within.
 const WITHIN: Duration = Duration::from_secs(30);
 
@@ -99,22 +101,10 @@ pub fn log(changes: usize) -> Vec<String> {
     const TUPLES: usize = 5;
     (0..changes)
         .map(|at| match (at % TUPLES, at / TUPLES % 2) {
-            (tuple, 0) => at_time(&change(tuple), at),
+            (tuple, 0) => at_time(&change(tuple), time_of(at)),
             (tuple, _) => deletion(tuple, at),
         })
         .collect()
-}
-
-/// The change with the timestamp of the change number `at` of a log.
-pub fn at_time(event: &str, at: usize) -> String {
-    let later: Value = serde_json::from_str(&change(at)).unwrap();
-    with_timestamp(event, later["timestamp"].as_str().unwrap())
-}
-
-pub fn with_timestamp(event: &str, timestamp: &str) -> String {
-    let mut event: Value = serde_json::from_str(event).unwrap();
-    event["timestamp"] = timestamp.into();
-    event.to_string()
 }
 
 impl Case {
@@ -217,7 +207,7 @@ impl Case {
         });
 
         let started = Instant::now();
-        let arguments = format!("--page-size {PAGE_SIZE} {}", self.arguments);
+        let arguments = format!("--page-size {PAGE_SIZE} {RECENT} {}", self.arguments);
         let run = sandbox.start(&fake, &arguments);
         if let Some(act) = self.meanwhile {
             act(&fake);
@@ -237,7 +227,9 @@ impl Case {
         fake.append([further.clone()]);
         let expected = [self.log, vec![further]].concat();
         for _ in 0..2 {
-            let ended = sandbox.sync(&fake, "--page-size 5").code(0);
+            let ended = sandbox
+                .sync(&fake, &format!("--page-size 5 {RECENT}"))
+                .code(0);
             assert_mirrors(&sandbox, &expected, &ended);
         }
     }

@@ -1,7 +1,7 @@
 //! Clocks that are wrong.
 
-use super::case::{CHANGES, Case, Place, Times, log, with_timestamp};
-use crate::fake_openfga::Reply;
+use super::case::{CHANGES, Case, Place, Times, log};
+use crate::fake_openfga::{Reply, with_timestamp};
 
 /// The log with other timestamps, one for each change in turn.
 fn at(timestamps: &[&str]) -> Vec<String> {

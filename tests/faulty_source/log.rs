@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use super::case::{
-    CHANGES, Case, LATER, PAGE_SIZE, PAGES, Place, Times, at_time, log, other_token, token,
-};
-use crate::fake_openfga::{Reply, Request, change, deletion};
+use super::case::{CHANGES, Case, LATER, PAGE_SIZE, PAGES, Place, Times, log, other_token, token};
+use crate::fake_openfga::{Reply, Request, at_time, change, deletion, time_of};
 
 const SLOW: Duration = Duration::from_millis(3_200);
 
@@ -78,7 +76,7 @@ fn repetitions() -> Vec<Case> {
     // One tuple that comes and goes, several times on a page.
     let to_and_fro: Vec<_> = (0..CHANGES)
         .map(|at| match at % 2 {
-            0 => at_time(&change(0), at),
+            0 => at_time(&change(0), time_of(at)),
             _ => deletion(0, at),
         })
         .collect();

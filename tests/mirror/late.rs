@@ -20,7 +20,7 @@ use super::engine::{Database, Engine};
 use super::oracle::assert_holds;
 use super::sql::Sql;
 use super::store::Store;
-use super::world::{World, by_length, wants_servers};
+use super::world::{Source, World, by_length, wants_servers};
 use crate::support::history::Workload;
 use crate::support::openfga_api::Api;
 use crate::support::servers::{Datastore, OpenFga};
@@ -31,25 +31,63 @@ const LONGEST_HOLD: Duration = Duration::from_millis(2_500);
 const LONGEST_LAG: Duration = Duration::from_secs(6);
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
-    let world = Arc::clone(world);
-    let name = "every_engine::finds_changes_that_commit_late";
-    let body = move || late(&world).map_err(|error| Failed::from(format!("{error:#}")));
-    vec![Trial::test(name, body).with_ignored_flag(!wants_servers())]
+    let trial = |name: &str, body: fn(&World) -> Result<()>| {
+        let world = Arc::clone(world);
+        let body = move || body(&world).map_err(|error| Failed::from(format!("{error:#}")));
+        Trial::test(format!("every_engine::{name}"), body).with_ignored_flag(!wants_servers())
+    };
+    vec![
+        trial("finds_changes_that_commit_late", late),
+        trial("reads_again_what_was_young_and_nothing_else", young_and_old),
+    ]
 }
+
+/// Of what every kind of server says of time, nothing keeps an old log unsettled, and nothing settles a young one.
+fn young_and_old(world: &World) -> Result<()> {
+    let mut mirrors = Vec::new();
+    for source in Source::ALL {
+        let store = world.store(source)?;
+        let mut workload = Workload::new(31);
+        store.grow(&mut workload, 300)?;
+        mirrors.push((source, store, workload, world.database(Engine::Sqlite)?));
+    }
+    sleep(Duration::from_secs(12));
+    for (source, store, mut workload, database) in mirrors {
+        let unsettled = || -> Result<(u64, u64)> {
+            Binary::run(&store, &database).end_with(0)?;
+            let mut sql = database.open()?;
+            let pages = sql.number("select count(*) from fga_sync_unsettled")?;
+            let settled = "select count(*) from fga_sync_state where settled_token = token";
+            Ok((pages, sql.number(settled)?))
+        };
+        let name = source.name();
+        ensure!(unsettled()? == (0, 1), "{name}: an old log is unsettled");
+        store.grow(&mut workload, 350)?;
+        let young = unsettled()?;
+        ensure!(young == (1, 0), "{name}: a young log is settled: {young:?}");
+    }
+    Ok(())
+}
+
+/// A page holds what is written in a second and more, so that a run that reads one a second keeps up.
+const PAGES: [&str; 2] = ["--readChanges-max-page-size", "1000"];
 
 /// A mirror, and the arguments of its runs.
 struct Mirror {
     database: Database,
     mode: &'static str,
     look_back: &'static str,
+    max_rps: &'static str,
 }
+
+const FAST: &str = "1000";
+/// One run takes longer than it looks back, since others write meanwhile.
+const SLOW: &str = "1";
 
 fn late(world: &World) -> Result<()> {
     let datastore = Datastore::Postgres(world.server(Engine::Postgres)?.postgres()?);
-    let servers = [
-        OpenFga::start(world.dir()?, datastore)?,
-        OpenFga::start(world.dir()?, datastore)?,
-    ];
+    let start = || OpenFga::start_with(world.dir()?, datastore, &PAGES);
+    let servers = [start()?, start()?];
     let mut missed = 0;
     for round in 0..by_length(1, 10) {
         missed += self::round(
@@ -83,13 +121,21 @@ fn round(world: &World, servers: &[OpenFga; 2], round: u64, length: Duration) ->
             database: world.database(engine)?,
             mode: "both",
             look_back: "10s",
+            max_rps: FAST,
         });
     }
-    for (mode, look_back) in [("stateful", "10s"), ("changelog", "10s"), ("both", "0s")] {
+    for (mode, look_back, max_rps) in [
+        ("stateful", "10s", FAST),
+        ("changelog", "10s", FAST),
+        // Asking for tuples would take turns with reading.
+        ("changelog", "10s", SLOW),
+        ("both", "0s", FAST),
+    ] {
         mirrors.push(Mirror {
             database: world.database(Engine::Sqlite)?,
             mode,
             look_back,
+            max_rps,
         });
     }
     let address = world
@@ -142,10 +188,11 @@ fn round(world: &World, servers: &[OpenFga; 2], round: u64, length: Duration) ->
         let (late, anomalies) = (count("late_arrivals")?, count("order_anomalies")?);
         let found = count("changes")?;
         let name = format!(
-            "{} in mode {} with --lookback {}",
+            "{} in mode {} with --lookback {} and --max-rps {}",
             mirror.database.engine.name(),
             mirror.mode,
-            mirror.look_back
+            mirror.look_back,
+            mirror.max_rps
         );
         eprintln!(
             "late: round {round}: {name}: {found} of {} changes, {late} late, {anomalies} contradicting tuples; \
@@ -164,23 +211,29 @@ fn round(world: &World, servers: &[OpenFga; 2], round: u64, length: Duration) ->
 }
 
 fn run_each_second(store: &Store, mirrors: &[Mirror], until: Instant) -> Result<()> {
-    while Instant::now() < until {
-        let next = Instant::now() + Duration::from_secs(1);
-        thread::scope(|scope| {
-            let runs: Vec<_> = mirrors
-                .iter()
-                .map(|mirror| scope.spawn(|| run(store, mirror)))
-                .collect();
-            runs.into_iter().try_for_each(|run| run.join().unwrap())
-        })?;
-        sleep(next.saturating_duration_since(Instant::now()));
-    }
-    Ok(())
+    let keep_up = |mirror| -> Result<()> {
+        while Instant::now() < until {
+            let next = Instant::now() + Duration::from_secs(1);
+            run(store, mirror)?;
+            sleep(next.saturating_duration_since(Instant::now()));
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let mirrors: Vec<_> = mirrors
+            .iter()
+            .map(|mirror| scope.spawn(move || keep_up(mirror)))
+            .collect();
+        mirrors
+            .into_iter()
+            .try_for_each(|mirror| mirror.join().unwrap())
+    })
 }
 
 fn run(store: &Store, mirror: &Mirror) -> Result<()> {
     Binary::run(store, &mirror.database)
         .args(["--mode", mirror.mode, "--lookback", mirror.look_back])
+        .args(["--max-rps", mirror.max_rps])
         .end_with(0)
         .with_context(|| format!("into {}", mirror.database.url))?;
     Ok(())

@@ -5,10 +5,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -200,6 +200,11 @@ impl FakeOpenFga {
         self.state().changes.insert(place, change);
     }
 
+    /// Takes the change number `place` out of the log.
+    pub fn remove(&self, place: usize) -> String {
+        self.state().changes.remove(place)
+    }
+
     /// Deletes the store and, with a time, makes another of the same id.
     pub fn replace_store(&self, created_at: Option<&str>) {
         let mut state = self.state();
@@ -255,6 +260,10 @@ fn answer(state: &Mutex<State>, request: HttpRequest) -> HttpAnswer {
     };
     let mut headers = vec![
         ("content-type".to_owned(), "application/json".to_owned()),
+        (
+            "date".to_owned(),
+            httpdate::fmt_http_date(SystemTime::now()),
+        ),
         (
             "x-request-id".to_owned(),
             format!("request-{}", seen.number),
@@ -431,31 +440,49 @@ fn parse_token(token: &str) -> Option<(String, usize)> {
     Some((type_filter.to_owned(), position.parse().ok()?))
 }
 
-/// The change that writes the tuple number `n`, of the type `document`, a second after the one before.
+/// When the change number `n` was made: a moment ago, each a millisecond after the one before.
+pub fn time_of(n: usize) -> Timestamp {
+    static BEGAN_AT: LazyLock<Timestamp> = LazyLock::new(|| {
+        let now = Timestamp::now() - SignedDuration::from_secs(1);
+        Timestamp::from_millisecond(now.as_millisecond()).unwrap()
+    });
+    *BEGAN_AT + SignedDuration::from_millis(i64::try_from(n).unwrap())
+}
+
+/// The change that writes the tuple number `n`, of the type `document`.
 pub fn change(n: usize) -> String {
     change_of("document", &format!("user:{n}"), n)
 }
 
 pub fn change_of(object_type: &str, user: &str, n: usize) -> String {
-    let time = Timestamp::from_second(1_767_225_600 + i64::try_from(n).unwrap()).unwrap();
     json!({
         "tuple_key": { "user": user, "relation": "viewer", "object": format!("{object_type}:{n}"), "condition": null },
         "operation": "TUPLE_OPERATION_WRITE",
-        "timestamp": time.to_string(),
+        "timestamp": time_of(n).to_string(),
     })
     .to_string()
 }
 
-/// The change that deletes the tuple that [`change`] number `n` writes, at the time `at`, in seconds as there.
+/// The change that deletes the tuple that [`change`] number `n` writes, made when that of number `at` is.
 pub fn deletion(n: usize, at: usize) -> String {
     let written: Value = serde_json::from_str(&change(n)).unwrap();
-    let later: Value = serde_json::from_str(&change(at)).unwrap();
     json!({
         "tuple_key": written["tuple_key"],
         "operation": "TUPLE_OPERATION_DELETE",
-        "timestamp": later["timestamp"],
+        "timestamp": time_of(at).to_string(),
     })
     .to_string()
+}
+
+/// The same change, made at another time.
+pub fn at_time(event: &str, time: Timestamp) -> String {
+    with_timestamp(event, &time.to_string())
+}
+
+pub fn with_timestamp(event: &str, timestamp: &str) -> String {
+    let mut event: Value = serde_json::from_str(event).unwrap();
+    event["timestamp"] = timestamp.into();
+    event.to_string()
 }
 
 pub fn changes(numbers: std::ops::Range<usize>) -> Vec<String> {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
+use jiff::Timestamp;
+use reqwest::header::{ACCEPT, DATE, HeaderMap, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use tokio::runtime::{Builder, Runtime};
 use url::Url;
@@ -110,6 +111,12 @@ pub(super) fn shown(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     url.to_string()
+}
+
+/// The server's clock when it answered, where it tells.
+pub(super) fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    let text = headers.get(DATE)?.to_str().ok()?;
+    httpdate::parse_http_date(text).ok()?.try_into().ok()
 }
 
 /// The request's id as the server gave it, for messages.

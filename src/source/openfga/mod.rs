@@ -4,6 +4,7 @@ mod answer;
 mod assertion;
 mod client_credentials;
 mod http;
+mod pace;
 pub(crate) mod page_size;
 pub(crate) mod retry;
 mod sign_in;
@@ -27,7 +28,8 @@ use crate::page::{ContinuationToken, Page};
 use crate::tls::TlsSettings;
 use crate::tuple::TupleKey;
 use answer::{Failure, Remedy, no_answer, not_openfga, refusal};
-use http::{Answer, Http, request_id, shown};
+use http::{Answer, Http, date, request_id, shown};
+use pace::Pace;
 use page_size::PageSize;
 use retry::persistently;
 use sign_in::Bearer;
@@ -56,7 +58,7 @@ pub struct OpenFgaSettings {
     pub start_time: Option<Timestamp>,
     /// Pages of this size, even if the server refuses it; or else the largest that it accepts.
     pub page_size: Option<u32>,
-    /// At most this many requests a second.
+    /// At most this many requests a second, whatever they ask for.
     pub max_rps: Option<f64>,
     /// How long one request may be tried again, waits that the server asks for included.
     pub retry_for: Duration,
@@ -75,9 +77,11 @@ pub struct OpenFga {
     bearer: Bearer,
     page_size: PageSize,
     settings: OpenFgaSettings,
-    next_request: Instant,
+    pace: Pace,
     /// How often the last request was sent.
     attempts: u32,
+    /// The server's clock when it answered last.
+    served_at: Option<Timestamp>,
 }
 
 /// A request below the store's URL.
@@ -113,13 +117,19 @@ impl OpenFga {
     /// # Errors
     /// Where the token can't be a header value, or TLS can't be set up.
     pub fn new(settings: OpenFgaSettings) -> Result<Self> {
+        let pace = Pace::new(settings.max_rps);
+        Self::at_pace(settings, pace)
+    }
+
+    fn at_pace(settings: OpenFgaSettings, pace: Pace) -> Result<Self> {
         Ok(Self {
             http: Http::new(&settings.tls)?,
             bearer: Bearer::new(settings.sign_in.clone())?,
             page_size: PageSize::new(settings.page_size),
             settings,
-            next_request: Instant::now(),
+            pace,
             attempts: 0,
+            served_at: None,
         })
     }
 
@@ -141,6 +151,7 @@ impl OpenFga {
             if answer.status == StatusCode::UNAUTHORIZED && self.bearer.refused() {
                 (answer, sent) = self.send(&url, request, timeout)?;
             }
+            self.served_at = date(&answer.headers);
             if !answer.status.is_success() {
                 return Err(refusal(&url, &answer, sent.as_ref()));
             }
@@ -159,7 +170,7 @@ impl OpenFga {
         timeout: Duration,
     ) -> Result<(Answer, Option<HeaderValue>), Failure> {
         let bearer = self.bearer.header(&self.http, timeout)?;
-        self.wait_for_turn();
+        self.pace.wait();
         let mut built = self
             .http
             .request(request.method.clone(), url)
@@ -176,13 +187,6 @@ impl OpenFga {
         }
         let answer = self.http.send(built, LARGEST_ANSWER);
         Ok((answer.map_err(|why| no_answer(url, why))?, bearer))
-    }
-
-    fn wait_for_turn(&mut self) {
-        if let Some(max_rps) = self.settings.max_rps {
-            std::thread::sleep(self.next_request.saturating_duration_since(Instant::now()));
-            self.next_request = Instant::now() + Duration::from_secs_f64(1.0 / max_rps);
-        }
     }
 
     /// Reads one page of at most `size` changes.
@@ -226,6 +230,7 @@ impl ChangeSource for OpenFga {
                     page.is_full = page.changes.len() >= size as usize;
                     page.is_retried = self.attempts > 1;
                     page.is_slow = started.elapsed() > SLOW_ANSWER;
+                    page.served_at = self.served_at;
                     return Ok(page);
                 }
                 Err(failure) => failure,
@@ -248,7 +253,8 @@ impl ChangeSource for OpenFga {
     }
 
     fn tuple_reader(&self) -> Result<Option<Box<dyn TupleReader>>> {
-        Ok(Some(Box::new(Self::new(self.settings.clone())?)))
+        let settings = self.settings.clone();
+        Ok(Some(Box::new(Self::at_pace(settings, self.pace.clone())?)))
     }
 }
 

@@ -175,12 +175,11 @@ fn read_checkpoint(mut row: Row) -> ::mysql::Result<Checkpoint> {
 fn read_unsettled(mut row: Row) -> ::mysql::Result<UnsettledPage> {
     let damaged = || ::mysql::Error::FromValueError("not as fga-sync writes it".into());
     let row = &mut row;
-    let seen_at: String = get(row, 3)?;
-    let changes: Vec<u8> = get(row, 4)?;
+    let seen_at: String = get(row, 2)?;
+    let changes: Vec<u8> = get(row, 3)?;
     Ok(UnsettledPage {
         pass: get(row, 0)?,
         place: get(row, 1)?,
-        token: ContinuationToken::new(get::<String>(row, 2)?).ok_or_else(damaged)?,
         seen_at: seen_at.parse().map_err(|_| damaged())?,
         changes: UnsettledPage::decode(&changes).ok_or_else(damaged)?,
     })

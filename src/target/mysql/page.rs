@@ -125,7 +125,6 @@ fn look_back(
                 commit.name,
                 page.pass,
                 page.place,
-                page.token.as_str(),
                 datetime(page.seen_at),
                 page.encode(),
             ),

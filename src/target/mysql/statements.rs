@@ -62,12 +62,12 @@ pub(super) const TAKE_CHECKPOINT: &str = "
         updated_at = values(updated_at)";
 
 pub(super) const UNSETTLED: &str = "
-    select pass, place, token, date_format(seen_at, '%Y-%m-%dT%H:%i:%s.%fZ'), changes
+    select pass, place, date_format(seen_at, '%Y-%m-%dT%H:%i:%s.%fZ'), changes
     from `{prefix}fga_sync_unsettled` where name = ? order by pass, place";
 
 pub(super) const KEEP_UNSETTLED: &str = "
-    insert into `{prefix}fga_sync_unsettled` (name, pass, place, token, seen_at, changes)
-    values (?, ?, ?, ?, ?, ?)";
+    insert into `{prefix}fga_sync_unsettled` (name, pass, place, seen_at, changes)
+    values (?, ?, ?, ?, ?)";
 
 pub(super) const FORGET_PAGES: &str = "
     delete from `{prefix}fga_sync_unsettled` where name = ? and pass = ? and place >= ? and place < ?";

@@ -147,26 +147,20 @@ fn read_unsettled(row: &Row) -> TargetResult<UnsettledPage> {
         Ok((
             row.try_get(0)?,
             row.try_get(1)?,
-            row.try_get::<_, String>(2)?,
-            row.try_get(3)?,
-            row.try_get::<_, &[u8]>(4)?,
+            row.try_get(2)?,
+            row.try_get::<_, &[u8]>(3)?,
         ))
     };
-    let (pass, place, token, seen_at, changes) =
+    let (pass, place, seen_at, changes) =
         read().map_err(while_doing("read the unsettled pages"))?;
-    match (
-        ContinuationToken::new(token),
-        UnsettledPage::decode(changes),
-    ) {
-        (Some(token), Some(changes)) => Ok(UnsettledPage {
-            pass,
-            place,
-            token,
-            seen_at,
-            changes,
-        }),
-        _ => Err(TargetError::Fatal(schema::damaged_unsettled())),
-    }
+    let changes = UnsettledPage::decode(changes)
+        .ok_or_else(|| TargetError::Fatal(schema::damaged_unsettled()))?;
+    Ok(UnsettledPage {
+        pass,
+        place,
+        seen_at,
+        changes,
+    })
 }
 
 /// Creates what is missing, in one transaction and one at a time.

@@ -77,7 +77,7 @@ pub(super) const BEGIN_RUN: &str = "
 
 /// $1 name.
 pub(super) const UNSETTLED: &str = "
-    select pass, place, token, seen_at, changes from {schema}.fga_sync_unsettled
+    select pass, place, seen_at, changes from {schema}.fga_sync_unsettled
     where name = $1 order by pass, place";
 
 /// $7 store id, $21 to $27 and $28 to $37 the tuples of [`DELETE_TUPLES`] and [`WRITE_TUPLES`]. Finds those that exist and
@@ -171,8 +171,8 @@ pub(super) const WRITE_TUPLES: &str = r#",
 /// $41 place, $42 when it was seen, $43 the changes.
 pub(super) const KEEP_UNSETTLED: &str = ",
     kept as (
-        insert into {schema}.fga_sync_unsettled (name, pass, place, token, seen_at, changes)
-        select $1, $2, $41, $4, $42, $43 from moved)";
+        insert into {schema}.fga_sync_unsettled (name, pass, place, seen_at, changes)
+        select $1, $2, $41, $42, $43 from moved)";
 
 /// $44 and $45 the places to forget, from and before.
 pub(super) const FORGET_PAGES: &str = ",

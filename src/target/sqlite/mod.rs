@@ -125,13 +125,12 @@ fn read_unsettled(row: &Row) -> rusqlite::Result<UnsettledPage> {
             rusqlite::types::Type::Blob,
         )
     };
-    let changes: Vec<u8> = row.get(4)?;
+    let changes: Vec<u8> = row.get(3)?;
     Ok(UnsettledPage {
         pass: row.get(0)?,
         place: row.get(1)?,
-        token: ContinuationToken::new(row.get::<_, String>(2)?).ok_or_else(|| invalid(2))?,
-        seen_at: row.get::<_, String>(3)?.parse().map_err(|_| invalid(3))?,
-        changes: UnsettledPage::decode(&changes).ok_or_else(|| invalid(4))?,
+        seen_at: row.get::<_, String>(2)?.parse().map_err(|_| invalid(2))?,
+        changes: UnsettledPage::decode(&changes).ok_or_else(|| invalid(3))?,
     })
 }
 

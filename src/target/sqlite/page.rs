@@ -172,7 +172,6 @@ impl Page<'_> {
                 commit.name,
                 page.pass,
                 page.place,
-                page.token.as_str(),
                 text(page.seen_at),
                 page.encode()
             ])?;

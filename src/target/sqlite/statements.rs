@@ -51,12 +51,12 @@ pub(super) const MOVE_CHECKPOINT: &str = r#"
     where name = ?3 and fence = ?4 and read_token is ?5"#;
 
 pub(super) const UNSETTLED: &str = r#"
-    select pass, place, token, seen_at, changes from "{prefix}fga_sync_unsettled"
+    select pass, place, seen_at, changes from "{prefix}fga_sync_unsettled"
     where name = ?1 order by pass, place"#;
 
 pub(super) const KEEP_UNSETTLED: &str = r#"
-    insert into "{prefix}fga_sync_unsettled" (name, pass, place, token, seen_at, changes)
-    values (?1, ?2, ?3, ?4, ?5, ?6)"#;
+    insert into "{prefix}fga_sync_unsettled" (name, pass, place, seen_at, changes)
+    values (?1, ?2, ?3, ?4, ?5)"#;
 
 pub(super) const FORGET_PAGES: &str = r#"
     delete from "{prefix}fga_sync_unsettled" where name = ?1 and pass = ?2 and place >= ?3 and place < ?4"#;

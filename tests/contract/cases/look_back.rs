@@ -124,7 +124,6 @@ fn unsettled(run: &Run, place: i64, changes: &[Change]) -> anyhow::Result<Unsett
     Ok(UnsettledPage {
         pass: run.fence,
         place,
-        token: token(&format!("{} {}", run.id, run.pages + 1))?,
         // To the microsecond, which every engine keeps.
         seen_at: "2026-11-21T10:00:00.123456Z".parse()?,
         changes: changes.iter().map(ChangeDigest::of).collect(),

@@ -99,7 +99,7 @@ const COLUMNS: [(&str, &[&str]); 5] = [
     ),
     (
         "fga_sync_unsettled",
-        &["name", "pass", "place", "token", "seen_at", "changes"],
+        &["name", "pass", "place", "seen_at", "changes"],
     ),
 ];
 

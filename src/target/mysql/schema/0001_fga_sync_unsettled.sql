@@ -3,7 +3,6 @@ create table if not exists `{prefix}fga_sync_unsettled` (
     name    varchar(255) not null,
     pass    bigint not null,      -- the fence of the run that read the page
     place   bigint not null,      -- among the pages of that run
-    token   longtext not null,    -- the continuation token behind the page
     seen_at datetime(6) not null, -- UTC
     changes longblob not null,    -- a digest of each change, in order
     primary key (name, pass, place)
