@@ -34,6 +34,20 @@ pub struct TupleKey {
     pub user: User,
 }
 
+impl TupleKey {
+    /// Its columns, in the order of the tables: object type, object id, relation, user type, user id and user relation.
+    pub fn columns(&self) -> [&str; 6] {
+        [
+            &self.object.object_type,
+            &self.object.id,
+            &self.relation,
+            &self.user.user_type,
+            &self.user.id,
+            &self.user.relation,
+        ]
+    }
+}
+
 /// A text that can't be split into columns and joined back to the same text.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SplitError {

@@ -88,23 +88,11 @@ impl ChangeDigest {
 
 /// The digest of a tuple.
 pub fn tuple_digest(tuple: &TupleKey) -> TupleDigest {
-    let TupleKey {
-        object,
-        relation,
-        user,
-    } = tuple;
     let mut hasher = Sha256::new();
-    for part in [
-        &object.object_type,
-        &object.id,
-        relation,
-        &user.user_type,
-        &user.id,
-        &user.relation,
-    ] {
+    for column in tuple.columns() {
         // Each with its length before it, so that no two tuples look alike.
-        hasher.update((part.len() as u64).to_be_bytes());
-        hasher.update(part);
+        hasher.update((column.len() as u64).to_be_bytes());
+        hasher.update(column);
     }
     let mut digest = [0; 16];
     digest.copy_from_slice(&hasher.finalize()[..16]);

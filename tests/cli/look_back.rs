@@ -156,6 +156,11 @@ fn of_a_tuple_that_can_not_be_asked_for_the_log_is_believed() {
     let tuples = "select object_id || ' ' || timestamp from fga_tuples order by object_id";
     let expected = [(1, 9), (2, 2), (9, 9)].map(|(id, time)| format!("{id} {:.9}", time_of(time)));
     assert_eq!(sandbox.column::<String>(tuples), expected);
+    // What came late does not undo what follows it.
+    fake.insert(1, deletion(2, 1));
+    let summary = sync(&sandbox, &fake, "--format json").code(0).json();
+    assert_eq!(summary["late_arrivals"], 1);
+    assert_eq!(sandbox.column::<String>(tuples), expected);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::http::{Answer, NoAnswer, request_id, shown};
-use super::retry::asked_wait;
+use super::retry_after::asked_wait;
 use crate::error::{Error, ErrorKind};
 use crate::tls::Trouble;
 

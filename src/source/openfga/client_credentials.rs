@@ -13,9 +13,8 @@ use url::form_urlencoded::{Serializer, byte_serialize};
 
 use super::answer::{Failure, Remedy, masked, may_pass};
 use super::assertion::AssertionKey;
-use super::http::{Answer, Http, NoAnswer, request_id, shown};
-use super::retry::asked_wait;
-use super::sign_in::bearer;
+use super::http::{Answer, Http, NoAnswer, bearer, request_id, shown};
+use super::retry_after::asked_wait;
 use crate::error::{Error, ErrorKind, Result};
 
 const LARGEST_ANSWER: usize = 1 << 20;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, DATE, HeaderMap, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
 use tokio::runtime::{Builder, Runtime};
 use url::Url;
 
@@ -104,6 +105,13 @@ impl Http {
         };
         explain(&error, hints).map_or(NoAnswer::Broken(error), NoAnswer::Untrusted)
     }
+}
+
+/// The header of a bearer token, unless it holds what a header can't carry.
+pub(super) fn bearer(token: &SecretString) -> Option<HeaderValue> {
+    let mut header = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).ok()?;
+    header.set_sensitive(true);
+    Some(header)
 }
 
 /// The URL without its query: tokens are long, and say nothing to a reader.

@@ -7,6 +7,7 @@ mod http;
 mod pace;
 pub(crate) mod page_size;
 pub(crate) mod retry;
+pub(crate) mod retry_after;
 mod sign_in;
 
 use std::time::{Duration, Instant};

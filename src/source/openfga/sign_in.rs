@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use reqwest::header::HeaderValue;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use super::answer::Failure;
 use super::client_credentials::{ClientCredentials, TokenSource};
-use super::http::Http;
+use super::http::{Http, bearer};
 use crate::error::{Error, Result};
 
 /// How to sign in.
@@ -65,11 +65,4 @@ impl Bearer {
             }
         }
     }
-}
-
-/// The header of a bearer token, unless it holds what a header can't carry.
-pub(super) fn bearer(token: &SecretString) -> Option<HeaderValue> {
-    let mut header = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).ok()?;
-    header.set_sensitive(true);
-    Some(header)
 }

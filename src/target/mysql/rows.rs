@@ -150,7 +150,7 @@ fn changelog(store_id: &str, run_id: &str, recorded_at: &Value, change: &Change)
     let mut row = Vec::with_capacity(14);
     row.push(store_id.into());
     row.push(change.operation.change_type().into());
-    row.extend(parts(&change.tuple));
+    row.extend(change.tuple.columns().map(Value::from));
     row.push(change.condition_name().into());
     row.push(change.condition_context().into());
     row.push(datetime(change.timestamp));
@@ -168,7 +168,7 @@ fn written(store_id: &str, written: &[Written]) -> Vec<Row> {
         let mut row = Vec::with_capacity(11);
         row.push(hash.into());
         row.push(store_id.into());
-        row.extend(parts(&change.tuple));
+        row.extend(change.tuple.columns().map(Value::from));
         row.push(change.condition_name().into());
         row.push(change.condition_context().into());
         row.push(datetime(change.timestamp));
@@ -188,23 +188,6 @@ fn in_order<T>(items: &[T], row: impl Fn(&T) -> ([u8; 32], Row)) -> Vec<Row> {
     let mut rows: Vec<_> = items.iter().map(row).collect();
     rows.sort_unstable_by_key(|(hash, _)| *hash);
     rows.into_iter().map(|(_, row)| row).collect()
-}
-
-fn parts(tuple: &TupleKey) -> [Value; 6] {
-    let TupleKey {
-        object,
-        relation,
-        user,
-    } = tuple;
-    [
-        &object.object_type,
-        &object.id,
-        relation,
-        &user.user_type,
-        &user.id,
-        &user.relation,
-    ]
-    .map(|part| part.as_str().into())
 }
 
 #[cfg(test)]

@@ -25,40 +25,19 @@ type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// Tuples, a list for each column.
 #[derive(Default)]
-struct TupleColumns<'a> {
-    object_type: Vec<&'a str>,
-    object_id: Vec<&'a str>,
-    relation: Vec<&'a str>,
-    user_type: Vec<&'a str>,
-    user_id: Vec<&'a str>,
-    user_relation: Vec<&'a str>,
-}
+struct TupleColumns<'a>([Vec<&'a str>; 6]);
 
 impl<'a> TupleColumns<'a> {
     fn push(&mut self, tuple: &'a TupleKey) {
-        let TupleKey {
-            object,
-            relation,
-            user,
-        } = tuple;
-        self.object_type.push(&object.object_type);
-        self.object_id.push(&object.id);
-        self.relation.push(relation);
-        self.user_type.push(&user.user_type);
-        self.user_id.push(&user.id);
-        self.user_relation.push(&user.relation);
+        for (list, column) in self.0.iter_mut().zip(tuple.columns()) {
+            list.push(column);
+        }
     }
 
     fn parameters(&self) -> [Parameter<'_>; 6] {
-        [
-            &self.object_type,
-            &self.object_id,
-            &self.relation,
-            &self.user_type,
-            &self.user_id,
-            &self.user_relation,
-        ]
-        .map(|column: &Vec<&str>| (column as _, Type::TEXT_ARRAY))
+        self.0
+            .each_ref()
+            .map(|list: &Vec<&str>| (list as _, Type::TEXT_ARRAY))
     }
 }
 

@@ -1,7 +1,7 @@
 //! A page in one transaction.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, Params, Transaction, TransactionBehavior, params, params_from_iter};
 
 use super::{statements, text};
 use crate::page::ContinuationToken;
@@ -94,20 +94,23 @@ impl Page<'_> {
         let recorded_at = text(Timestamp::now());
         let mut append = self.prepare(statements::APPEND_CHANGE)?;
         for change in self.commit.changelog {
-            let TupleKey {
-                object,
+            let [
+                object_type,
+                object_id,
                 relation,
-                user,
-            } = &change.tuple;
+                user_type,
+                user_id,
+                user_relation,
+            ] = change.tuple.columns();
             append.execute(params![
                 self.commit.store_id,
                 change.operation.change_type(),
-                object.object_type,
-                object.id,
+                object_type,
+                object_id,
                 relation,
-                user.user_type,
-                user.id,
-                user.relation,
+                user_type,
+                user_id,
+                user_relation,
                 change.condition_name(),
                 change.condition_context(),
                 text(change.timestamp),
@@ -131,19 +134,22 @@ impl Page<'_> {
         let mut write = self.prepare(statements::WRITE_TUPLE)?;
         for written in &self.commit.net_effect.written {
             let change = written.change;
-            let TupleKey {
-                object,
+            let [
+                object_type,
+                object_id,
                 relation,
-                user,
-            } = &change.tuple;
+                user_type,
+                user_id,
+                user_relation,
+            ] = change.tuple.columns();
             write.execute(params![
                 self.commit.store_id,
-                object.object_type,
-                object.id,
+                object_type,
+                object_id,
                 relation,
-                user.user_type,
-                user.id,
-                user.relation,
+                user_type,
+                user_id,
+                user_relation,
                 change.condition_name(),
                 change.condition_context(),
                 text(change.timestamp),
@@ -181,19 +187,6 @@ impl Page<'_> {
 }
 
 /// The primary key of a tuple's row.
-fn tuple_params<'a>(store_id: &'a str, tuple: &'a TupleKey) -> [&'a str; 7] {
-    let TupleKey {
-        object,
-        relation,
-        user,
-    } = tuple;
-    [
-        store_id,
-        &object.object_type,
-        &object.id,
-        relation,
-        &user.user_type,
-        &user.id,
-        &user.relation,
-    ]
+fn tuple_params<'a>(store_id: &'a str, tuple: &'a TupleKey) -> impl Params {
+    params_from_iter([store_id].into_iter().chain(tuple.columns()))
 }

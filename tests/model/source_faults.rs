@@ -1,23 +1,19 @@
-//! Whatever the source does wrong, and whenever: random histories, page sizes and faults always end in the history's own
-//! state, and in between the target holds the log up to some change.
-#![allow(clippy::unwrap_used, missing_docs, reason = "a test may panic")]
+//! A source that does any wrong thing at any moment. In between the target holds the log up to some change.
 
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use fga_sync::change::{Change, Operation};
+use fga_sync::change::Change;
 use fga_sync::checkpoint::{Mode, StoreIdentity};
 use fga_sync::error::{Error, ErrorKind, Result};
 use fga_sync::page::{ContinuationToken, Page};
 use fga_sync::source::{ChangeSource, TupleReader, TupleState};
-use fga_sync::sync::{IfLocked, Observer, Outcome, RunOptions, Stop, Tally, run};
+use fga_sync::sync::{Outcome, Stop, Tally, run};
 use fga_sync::target::{Access, Sqlite};
-use fga_sync::tuple::{Object, TupleKey, User};
+use fga_sync::tuple::TupleKey;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
-use rusqlite::Connection;
+
+use super::memory::{Nobody, change, held, next_operation, options, page, place, state_of, token};
 
 /// What the source does at one request for changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +52,7 @@ struct Server {
 }
 
 impl Server {
-    fn read(&mut self, token: Option<&ContinuationToken>, limit: u32) -> Result<Page> {
+    fn read(&mut self, after: Option<&ContinuationToken>, limit: u32) -> Result<Page> {
         let fault = self.faults.pop().unwrap_or(Fault::None);
         self.false_ends = if fault.is_false_end() {
             self.false_ends + 1
@@ -73,24 +69,16 @@ impl Server {
             Fault::Short(short) => limit.min(short),
             Fault::None | Fault::OldToken | Fault::NoToken => limit,
         };
-        let from: usize = token.map_or(0, |token| token.as_str().parse().unwrap());
-        let rest = &self.log[from..self.length];
-        let changes: Vec<_> = rest.iter().take(most as usize).cloned().collect();
+        let from = after.map_or(0, place);
+        let rest = self.log[from..self.length].iter();
+        let changes: Vec<_> = rest.take(most as usize).cloned().collect();
         let end = from + changes.len();
-        let own = (end > 0).then(|| ContinuationToken::new(end.to_string()));
-        Ok(Page {
-            token: match fault {
-                Fault::OldToken => token.cloned(),
-                Fault::NoToken | Fault::FalseEndWithoutToken => None,
-                _ => own.flatten(),
-            },
-            is_full: changes.len() == limit as usize,
-            changes,
-            rejection: None,
-            is_slow: false,
-            is_retried: false,
-            served_at: Some(Timestamp::now()),
-        })
+        let behind = match fault {
+            Fault::OldToken => after.cloned(),
+            Fault::NoToken | Fault::FalseEndWithoutToken => None,
+            _ => (end > 0).then(|| token(end)).flatten(),
+        };
+        Ok(page(changes, limit, behind))
     }
 }
 
@@ -118,96 +106,23 @@ impl ChangeSource for Source {
 impl TupleReader for Source {
     fn read_tuple(&mut self, tuple: &TupleKey) -> Result<TupleState> {
         let server = self.server();
-        let mut changes = server.log[..server.length].iter().rev();
-        let last = changes.find(|change| change.tuple == *tuple);
-        let written = last.filter(|change| change.operation == Operation::Write);
-        Ok(written.map_or(TupleState::Missing, |change| {
-            TupleState::Exists(Box::new(change.clone()))
-        }))
+        Ok(state_of(tuple, server.log[..server.length].iter()))
     }
 }
 
-struct Nobody;
-
-impl Observer for Nobody {
-    fn page_applied(&mut self, _tally: &Tally) {}
-}
-
-fn options(page_size: u32) -> RunOptions {
-    RunOptions {
-        name: "job".to_owned(),
-        source: "memory".to_owned(),
-        type_filter: String::new(),
-        mode: Mode::Both,
-        page_size,
-        max_changes: None,
-        max_duration: None,
-        look_back: Duration::from_secs(10),
-        start_time: None,
-        if_locked: IfLocked::Fail,
-        migrate: true,
-    }
-}
-
-/// A real log: the operations of a tuple alternate, beginning with a write. The first half of it is old.
+/// A real log, of which the first half is old.
 fn history(tuples: &[u8]) -> Vec<Change> {
-    let mut exists = [false; 256];
+    let mut last = [None; 256];
     let now = Timestamp::now();
-    let changes = tuples.iter().zip(1..).map(|(tuple, number)| {
-        let age = if number > tuples.len() / 2 { 0 } else { 3_600 };
-        let number = i64::try_from(number).unwrap();
-        let exists = &mut exists[usize::from(*tuple)];
-        *exists = !*exists;
-        Change {
-            tuple: TupleKey {
-                object: Object::parse(&format!("doc:{tuple}")).unwrap(),
-                relation: "viewer".to_owned(),
-                user: User::parse("user:a").unwrap(),
-            },
-            operation: if *exists {
-                Operation::Write
-            } else {
-                Operation::Delete
-            },
-            condition: None,
-            timestamp: now - SignedDuration::from_secs(age) + SignedDuration::from_millis(number),
-            raw_event: number.to_string(),
-        }
+    let changes = tuples.iter().enumerate().map(|(number, tuple)| {
+        let last = &mut last[usize::from(*tuple)];
+        let operation = next_operation(*last);
+        *last = Some(operation);
+        let age = SignedDuration::from_secs(if number < tuples.len() / 2 { 3_600 } else { 0 });
+        let later = SignedDuration::from_millis(number.try_into().unwrap());
+        change(*tuple, operation, number, now - age + later)
     });
     changes.collect()
-}
-
-fn strings(mirror: &Connection, sql: &str) -> Vec<String> {
-    let mut statement = mirror.prepare(sql).unwrap();
-    let rows = statement.query_map([], |row| row.get(0)).unwrap();
-    rows.collect::<rusqlite::Result<_>>().unwrap()
-}
-
-/// The target holds the beginning of the log, each change once and in order, and the tuples that it comes to; tells how
-/// many changes that are.
-fn held(path: &Path, log: &[Change]) -> usize {
-    let mirror = Connection::open(path).unwrap();
-    let found = strings(&mirror, "select raw_event from fga_changelog order by id");
-    let log = &log[..found.len()];
-    let events: Vec<_> = log.iter().map(|change| change.raw_event.clone()).collect();
-    assert_eq!(found, events);
-    let mut tuples = BTreeMap::new();
-    for change in log {
-        let id = change.tuple.object.id.clone();
-        match change.operation {
-            Operation::Write => drop(tuples.insert(id, format!("{:.9}", change.timestamp))),
-            Operation::Delete => drop(tuples.remove(&id)),
-        }
-    }
-    let expected: Vec<_> = tuples
-        .into_iter()
-        .map(|(id, time)| format!("{id} {time}"))
-        .collect();
-    let sql = "select object_id || ' ' || timestamp from fga_tuples order by object_id";
-    assert_eq!(strings(&mirror, sql), expected);
-    let sql = "select cast(coalesce(sum(changes), 0) as text) from fga_sync_runs";
-    assert_eq!(strings(&mirror, sql), [log.len().to_string()]);
-    log.len()
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
@@ -253,7 +168,7 @@ proptest! {
             let mut target = Sqlite::open(&path, "", Access::ReadWrite).unwrap();
             let (stop, mut tally) = (Stop::default(), Tally::default());
             let run_id = format!("run-{attempt}");
-            let options = options(*page_size);
+            let options = options(Mode::Both, *page_size);
             let result = run(Box::new(source.clone()), &mut target, &run_id, &options, &stop, &mut Nobody, &mut tally);
             drop(target);
             let held = held(&path, &log);
