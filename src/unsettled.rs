@@ -23,13 +23,19 @@ pub struct ChangeDigest {
     timestamp: [u8; 8],
     /// Whether the tuple's state was asked for, since its changes contradicted each other.
     pub contradicted: bool,
+    /// Whether it was read before: it stands in the pages of an earlier run too, as long as these are kept.
+    pub read_before: bool,
 }
+
+/// What two digests of the same change agree on.
+pub type ChangeIdentity = (TupleDigest, Operation, [u8; 8]);
 
 impl ChangeDigest {
     /// The bytes that one takes in [`UnsettledPage::encode`].
     const BYTES: usize = 25;
     const DELETE: u8 = 1;
     const CONTRADICTED: u8 = 2;
+    const READ_BEFORE: u8 = 4;
 
     /// The digest of a change whose order nobody doubts.
     pub fn of(change: &Change) -> Self {
@@ -41,29 +47,30 @@ impl ChangeDigest {
             operation: change.operation,
             timestamp,
             contradicted: false,
+            read_before: false,
         }
+    }
+
+    /// Which change it stands for.
+    pub fn identity(&self) -> ChangeIdentity {
+        (self.tuple, self.operation, self.timestamp)
     }
 
     /// Whether both stand for the same change.
     pub fn is_same_change(&self, other: &Self) -> bool {
-        (self.tuple, self.operation, self.timestamp)
-            == (other.tuple, other.operation, other.timestamp)
+        self.identity() == other.identity()
     }
 
     fn encode(&self, bytes: &mut Vec<u8>) {
         bytes.extend(self.tuple);
         bytes.extend(self.timestamp);
-        let delete = if self.operation == Operation::Delete {
-            Self::DELETE
-        } else {
-            0
-        };
-        let contradicted = if self.contradicted {
-            Self::CONTRADICTED
-        } else {
-            0
-        };
-        bytes.push(delete | contradicted);
+        let flags = [
+            (self.operation == Operation::Delete, Self::DELETE),
+            (self.contradicted, Self::CONTRADICTED),
+            (self.read_before, Self::READ_BEFORE),
+        ];
+        let set = flags.into_iter().filter(|(is_set, _)| *is_set);
+        bytes.push(set.map(|(_, flag)| flag).sum());
     }
 
     /// `None` where a flag is unknown: what it means would be lost.
@@ -73,7 +80,8 @@ impl ChangeDigest {
         let mut timestamp = [0; 8];
         timestamp.copy_from_slice(&bytes[16..24]);
         let flags = bytes[24];
-        (flags & !(Self::DELETE | Self::CONTRADICTED) == 0).then_some(Self {
+        let known = Self::DELETE | Self::CONTRADICTED | Self::READ_BEFORE;
+        (flags & !known == 0).then_some(Self {
             tuple,
             operation: if flags & Self::DELETE == 0 {
                 Operation::Write
@@ -82,6 +90,7 @@ impl ChangeDigest {
             },
             timestamp,
             contradicted: flags & Self::CONTRADICTED != 0,
+            read_before: flags & Self::READ_BEFORE != 0,
         })
     }
 }
@@ -158,6 +167,7 @@ mod tests {
             ChangeDigest::of(&change("user:a", Operation::Delete, 2)),
         ];
         changes[1].contradicted = true;
+        changes[0].read_before = true;
         let page = UnsettledPage {
             pass: 1,
             place: 1,
@@ -171,7 +181,7 @@ mod tests {
     /// What a later version may mean by it is not to be lost.
     #[test]
     fn digests_with_a_flag_that_is_unknown_are_none() {
-        for flags in [4, 0x80, 0xff] {
+        for flags in [8, 0x80, 0xff] {
             let mut bytes = vec![0; ChangeDigest::BYTES];
             assert!(UnsettledPage::decode(&bytes).is_some());
             bytes[24] = flags;
@@ -191,6 +201,7 @@ mod tests {
         }
         let mut same = one;
         same.contradicted = true;
+        same.read_before = true;
         assert!(one.is_same_change(&same));
     }
 

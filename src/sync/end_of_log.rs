@@ -68,7 +68,7 @@ pub(super) struct EndOfLog {
     doubt: u32,
     /// How often it has contradicted itself at the same position.
     contradictions: u32,
-    /// How often in a row changes were missing that it has sent before.
+    /// How often changes were missing that it has sent before.
     attempts_for_known: u32,
 }
 
@@ -143,21 +143,18 @@ impl EndOfLog {
         if known_remain == 0 {
             return Ok(true);
         }
-        self.empty_pages = 0;
-        self.lacks_known(known_remain)?;
-        Ok(false)
-    }
-
-    /// The source did not send changes that it has sent before. It gets time to have them again.
-    pub(super) fn lacks_known(&mut self, changes: usize) -> Result<()> {
         self.begin_doubt();
+        self.empty_pages = 0;
         self.attempts_for_known += 1;
         if self.attempts_for_known > ATTEMPTS_FOR_KNOWN {
-            return Err(missing(changes));
+            return Err(missing(known_remain));
         }
-        tracing::warn!(changes, "the source lacks changes that it has sent before");
+        tracing::warn!(
+            known_remain,
+            "the source lacks changes that it has sent before"
+        );
         thread::sleep(KNOWN_PAUSE);
-        Ok(())
+        Ok(false)
     }
 
     /// Changes came. An empty page before them was wrong if they were there already, and not if they have come since.

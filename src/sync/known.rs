@@ -1,10 +1,10 @@
 //! Changes that earlier runs have read and that this run reads again, by which it tells late arrivals.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use jiff::Timestamp;
 
-use crate::unsettled::{ChangeDigest, TupleDigest, UnsettledPage};
+use crate::unsettled::{ChangeDigest, ChangeIdentity, TupleDigest, UnsettledPage};
 
 /// What a change that was read is to the mirror.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,76 +20,70 @@ pub(super) enum Seen {
     New,
 }
 
-/// Consecutive changes of the log as they were when they were last read. Read again, the log holds them all in the same
-/// order: whatever stands between them came late. That needs nothing but the order, so tokens may be opaque.
+/// Changes of the log behind the settled position that the mirror has. Read again, the log holds them all: what else comes
+/// before the last of them came late. That needs no look into the tokens.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    /// Each with the time at which it, or one behind it, was first read.
-    changes: VecDeque<(ChangeDigest, Timestamp)>,
-    /// How many of each tuple are still to come.
+    /// When each was first read, it or one behind it. Where changes look alike, the one that stands first was read first.
+    changes: HashMap<ChangeIdentity, VecDeque<Timestamp>>,
+    /// How many are still to come,
+    len: usize,
+    /// and how many of each tuple.
     upcoming: HashMap<TupleDigest, usize>,
+    /// When the last of them was first read.
+    last_seen_at: Option<Timestamp>,
+    contradicted: HashSet<TupleDigest>,
 }
 
 impl Known {
     /// The changes of these pages.
     ///
-    /// A run that stopped while it read the pages of another again has left some of them twice, with late arrivals
-    /// between their changes.
+    /// A run that stopped while it read the pages of another again has left some changes twice.
     pub(super) fn of(pages: &[UnsettledPage]) -> Self {
-        let mut changes: VecDeque<(ChangeDigest, Timestamp)> = VecDeque::new();
-        for pass in pages.chunk_by(|one, other| one.pass == other.pass) {
-            let mut merged = VecDeque::new();
-            for page in pass {
-                for digest in &page.changes {
-                    let next = changes.front();
-                    if next.is_some_and(|(next, _)| next.is_same_change(digest)) {
-                        changes.pop_front();
-                    }
-                    merged.push_back((*digest, page.seen_at));
+        let mut known = Self::default();
+        let first_pass = pages.first().map(|page| page.pass);
+        for page in pages {
+            for change in &page.changes {
+                if change.contradicted {
+                    known.contradicted.insert(change.tuple);
                 }
+                if change.read_before && Some(page.pass) != first_pass {
+                    continue;
+                }
+                let same = known.changes.entry(change.identity()).or_default();
+                same.push_back(page.seen_at);
+                *known.upcoming.entry(change.tuple).or_default() += 1;
+                known.len += 1;
             }
-            merged.append(&mut changes);
-            changes = merged;
+            known.last_seen_at = known.last_seen_at.max(Some(page.seen_at));
         }
-        let mut upcoming = HashMap::new();
-        for (change, _) in &changes {
-            *upcoming.entry(change.tuple).or_default() += 1;
-        }
-        Self { changes, upcoming }
+        known
     }
 
     /// How many are still to come.
-    pub(super) fn len(&self) -> usize {
-        self.changes.len()
+    pub(super) const fn len(&self) -> usize {
+        self.len
     }
 
     /// Whether all have come.
-    pub(super) fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+    pub(super) const fn is_empty(&self) -> bool {
+        self.len == 0
     }
 
     /// The tuples among them whose changes contradicted each other.
-    pub(super) fn contradicted(&self) -> impl Iterator<Item = TupleDigest> {
-        self.changes
-            .iter()
-            .filter(|(change, _)| change.contradicted)
-            .map(|(change, _)| change.tuple)
-    }
-
-    fn is_next(&self, change: &ChangeDigest) -> bool {
-        let next = self.changes.front();
-        next.is_some_and(|(next, _)| next.is_same_change(change))
+    pub(super) const fn contradicted(&self) -> &HashSet<TupleDigest> {
+        &self.contradicted
     }
 
     /// How many of the changes can be taken until one more than `limit` of them is not known.
     pub(super) fn room_for(&self, changes: &[ChangeDigest], limit: u64) -> usize {
-        let mut coming = self.changes.iter().peekable();
+        let mut taken: HashMap<ChangeIdentity, usize> = HashMap::new();
         let mut left = limit;
         for (index, change) in changes.iter().enumerate() {
-            if coming
-                .next_if(|(next, _)| next.is_same_change(change))
-                .is_some()
-            {
+            let known = self.changes.get(&change.identity());
+            let taken = taken.entry(change.identity()).or_default();
+            *taken += 1;
+            if known.is_some_and(|known| *taken <= known.len()) {
                 continue;
             }
             match left.checked_sub(1) {
@@ -100,34 +94,8 @@ impl Known {
         changes.len()
     }
 
-    /// How many of those to come the source has passed over: it sent one that stands behind them in the log. The log
-    /// itself loses none, but a read replica commits in another order than that of the log, and may lag between two of
-    /// its changes. What follows the gap would look as if it had come late.
-    pub(super) fn passed_over_by(&self, changes: &[ChangeDigest]) -> usize {
-        let mut coming = self.changes.iter().map(|(change, _)| change).peekable();
-        // Since the last change that is in its place: what stands before that may look like a later one and be late.
-        let mut between = Vec::new();
-        for change in changes {
-            if coming.next_if(|next| next.is_same_change(change)).is_some() {
-                between.clear();
-            } else if self
-                .upcoming
-                .get(&change.tuple)
-                .is_some_and(|count| *count > 0)
-            {
-                between.push(change);
-            }
-        }
-        if between.is_empty() {
-            return 0;
-        }
-        coming
-            .position(|known| between.iter().any(|change| known.is_same_change(change)))
-            .unwrap_or(0)
-    }
-
     /// Tells what each of the next changes is, and when the last of them, or one behind it, was first read: `now` where
-    /// this is the first time. What is known of a change is put into its digest.
+    /// this is the first time. Whether it was read before is put into its digest.
     pub(super) fn recognise(
         &mut self,
         changes: &mut [ChangeDigest],
@@ -137,33 +105,34 @@ impl Known {
         let seen = changes
             .iter_mut()
             .map(|change| {
-                if self.is_next(change)
-                    && let Some((known, at)) = self.changes.pop_front()
-                {
-                    if let Some(count) = self.upcoming.get_mut(&known.tuple) {
-                        *count -= 1;
-                    }
-                    *change = known;
-                    seen_at = at;
-                    return Seen::Known;
-                }
-                match self.changes.front() {
-                    None => {
-                        seen_at = now;
-                        Seen::New
-                    }
-                    Some((_, at)) => {
-                        seen_at = *at;
-                        let upcoming = self.upcoming.get(&change.tuple);
-                        Seen::Late {
-                            followed_by: upcoming.is_some_and(|count| *count > 0),
-                        }
+                if let Some(known_at) = self.take(change) {
+                    change.read_before = true;
+                    change.contradicted = self.contradicted.contains(&change.tuple);
+                    seen_at = known_at;
+                    Seen::Known
+                } else if self.is_empty() {
+                    seen_at = now;
+                    Seen::New
+                } else {
+                    // Those that are still to come stand behind it, and the last of them was read then.
+                    seen_at = self.last_seen_at.unwrap_or(now);
+                    let upcoming = self.upcoming.get(&change.tuple);
+                    Seen::Late {
+                        followed_by: upcoming.is_some_and(|count| *count > 0),
                     }
                 }
             })
             .collect();
         // A clock that was ahead when it was read may have been set right since.
         (seen, seen_at.min(now))
+    }
+
+    /// Takes a change out of those that are still to come; tells when it was first read.
+    fn take(&mut self, change: &ChangeDigest) -> Option<Timestamp> {
+        let seen_at = self.changes.get_mut(&change.identity())?.pop_front()?;
+        *self.upcoming.get_mut(&change.tuple)? -= 1;
+        self.len -= 1;
+        Some(seen_at)
     }
 }
 
@@ -247,42 +216,40 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_pass_is_laid_over_the_one_before() {
+    fn what_an_interrupted_pass_read_again_counts_once() {
+        let before = |mut change: ChangeDigest| {
+            change.read_before = true;
+            change
+        };
         let mut known = Known::of(&[
-            page(1, 1, &[write("a", 1), write("b", 2)]),
-            page(1, 2, &[write("c", 3)]),
-            page(2, 1, &[write("a", 1), write("late", 1)]),
-            page(3, 1, &[write("a", 1)]),
+            // Of runs that are over and done with.
+            page(1, 1, &[before(write("a", 1)), write("b", 2)]),
+            page(1, 2, &[before(write("c", 3))]),
+            page(2, 1, &[before(write("a", 1)), write("late", 1)]),
+            page(3, 1, &[before(write("a", 1)), write("c", 3)]),
         ]);
+        assert_eq!(known.len(), 5);
         let mut again = [
             write("a", 1),
             write("late", 1),
             write("b", 2),
+            // It came late and looks like the one behind it.
+            write("c", 3),
             write("c", 3),
         ];
         let (seen, _) = known.recognise(&mut again, time(9));
-        assert_eq!(seen, [Seen::Known; 4]);
+        assert_eq!(seen, [Seen::Known; 5]);
+        assert!(again.iter().all(|change| change.read_before));
     }
 
+    /// As a read replica can that lags: it commits in another order than that of the log.
     #[test]
-    fn what_the_source_passes_over_is_counted() {
-        let known = Known::of(&[
-            page(1, 1, &[write("a", 1), write("b", 2)]),
-            page(1, 2, &[write("c", 3), delete("a", 4)]),
-        ]);
-        for (changes, passed_over) in [
-            (&[write("a", 1), write("c", 3), delete("a", 4)][..], 1),
-            (&[delete("a", 4)], 3),
-            (&[write("x", 1), write("c", 3)], 2),
-            (&[], 0),
-            (&[write("a", 1), write("x", 1)], 0),
-            (&[write("a", 1), write("b", 2), write("c", 3)], 0),
-            // It came late and looks like the one that is still to come.
-            (&[write("a", 1), delete("a", 4), write("b", 2)], 0),
-        ] {
-            assert_eq!(known.passed_over_by(changes), passed_over, "{changes:?}");
-        }
-        assert_eq!(Known::default().passed_over_by(&[write("a", 1)]), 0);
+    fn what_follows_a_gap_is_known_all_the_same() {
+        let mut known = Known::of(&[page(1, 1, &[write("a", 1), write("b", 2), write("c", 3)])]);
+        let mut again = [write("a", 1), write("c", 3), write("d", 4)];
+        let (seen, _) = known.recognise(&mut again, time(999));
+        assert_eq!(seen, [Seen::Known, Seen::Known, LATE]);
+        assert_eq!(known.len(), 1);
     }
 
     #[test]
@@ -306,9 +273,9 @@ mod tests {
         let mut doubtful = write("a", 1);
         doubtful.contradicted = true;
         let mut known = Known::of(&[page(1, 1, &[doubtful, write("b", 1)])]);
-        assert_eq!(known.contradicted().collect::<Vec<_>>(), [doubtful.tuple]);
-        let mut again = [write("a", 1)];
+        assert!(known.contradicted().contains(&doubtful.tuple));
+        let mut again = [write("a", 1), write("b", 1)];
         known.recognise(&mut again, time(9));
-        assert!(again[0].contradicted);
+        assert_eq!(again.map(|change| change.contradicted), [true, false]);
     }
 }

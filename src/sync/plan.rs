@@ -17,9 +17,9 @@ use crate::unsettled::{ChangeDigest, TupleDigest, tuple_digest};
 
 /// Turns pages into plans.
 ///
-/// Changes of a tuple alternate in truth: a write follows a delete and a delete a write. Where they don't, the log has them
-/// in the wrong order (two servers whose clocks differ) or twice, and what it comes to can't be told from it. Then the
-/// tuple's state is asked for.
+/// Changes of a tuple alternate in truth: a write follows a delete and a delete a write; and their timestamps, which are of one
+/// database's clock, don't go back. Where they do, the log has them in the wrong order (two servers whose clocks differ) or
+/// twice, and what it comes to can't be told from it. Then the tuple's state is asked for.
 pub(super) struct Planner {
     /// `None` where nobody can be asked. The log is then taken at its word.
     tuple_reader: Option<Box<dyn TupleReader>>,
@@ -67,7 +67,7 @@ impl Planner {
             keeps_tuples,
             is_whole_log,
             recent: Recent::default(),
-            contradicted: known.contradicted().collect(),
+            contradicted: known.contradicted().clone(),
         }
     }
 
@@ -90,7 +90,7 @@ impl Planner {
         for ((change, digest), seen) in page.changes.iter().zip(&page.digests).zip(&page.seen) {
             let followed_by = match seen {
                 Seen::Known => {
-                    self.recent.push(*digest);
+                    self.recent.push(*digest, change.timestamp);
                     plan.digests.push(*digest);
                     continue;
                 }
@@ -98,16 +98,19 @@ impl Planner {
                 Seen::New => false,
             };
             let last = self.recent.last(&digest.tuple);
-            let is_repeated = last.is_some_and(|last| last.is_same_change(digest));
+            let is_repeated = last.is_some_and(|last| last.digest.is_same_change(digest));
+            let contradicts = last.is_some_and(|last| {
+                last.digest.operation == change.operation || change.timestamp < last.timestamp
+            });
             // What follows was made later and followed what it contradicts now: had this change stood before it when it was
             // made, it would have been there to read.
-            if last.is_some_and(|last| last.operation == change.operation) || followed_by {
+            if contradicts || followed_by {
                 plan.anomalies.insert(&change.tuple);
             }
             if is_repeated {
                 continue;
             }
-            self.recent.push(*digest);
+            self.recent.push(*digest, change.timestamp);
             plan.digests.push(*digest);
             plan.new.push(change);
             plan.late_arrivals += u32::from(matches!(seen, Seen::Late { .. }));

@@ -136,16 +136,11 @@ impl Reader {
             }
             return Ok(is_end.then_some(Fetched::End));
         }
-        let mut digests: Vec<_> = page.changes.iter().map(ChangeDigest::of).collect();
-        let passed_over = self.reading.known.passed_over_by(&digests);
-        if passed_over > 0 {
-            self.end.lacks_known(passed_over)?;
-            return Ok(None);
-        }
         self.end.is_not_here(&page);
         let Some(token) = page.token else {
             return Err(broken("sent changes without a continuation token"));
         };
+        let mut digests: Vec<_> = page.changes.iter().map(ChangeDigest::of).collect();
         // The page before, under another token. A tuple that comes and goes within a second can look so where the server's
         // database keeps whole seconds (MySQL), so a page that comes twice is believed.
         let is_repeated = self.last.len() == digests.len()

@@ -2,29 +2,39 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use jiff::Timestamp;
+
 use crate::unsettled::{ChangeDigest, TupleDigest};
 
 /// Changes that are remembered: several of the largest pages that a server is asked for.
 const CHANGES: usize = 10_000;
+
+/// A change as it is remembered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Remembered {
+    pub(super) digest: ChangeDigest,
+    pub(super) timestamp: Timestamp,
+}
 
 /// Recent changes, by tuple.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     order: VecDeque<TupleDigest>,
     /// The last change of each tuple, and how many of the tuple are remembered.
-    last: HashMap<TupleDigest, (ChangeDigest, usize)>,
+    last: HashMap<TupleDigest, (Remembered, usize)>,
 }
 
 impl Recent {
     /// The last change of a tuple.
-    pub(super) fn last(&self, tuple: &TupleDigest) -> Option<&ChangeDigest> {
+    pub(super) fn last(&self, tuple: &TupleDigest) -> Option<&Remembered> {
         self.last.get(tuple).map(|(change, _)| change)
     }
 
     /// Remembers the next change.
-    pub(super) fn push(&mut self, change: ChangeDigest) {
-        self.order.push_back(change.tuple);
-        let (last, count) = self.last.entry(change.tuple).or_insert((change, 0));
+    pub(super) fn push(&mut self, digest: ChangeDigest, timestamp: Timestamp) {
+        let change = Remembered { digest, timestamp };
+        self.order.push_back(digest.tuple);
+        let (last, count) = self.last.entry(digest.tuple).or_insert((change, 0));
         *last = change;
         *count += 1;
         if self.order.len() > CHANGES

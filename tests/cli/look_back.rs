@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use crate::fake_openfga::{
     FakeOpenFga, Reply, Request, at_time, change, change_of, changes, deletion, time_of,
@@ -105,6 +106,28 @@ fn a_tuple_whose_changes_contradict_each_other_is_asked_for() {
     assert_eq!(tuples, ["0", "1"]);
 }
 
+/// They alternate, and the log has them in the wrong order all the same.
+#[test]
+fn a_tuple_whose_changes_go_back_in_time_is_asked_for() {
+    let sandbox = Sandbox::new();
+    let written = at_time(&change(0), time_of(9));
+    let fake = FakeOpenFga::start([written.clone(), deletion(0, 5)]);
+    fake.script(move |request, reply| {
+        if request.path.ends_with("/read") {
+            let mut tuple: Value = serde_json::from_str(&written).unwrap();
+            tuple["key"] = tuple["tuple_key"].take();
+            let answer = json!({ "tuples": [tuple], "continuation_token": "" });
+            return Reply::new(200, answer.to_string());
+        }
+        reply
+    });
+    let summary = sync(&sandbox, &fake, "--format json").code(0).json();
+    assert_eq!(summary["order_anomalies"], 1);
+    assert_eq!(sandbox.changelog(), ["0", "0"]);
+    let tuples = sandbox.column::<String>("select object_id from fga_tuples");
+    assert_eq!(tuples, ["0"]);
+}
+
 #[test]
 fn a_signal_and_max_duration_are_heard_while_a_tuple_is_asked_for() {
     let sandbox = Sandbox::new();
@@ -196,21 +219,18 @@ fn what_follows_a_gap_in_what_is_known_does_not_come_late() {
     let fake = FakeOpenFga::start(changes(0..4));
     sync(&sandbox, &fake, "").code(0);
     let lagging = fake.remove(1);
-    sync(&sandbox, &fake, "").code(4).says(&[
-        "no longer sends 1 of the changes",
-        "replica that lags",
-        "--lookback 0s",
-    ]);
-    assert_eq!(sandbox.changelog(), ["0", "1", "2", "3"]);
-
-    let before = fake.page_requests().len();
-    let run = sandbox.start(&fake, RECENT);
-    wait_until("the run finds the gap", || {
-        fake.page_requests().len() > before + 1
-    });
-    fake.insert(1, lagging);
     fake.append(changes(4..5));
-    run.end().code(0);
+    for _ in 0..2 {
+        sync(&sandbox, &fake, "").code(4).says(&[
+            "no longer sends 1 of the changes",
+            "replica that lags",
+            "--lookback 0s",
+        ]);
+        assert_eq!(sandbox.changelog(), ["0", "1", "2", "3", "4"]);
+    }
+    fake.insert(1, lagging);
+    let summary = sync(&sandbox, &fake, "--format json").code(0).json();
+    assert_eq!(summary["changes"], 0);
     assert_eq!(sandbox.changelog(), ["0", "1", "2", "3", "4"]);
 }
 

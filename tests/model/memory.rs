@@ -11,7 +11,14 @@ use fga_sync::source::TupleState;
 use fga_sync::sync::{IfLocked, Observer, RunOptions, Tally};
 use fga_sync::tuple::{Object, TupleKey, User};
 use jiff::Timestamp;
+use proptest::test_runner::Config as ProptestConfig;
 use rusqlite::Connection;
+
+/// How many cases are tried: so many, and more where the tests may take long.
+pub fn cases(short: u32) -> ProptestConfig {
+    let is_long = std::env::var_os("FGA_SYNC_TEST_LONG").is_some();
+    ProptestConfig::with_cases(if is_long { 20 * short } else { short })
+}
 
 /// The change number `number` of a log, of one of a few tuples.
 pub fn change(id: u8, operation: Operation, number: usize, timestamp: Timestamp) -> Change {

@@ -13,7 +13,9 @@ use fga_sync::tuple::TupleKey;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
-use super::memory::{Nobody, change, held, next_operation, options, page, place, state_of, token};
+use super::memory::{
+    Nobody, cases, change, held, next_operation, options, page, place, state_of, token,
+};
 
 /// What the source does at one request for changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,7 +140,7 @@ fn fault() -> impl Strategy<Value = Fault> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(cases(32))]
     #[test]
     fn nothing_is_lost_or_doubled(
         tuples in prop::collection::vec(0u8..6, 0..60),

@@ -14,7 +14,7 @@ use fga_sync::unsettled::UnsettledPage;
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::memory::{Nobody, change, held, options, page, place, token};
+use super::memory::{Nobody, cases, change, held, options, page, place, token};
 
 /// What happens at one call of the target.
 #[derive(Debug, Clone, Copy)]
@@ -121,7 +121,7 @@ fn fault() -> impl Strategy<Value = Fault> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(cases(48))]
     #[test]
     fn nothing_is_lost_or_doubled(
         // A recording is taken at its word, so a tuple's operations need not alternate.
