@@ -187,6 +187,11 @@ fn a_wrong_secret_is_refused_at_once() {
             r#"{"error":"access_denied","error_description":"blocked"}"#,
             "access_denied: blocked",
         ),
+        (
+            400,
+            r#"{"error":"no s3cret+%2F%2B%25%3A%26%3D","error_description":"nor bWUrdG9vOnMzY3JldCslMkYlMkIlMjUlM0ElMjYlM0Q="}"#,
+            "no ***: nor ***",
+        ),
         (400, r#"{"error":"invalid_scope"}"#, "invalid_scope"),
         (401, "<html>no</html>", "and no error of OAuth"),
     ] {
@@ -297,6 +302,34 @@ fn a_refused_token_is_replaced_once() {
     let endpoint = TokenEndpoint::generous(json!(3600));
     sync(&sandbox, &fake, &endpoint.url(), &[]).code(6);
     assert_eq!(endpoint.count(), 1);
+}
+
+#[test]
+fn what_was_sent_as_a_proof_is_not_said_where_it_is_repeated() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::scripted(changes(0..3), |request, _| {
+        let key = &request.headers["x-key"];
+        Reply::error(403, "forbidden", &format!("{key} may not"))
+    });
+    let endpoint = TokenEndpoint::generous(json!(3600));
+    let headers = [("FGA_CUSTOM_HEADERS", "X-Key: gateway-s3cret")];
+    sync(&sandbox, &fake, &endpoint.url(), &headers)
+        .code(6)
+        .says(&["*** may not"]);
+
+    let endpoint = TokenEndpoint::start(|_, asked| {
+        let assertion = asked.form["client_assertion"].clone();
+        (401, json!({ "error": assertion }).to_string())
+    });
+    let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    let env = [
+        ("FGA_CLIENT_SECRET", ""),
+        ("FGA_SYNC_CLIENT_PRIVATE_KEY", key.as_str()),
+        ("FGA_SYNC_CLIENT_ALGORITHM", "ES256"),
+    ];
+    sync(&sandbox, &fake, &endpoint.url(), &env)
+        .code(6)
+        .says(&["401 Unauthorized ***"]);
 }
 
 #[test]

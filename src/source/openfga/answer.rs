@@ -3,12 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use reqwest::StatusCode;
-use reqwest::header::HeaderValue;
 use serde::Deserialize;
 use url::Url;
 
 use super::http::{Answer, NoAnswer, request_id, shown};
 use super::retry_after::asked_wait;
+use super::secrets::Secrets;
 use crate::error::{Error, ErrorKind};
 use crate::tls::Trouble;
 
@@ -112,9 +112,8 @@ pub(super) fn not_openfga(url: &str, request_id: &str) -> Error {
     .advise("check that --source is the URL of the API itself, and what stands between")
 }
 
-/// An answer other than a success. What it says is shown without the credentials that it was sent, should it
-/// repeat them.
-pub(super) fn refusal(url: &Url, answer: &Answer, sent: Option<&HeaderValue>) -> Failure {
+/// An answer other than a success.
+pub(super) fn refusal(url: &Url, answer: &Answer, secrets: &Secrets) -> Failure {
     let status = answer.status;
     let json = serde_json::from_str::<ErrorJson>(&answer.body).ok();
     let said = json.as_ref().map_or_else(
@@ -132,25 +131,15 @@ pub(super) fn refusal(url: &Url, answer: &Answer, sent: Option<&HeaderValue>) ->
     } else {
         Remedy::None
     };
-    let token = sent
-        .and_then(|sent| sent.to_str().ok())
-        .map_or("", |sent| sent.trim_start_matches("Bearer "));
     let message = format!(
-        "{} answered {}{}",
+        "{} answered {said}{}",
         shown(url),
-        masked(&said, &[token]),
         request_id(&answer.headers)
     );
     Failure {
-        error: Error::new(kind, message).advise(advice),
+        error: Error::new(kind, secrets.masked(&message)).advise(advice),
         remedy,
     }
-}
-
-/// A text without these secrets.
-pub(super) fn masked(text: &str, secrets: &[&str]) -> String {
-    let secrets = secrets.iter().filter(|secret| !secret.is_empty());
-    secrets.fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
 }
 
 /// A gateway's limit of a body, or gRPC's of a message: OpenFGA v1.18.1 answers a page beyond 4 MiB by 500

@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
@@ -11,10 +13,11 @@ use serde_json::Value;
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
-use super::answer::{Failure, Remedy, masked, may_pass};
+use super::answer::{Failure, Remedy, may_pass};
 use super::assertion::AssertionKey;
 use super::http::{Answer, Http, NoAnswer, bearer, request_id, shown};
 use super::retry_after::asked_wait;
+use super::secrets::Secrets;
 use crate::error::{Error, ErrorKind, Result};
 
 const LARGEST_ANSWER: usize = 1 << 20;
@@ -117,7 +120,8 @@ impl TokenSource {
 
     fn fetch(&mut self, http: &Http, timeout: Duration) -> Result<AccessToken, Failure> {
         let first = self.secret_in.unwrap_or(SecretIn::Header);
-        let mut answer = self.ask(http, timeout, first)?;
+        let mut secrets = Secrets::default();
+        let mut answer = self.ask(http, timeout, first, &mut secrets)?;
         let mut place = first;
         // Some endpoints know only one of the two ways, and don't agree on how to say so.
         let may_want_body = matches!(self.credentials.proof, Proof::Secret(_))
@@ -125,10 +129,10 @@ impl TokenSource {
             && matches!(answer.status.as_u16(), 400 | 401);
         if may_want_body {
             place = SecretIn::Body;
-            answer = self.ask(http, timeout, place)?;
+            answer = self.ask(http, timeout, place, &mut secrets)?;
         }
         if !answer.status.is_success() {
-            return Err(self.refusal(&answer));
+            return Err(self.refusal(&answer, &secrets));
         }
         let token = self.token_of(&answer)?;
         self.secret_in = Some(place);
@@ -139,7 +143,14 @@ impl TokenSource {
         Ok(token)
     }
 
-    fn ask(&self, http: &Http, timeout: Duration, place: SecretIn) -> Result<Answer, Failure> {
+    /// Asks once; what is sent that is not to be shown goes into `secrets`.
+    fn ask(
+        &self,
+        http: &Http,
+        timeout: Duration,
+        place: SecretIn,
+        secrets: &mut Secrets,
+    ) -> Result<Answer, Failure> {
         let ClientCredentials {
             token_url,
             audience,
@@ -154,13 +165,18 @@ impl TokenSource {
                 form.append_pair(name, value);
             }
         }
+        // RFC 6749, 2.3.1: each is encoded before they are joined.
+        let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+        if let Proof::Secret(secret) = proof {
+            secrets.add(secret.expose_secret());
+            secrets.add(encoded(secret.expose_secret()));
+        }
         let mut request = http.request(Method::POST, token_url).timeout(timeout);
         match (proof, place) {
             (Proof::Secret(secret), SecretIn::Header) => {
-                // RFC 6749, 2.3.1: each is encoded before they are joined.
-                let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-                let secret = encoded(secret.expose_secret());
-                request = request.basic_auth(encoded(client_id), Some(secret));
+                let (id, secret) = (encoded(client_id), encoded(secret.expose_secret()));
+                secrets.add(STANDARD.encode(format!("{id}:{secret}")));
+                request = request.basic_auth(id, Some(secret));
             }
             (Proof::Secret(secret), SecretIn::Body) => {
                 form.append_pair("client_id", client_id);
@@ -168,6 +184,7 @@ impl TokenSource {
             }
             (Proof::Key(key), _) => {
                 let assertion = key.sign(client_id).map_err(Failure::lasting)?;
+                secrets.add(assertion.as_str());
                 form.append_pair("client_id", client_id);
                 form.append_pair("client_assertion_type", ASSERTION_TYPE);
                 form.append_pair("client_assertion", &assertion);
@@ -221,17 +238,13 @@ impl TokenSource {
         .advise("check FGA_API_TOKEN_ISSUER, and that what it names is up and reachable from here")
     }
 
-    /// An answer other than a success, shown without the secret, should it repeat it.
-    fn refusal(&self, answer: &Answer) -> Failure {
+    /// An answer other than a success.
+    fn refusal(&self, answer: &Answer, secrets: &Secrets) -> Failure {
         let json: ErrorJson = serde_json::from_str(&answer.body).unwrap_or_default();
         let said = match (json.error.as_str(), json.error_description.as_str()) {
             ("", _) => ", and no error of OAuth".to_owned(),
             (error, "") => format!(" {error}"),
             (error, description) => format!(" {error}: {description}"),
-        };
-        let said = match &self.credentials.proof {
-            Proof::Secret(secret) => masked(&said, &[secret.expose_secret()]),
-            Proof::Key(_) => said,
         };
         let (kind, advice) = match answer.status.as_u16() {
             _ if may_pass(answer.status) => (
@@ -263,7 +276,7 @@ impl TokenSource {
             request_id(&answer.headers)
         );
         Failure {
-            error: Error::new(kind, message).advise(advice),
+            error: Error::new(kind, secrets.masked(&message)).advise(advice),
             remedy,
         }
     }

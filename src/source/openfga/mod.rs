@@ -8,12 +8,13 @@ mod pace;
 pub(crate) mod page_size;
 pub(crate) mod retry;
 pub(crate) mod retry_after;
+mod secrets;
 mod sign_in;
 
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 use url::Url;
@@ -33,6 +34,7 @@ use http::{Answer, Http, date, request_id, shown};
 use pace::Pace;
 use page_size::PageSize;
 use retry::persistently;
+use secrets::Secrets;
 use sign_in::Bearer;
 
 /// The largest answer that is read, decompressed. A change is at most some 600 KB, the server's limit of a Write
@@ -147,29 +149,31 @@ impl OpenFga {
         self.attempts = 0;
         persistently(self.settings.retry_for, |timeout| {
             self.attempts += 1;
-            let (mut answer, mut sent) = self.send(&url, request, timeout)?;
+            let (mut answer, mut secrets) = self.send(&url, request, timeout)?;
             // The token may have been withdrawn, or the clocks differ: one that was got just now tells.
             if answer.status == StatusCode::UNAUTHORIZED && self.bearer.refused() {
-                (answer, sent) = self.send(&url, request, timeout)?;
+                (answer, secrets) = self.send(&url, request, timeout)?;
             }
             self.served_at = date(&answer.headers);
             if !answer.status.is_success() {
-                return Err(refusal(&url, &answer, sent.as_ref()));
+                return Err(refusal(&url, &answer, &secrets));
             }
             decode(&answer.body).map_err(|error| {
                 let request_id = request_id(&answer.headers);
+                // What it does not understand, the parser repeats.
+                let error = anyhow::anyhow!(secrets.masked(&error.to_string()));
                 Failure::passing(not_openfga(&shown(&url), &request_id).because(error))
             })
         })
     }
 
-    /// Sends a request once; gives the answer, and the header that signed the request.
+    /// Sends a request once; gives the answer, and what the request held that is not to be shown.
     fn send(
         &mut self,
         url: &Url,
         request: &Request,
         timeout: Duration,
-    ) -> Result<(Answer, Option<HeaderValue>), Failure> {
+    ) -> Result<(Answer, Secrets), Failure> {
         let bearer = self.bearer.header(&self.http, timeout)?;
         self.pace.wait();
         let mut built = self
@@ -178,8 +182,12 @@ impl OpenFga {
             .query(request.query)
             .headers(self.settings.headers.clone())
             .timeout(timeout);
-        if let Some(bearer) = &bearer {
-            built = built.header(AUTHORIZATION, bearer.clone());
+        let mut secrets = Secrets::default();
+        for value in self.settings.headers.values().chain(&bearer) {
+            secrets.add_header(value);
+        }
+        if let Some(bearer) = bearer {
+            built = built.header(AUTHORIZATION, bearer);
         }
         if let Some(body) = &request.body {
             built = built
@@ -187,7 +195,7 @@ impl OpenFga {
                 .body(body.clone());
         }
         let answer = self.http.send(built, LARGEST_ANSWER);
-        Ok((answer.map_err(|why| no_answer(url, why))?, bearer))
+        Ok((answer.map_err(|why| no_answer(url, why))?, secrets))
     }
 
     /// Reads one page of at most `size` changes.
