@@ -235,10 +235,11 @@ impl ChangeSource for Replay {
             }
             None => token.cloned(),
         };
-        Ok(wire::collect(
-            self.ahead.iter().take(count).map(|event| event.get()),
-            token,
-        ))
+        let events = self.ahead.iter().take(count).map(|event| event.get());
+        Ok(Page {
+            is_full: count == limit,
+            ..wire::collect(events, token)
+        })
     }
 
     fn tuple_reader(&self) -> Result<Option<Box<dyn TupleReader>>> {

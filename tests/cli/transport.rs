@@ -7,7 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::certificates::{Authority, Validity};
-use crate::fake_openfga::{FakeOpenFga, STORE, changes};
+use crate::fake_openfga::{FakeOpenFga, Reply, STORE, changes};
 use crate::forward_proxy::ForwardProxy;
 use crate::sandbox::{Ended, Sandbox};
 use crate::tls_proxy::TlsProxy;
@@ -127,16 +127,12 @@ fn proxies_are_those_of_the_environment() {
             .contains("proxy-authorization: basic ")
     );
 
-    // Those left out are reached directly.
-    let direct = format!("https://localhost:{}", gateway.port());
-    let env = [("HTTPS_PROXY", through.as_str()), ("NO_PROXY", "localhost")];
-    run(
-        &sandbox,
-        &direct,
-        &env,
-        &[&trusting[..], &["--target", "sqlite:direct.db"]].concat(),
-    )
-    .code(0);
+    // Those left out are reached directly, and this one is nowhere.
+    let env = [
+        ("HTTPS_PROXY", through.as_str()),
+        ("NO_PROXY", "example.test"),
+    ];
+    run(&sandbox, "https://api.example.test", &env, &trusting).code(4);
     assert_eq!(proxy.heads().len(), 1);
 
     // A proxy that is not there.
@@ -150,6 +146,36 @@ fn proxies_are_those_of_the_environment() {
     .code(4)
     .says(&["api.example.test", "refused"])
     .hides("proxy-s3cret");
+}
+
+/// In the clear it would tell another machine the token.
+#[test]
+fn what_stays_on_this_machine_goes_by_no_proxy() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    let proxy = ForwardProxy::start(address(&fake));
+    let through = format!("http://127.0.0.1:{}", proxy.port());
+    let env = [
+        ("HTTP_PROXY", through.as_str()),
+        ("ALL_PROXY", &through),
+        ("FGA_API_TOKEN", "s3cret"),
+    ];
+    run(&sandbox, &fake.url(), &env, &[]).code(0);
+    sandbox.assert_holds(3);
+    assert_eq!(proxy.heads(), Vec::<String>::new());
+}
+
+#[test]
+fn a_proxy_that_wants_a_password_is_told_from_a_server_that_does() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::scripted([], |_, _| Reply::new(407, "<html>who are you?</html>"));
+    let proxy = ForwardProxy::start(address(&fake));
+    let through = format!("http://127.0.0.1:{}", proxy.port());
+    let source = "http://openfga.test:8080";
+    let env = [("HTTP_PROXY", through.as_str())];
+    run(&sandbox, source, &env, &["--allow-http"])
+        .code(6)
+        .says(&["407", "the proxy's user and password"]);
 }
 
 #[test]

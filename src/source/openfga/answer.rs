@@ -15,7 +15,19 @@ use crate::tls::Trouble;
 /// A request that failed.
 pub(super) struct Failure {
     pub(super) error: Error,
+    pub(super) reason: Reason,
     pub(super) remedy: Remedy,
+}
+
+/// What a failure says of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// It is not well, or does not take what is asked for good reason.
+    Failed,
+    /// It is well, and was asked too often or for too much.
+    Limited,
+    /// It is `OpenFGA`, and finds the question wrong in itself.
+    Invalid,
 }
 
 /// What may help against a failure.
@@ -43,6 +55,7 @@ impl Failure {
     pub(super) fn passing(error: Error) -> Self {
         Self {
             error,
+            reason: Reason::Failed,
             remedy: Remedy::Wait(None),
         }
     }
@@ -51,6 +64,7 @@ impl Failure {
     pub(super) fn lasting(error: Error) -> Self {
         Self {
             error,
+            reason: Reason::Failed,
             remedy: Remedy::None,
         }
     }
@@ -81,7 +95,7 @@ pub(super) fn no_answer(url: &Url, why: NoAnswer) -> Failure {
         NoAnswer::Broken(error) => Failure::passing(
             unavailable(format!("can't read {url}"))
                 .because(error.without_url())
-                .advise("check that the server runs and that --source names its host and port"),
+                .advise("check that the server runs and that --source names its host and port; and the proxy, where HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names one"),
         ),
         // What is wrong with certificates does not pass by itself.
         NoAnswer::Untrusted(trouble) => {
@@ -95,6 +109,7 @@ pub(super) fn no_answer(url: &Url, why: NoAnswer) -> Failure {
             .advise(
                 "check what stands between fga-sync and the server: no page of OpenFGA is as large",
             ),
+            reason: Reason::Limited,
             remedy: Remedy::AskForLess,
         },
         NoAnswer::NotText => {
@@ -138,6 +153,12 @@ pub(super) fn refusal(url: &Url, answer: &Answer, secrets: &Secrets) -> Failure 
     );
     Failure {
         error: Error::new(kind, secrets.masked(&message)).advise(advice),
+        reason: match status {
+            StatusCode::TOO_MANY_REQUESTS => Reason::Limited,
+            _ if remedy == Remedy::AskForLess => Reason::Limited,
+            StatusCode::BAD_REQUEST if json.is_some() => Reason::Invalid,
+            _ => Reason::Failed,
+        },
         remedy,
     }
 }
@@ -155,6 +176,10 @@ fn judge(status: StatusCode, code: &str, said: &str) -> (ErrorKind, &'static str
         (401 | 403, _) => (
             ErrorKind::Denied,
             "check FGA_API_TOKEN (or source.auth.token_file) or FGA_CLIENT_ID and its secret, and what they may read",
+        ),
+        (407, _) => (
+            ErrorKind::Denied,
+            "give the proxy's user and password: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT (or HTTP_PROXY, ALL_PROXY)",
         ),
         (404, "store_id_not_found") => (
             ErrorKind::WrongPosition,

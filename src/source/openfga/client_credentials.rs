@@ -13,7 +13,7 @@ use serde_json::Value;
 use url::Url;
 use url::form_urlencoded::{Serializer, byte_serialize};
 
-use super::answer::{Failure, Remedy, may_pass};
+use super::answer::{Failure, Reason, Remedy, may_pass};
 use super::assertion::AssertionKey;
 use super::http::{Answer, Http, NoAnswer, bearer, request_id, shown};
 use super::retry_after::asked_wait;
@@ -277,6 +277,7 @@ impl TokenSource {
         );
         Failure {
             error: Error::new(kind, secrets.masked(&message)).advise(advice),
+            reason: Reason::Failed,
             remedy,
         }
     }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, DATE, HeaderMap, HeaderValue};
-use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::runtime::{Builder, Runtime};
-use url::Url;
+use url::{Host, Url};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::tls::{Hints, TlsSettings, Trouble, explain};
@@ -18,6 +18,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// own and back, which took about a tenth of the time of a page.
 pub(super) struct Http {
     client: Client,
+    /// For what stays on this machine: a proxy elsewhere would be sent it in the clear.
+    local: Client,
     runtime: Runtime,
     /// Whether a client certificate is shown where a server asks for one.
     shows_identity: bool,
@@ -52,22 +54,25 @@ impl Http {
             Error::new(ErrorKind::Unexpected, "can't set up the HTTP client").because(error)
         };
         let accept = HeaderValue::from_static("application/json");
-        let client = Client::builder()
-            .user_agent(concat!("fga-sync/", env!("CARGO_PKG_VERSION")))
-            .default_headers([(ACCEPT, accept)].into_iter().collect())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            // A redirect would carry the bearer token or the client's secret to whatever host the answer names.
-            .redirect(reqwest::redirect::Policy::none())
-            .tls_backend_preconfigured(tls.client_config()?)
-            .build()
-            .map_err(|error| failed(error.into()))?;
+        let tls_config = tls.client_config()?;
+        let builder = || {
+            Client::builder()
+                .user_agent(concat!("fga-sync/", env!("CARGO_PKG_VERSION")))
+                .default_headers([(ACCEPT, accept.clone())].into_iter().collect())
+                .connect_timeout(CONNECT_TIMEOUT)
+                .tcp_nodelay(true)
+                // A redirect would carry the bearer token or the client's secret to whatever host the answer names.
+                .redirect(reqwest::redirect::Policy::none())
+                .tls_backend_preconfigured(tls_config.clone())
+        };
+        let build = |builder: ClientBuilder| builder.build().map_err(|error| failed(error.into()));
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| failed(error.into()))?;
         Ok(Self {
-            client,
+            client: build(builder())?,
+            local: build(builder().no_proxy())?,
             runtime,
             shows_identity: tls.identity.is_some(),
         })
@@ -75,7 +80,12 @@ impl Http {
 
     /// A request to be filled in and sent.
     pub(super) fn request(&self, method: Method, url: &Url) -> RequestBuilder {
-        self.client.request(method, url.clone())
+        let client = if is_local(url) {
+            &self.local
+        } else {
+            &self.client
+        };
+        client.request(method, url.clone())
     }
 
     /// Sends a request and reads the answer's body, of which at most `limit` bytes are taken.
@@ -112,6 +122,20 @@ pub(super) fn bearer(token: &SecretString) -> Option<HeaderValue> {
     let mut header = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).ok()?;
     header.set_sensitive(true);
     Some(header)
+}
+
+/// Whether what is sent there stays on this machine.
+pub(crate) fn is_local(url: &Url) -> bool {
+    match url.host() {
+        // Reserved for the loopback interface (RFC 6761).
+        Some(Host::Domain(name)) => {
+            let name = name.strip_suffix('.').unwrap_or(name);
+            name == "localhost" || name.ends_with(".localhost")
+        }
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
+        None => false,
+    }
 }
 
 /// The URL without its query: tokens are long, and say nothing to a reader.

@@ -25,11 +25,11 @@ pub use sign_in::SignIn;
 
 use super::{ChangeSource, TupleReader, TupleState, wire};
 use crate::checkpoint::StoreIdentity;
-use crate::error::{ErrorKind, Result};
+use crate::error::Result;
 use crate::page::{ContinuationToken, Page};
 use crate::tls::TlsSettings;
 use crate::tuple::TupleKey;
-use answer::{Failure, Remedy, no_answer, not_openfga, refusal};
+use answer::{Failure, Reason, Remedy, no_answer, not_openfga, refusal};
 use http::{Answer, Http, date, request_id, shown};
 use pace::Pace;
 use page_size::PageSize;
@@ -81,10 +81,12 @@ pub struct OpenFga {
     page_size: PageSize,
     settings: OpenFgaSettings,
     pace: Pace,
-    /// How often the last request was sent.
-    attempts: u32,
-    /// The server's clock when it answered last.
+    /// How long the server took for its last answer.
+    took: Duration,
+    /// Its clock at the time.
     served_at: Option<Timestamp>,
+    /// Whether it has failed since the last page, and not only sent us away for a while.
+    has_failed: bool,
 }
 
 /// A request below the store's URL.
@@ -131,8 +133,9 @@ impl OpenFga {
             page_size: PageSize::new(settings.page_size),
             settings,
             pace,
-            attempts: 0,
+            took: Duration::ZERO,
             served_at: None,
+            has_failed: false,
         })
     }
 
@@ -146,24 +149,35 @@ impl OpenFga {
         let prefix = url.path().trim_end_matches('/').to_owned();
         let (store_id, path) = (&self.settings.store_id, request.path);
         url.set_path(&format!("{prefix}/stores/{store_id}{path}"));
-        self.attempts = 0;
         persistently(self.settings.retry_for, |timeout| {
-            self.attempts += 1;
-            let (mut answer, mut secrets) = self.send(&url, request, timeout)?;
-            // The token may have been withdrawn, or the clocks differ: one that was got just now tells.
-            if answer.status == StatusCode::UNAUTHORIZED && self.bearer.refused() {
-                (answer, secrets) = self.send(&url, request, timeout)?;
-            }
-            self.served_at = date(&answer.headers);
-            if !answer.status.is_success() {
-                return Err(refusal(&url, &answer, &secrets));
-            }
-            decode(&answer.body).map_err(|error| {
-                let request_id = request_id(&answer.headers);
-                // What it does not understand, the parser repeats.
-                let error = anyhow::anyhow!(secrets.masked(&error.to_string()));
-                Failure::passing(not_openfga(&shown(&url), &request_id).because(error))
-            })
+            let result = self.attempt(&url, request, timeout, &decode);
+            let failure = result.as_ref().err();
+            self.has_failed |= failure.is_some_and(|failure| failure.reason == Reason::Failed);
+            result
+        })
+    }
+
+    fn attempt<T>(
+        &mut self,
+        url: &Url,
+        request: &Request,
+        timeout: Duration,
+        decode: impl Fn(&str) -> serde_json::Result<T>,
+    ) -> Result<T, Failure> {
+        let (mut answer, mut secrets) = self.send(url, request, timeout)?;
+        // The token may have been withdrawn, or the clocks differ: one that was got just now tells.
+        if answer.status == StatusCode::UNAUTHORIZED && self.bearer.renew() {
+            (answer, secrets) = self.send(url, request, timeout)?;
+        }
+        self.served_at = date(&answer.headers);
+        if !answer.status.is_success() {
+            return Err(refusal(url, &answer, &secrets));
+        }
+        decode(&answer.body).map_err(|error| {
+            let request_id = request_id(&answer.headers);
+            // What it does not understand, the parser repeats.
+            let error = anyhow::anyhow!(secrets.masked(&error.to_string()));
+            Failure::passing(not_openfga(&shown(url), &request_id).because(error))
         })
     }
 
@@ -194,7 +208,9 @@ impl OpenFga {
                 .header(CONTENT_TYPE, "application/json")
                 .body(body.clone());
         }
+        let started = Instant::now();
         let answer = self.http.send(built, LARGEST_ANSWER);
+        self.took = started.elapsed();
         Ok((answer.map_err(|why| no_answer(url, why))?, secrets))
     }
 
@@ -230,15 +246,15 @@ impl ChangeSource for OpenFga {
     }
 
     fn read_changes(&mut self, token: Option<&ContinuationToken>, limit: u32) -> Result<Page> {
+        self.has_failed = false;
         loop {
             let size = self.page_size.within(limit);
-            let started = Instant::now();
             let failure = match self.read_page(token, size) {
                 Ok(mut page) => {
                     self.page_size.came();
                     page.is_full = page.changes.len() >= size as usize;
-                    page.is_retried = self.attempts > 1;
-                    page.is_slow = started.elapsed() > SLOW_ANSWER;
+                    page.is_retried = self.has_failed;
+                    page.is_slow = self.took > SLOW_ANSWER;
                     page.served_at = self.served_at;
                     return Ok(page);
                 }
@@ -287,7 +303,7 @@ impl TupleReader for OpenFga {
         match self.request(&request, |body| wire::decode_tuple(body, tuple)) {
             Ok(Some(change)) => Ok(TupleState::Exists(Box::new(change))),
             Ok(None) => Ok(TupleState::Missing),
-            Err(failure) if failure.error.kind() == ErrorKind::Usage => {
+            Err(failure) if failure.reason == Reason::Invalid => {
                 tracing::warn!("{}", failure.error);
                 Ok(TupleState::Refused)
             }

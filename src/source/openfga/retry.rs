@@ -69,7 +69,7 @@ fn come_again(failure: Failure, wait: Duration) -> Failure {
     let when = when(SystemTime::now(), wait);
     let seconds = wait.as_secs();
     let advice = format!(
-        "run again {when}: the answer asks for a wait of {seconds} s, longer than --retry-for allows"
+        "run again {when}: the answer asks for a wait of {seconds} s, and the time of --retry-for is over by then"
     );
     Failure {
         error: failure.error.advise(advice),

@@ -54,8 +54,8 @@ impl Bearer {
         }
     }
 
-    /// The API refused the header. Whether there can be another.
-    pub(super) fn refused(&mut self) -> bool {
+    /// Forgets a header that the API refused, where there can be another; tells whether there can.
+    pub(super) fn renew(&mut self) -> bool {
         match self {
             Self::Fixed(_) => false,
             Self::Renewed(tokens) => {
