@@ -9,7 +9,7 @@ use crate::config::{Config, Format, OutputSettings, RunSettings, SourceSettings}
 use crate::error::{Error, ErrorKind, Result};
 use crate::report::{ProgressLine, Subject, Summaries, Summary};
 use crate::source::{ChangeSource, OpenFga, Replay};
-use crate::sync::{Outcome, Stop, Tally, open_persistently, run as run_once};
+use crate::sync::{GivenUp, Outcome, Stop, Tally, open_persistently, run as run_once};
 use crate::target::{self, Access, DryRun, Target};
 
 pub(super) fn run(config: &Config, arguments: &RunArgs, output: &OutputSettings) -> Result<u8> {
@@ -127,8 +127,12 @@ fn open_and_run(
     let RunSettings {
         source,
         target,
-        options,
+        mut options,
     } = settings;
+    // A time that no clock reaches is no limit.
+    let deadline = options
+        .max_duration
+        .and_then(|duration| Instant::now().checked_add(duration));
     let source: Box<dyn ChangeSource> = match source {
         SourceSettings::OpenFga(settings) => Box::new(OpenFga::new(*settings)?),
         SourceSettings::Recording { input, store_id } => Box::new(Replay::new(input, store_id)),
@@ -138,8 +142,22 @@ fn open_and_run(
     } else {
         Access::ReadWrite
     };
-    let mut target: Box<dyn Target> =
-        open_persistently(stop, || target::open(&target.database, access))?;
+    let (database, opening) = (target.database, stop.clone());
+    let opened = stop.or(deadline, move || {
+        open_persistently(&opening, || target::open(&database, access))
+    });
+    let mut target: Box<dyn Target> = match opened {
+        Ok(Ok(target)) => target,
+        Ok(Err(error)) => return Outcome::or_stopped(Err(error), stop),
+        Err(GivenUp::Signal(signal)) => return Ok(Outcome::Stopped(signal)),
+        Err(GivenUp::Deadline) => {
+            let message = "the target was not reached before --max-duration was over";
+            return Err(Error::new(ErrorKind::TargetUnavailable, message)
+                .advise("see that it is up and can be reached from here"));
+        }
+    };
+    options.max_duration =
+        deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     if dry_run {
         target = Box::new(DryRun(target));
     }

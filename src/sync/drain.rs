@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 use backon::{BackoffBuilder, BlockingRetryable, ExponentialBuilder};
 use jiff::Timestamp;
 
+use super::outcome::Outcome;
 use super::plan::{Plan, Planner};
 use super::reader::{Fetched, ReadPage};
 use super::settling::Settling;
 use super::stop::Stop;
-use super::tally::{Observer, Outcome, Tally};
+use super::tally::{Observer, Tally};
 use crate::change::Operation;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, ErrorKind, Result};
+use crate::page::ContinuationToken;
 use crate::target::{Applied, LookBack, PageCommit, Target, TargetError, TargetResult};
 
 /// How long a request to stop may go unnoticed while no page comes.
@@ -30,6 +32,15 @@ pub(super) struct Drain<'a> {
     pub(super) stop: &'a Stop,
     pub(super) observer: &'a mut dyn Observer,
     pub(super) tally: &'a mut Tally,
+}
+
+/// Where a commit leads.
+struct Position<'a> {
+    token: &'a ContinuationToken,
+    /// The timestamp of the last change before it.
+    time: Timestamp,
+    /// Whether the mirror's own position moves there.
+    moves: bool,
 }
 
 impl Drain<'_> {
@@ -51,25 +62,21 @@ impl Drain<'_> {
                     ));
                 }
                 Ok(Err(error)) => return Err(error),
-                Ok(Ok(Fetched::End)) => return Ok(Outcome::Drained),
-                Ok(Ok(Fetched::More)) => return Ok(Outcome::LimitReached),
-                Ok(Ok(Fetched::Page(page))) => {
-                    match (self.apply(&page), self.stop.requested()) {
-                        (Ok(()), _) => self.observer.page_applied(self.tally),
-                        // Asked to stop while one of them was away: the page was committed whole or not at all.
-                        (Err(error), Some(signal)) if is_away(&error) => {
-                            tracing::warn!("{error}");
-                            return Ok(Outcome::Stopped(signal));
-                        }
-                        (Err(error), None)
-                            if error.kind() == ErrorKind::SourceUnavailable && self.is_over() =>
-                        {
-                            tracing::warn!("{error}");
-                            return Ok(Outcome::LimitReached);
-                        }
-                        (Err(error), _) => return Err(error),
-                    }
+                Ok(Ok(Fetched::End)) => {
+                    self.forget_earlier_passes()?;
+                    return Ok(Outcome::Drained);
                 }
+                Ok(Ok(Fetched::More)) => return Ok(Outcome::LimitReached),
+                Ok(Ok(Fetched::Page(page))) => match self.apply(&page) {
+                    Ok(()) => self.observer.page_applied(self.tally),
+                    Err(error)
+                        if error.kind() == ErrorKind::SourceUnavailable && self.is_over() =>
+                    {
+                        tracing::warn!("{error}");
+                        return Ok(Outcome::LimitReached);
+                    }
+                    Err(error) => return Err(error),
+                },
             }
         }
     }
@@ -84,24 +91,44 @@ impl Drain<'_> {
             return Ok(());
         };
         let mut plan = self.planner.plan(page)?;
-        let mut look_back = self.settling.next(page, Vec::new());
+        let brings_new = !plan.new.is_empty();
+        let Some(mut look_back) = self.settling.next(page, &plan.digests, brings_new) else {
+            return Ok(());
+        };
         loop {
-            if let Some(unsettled) = &mut look_back.unsettled {
-                unsettled.changes.clone_from(&plan.digests);
-            }
-            match self.commit(page, last.timestamp, &plan, &look_back)? {
-                Applied::Committed => break,
+            self.planner.mark(&mut look_back.unsettled);
+            let position = Position {
+                token: &page.token,
+                time: last.timestamp,
+                moves: !page.known_remain,
+            };
+            match self.commit(&position, &plan, &look_back)? {
+                Applied::Committed => return Ok(()),
                 Applied::Unexpected(tuples) => self.planner.contradict(&mut plan, page, &tuples)?,
             }
         }
-        self.checkpoint.read = Some(page.token.clone());
-        Ok(())
+    }
+
+    /// Without looking back, what earlier runs left to be read again is not read, and the next run shall not look for it.
+    fn forget_earlier_passes(&mut self) -> Result<()> {
+        let Some(token) = self.checkpoint.token.clone() else {
+            return Ok(());
+        };
+        let Some(look_back) = self.settling.give_up(&token) else {
+            return Ok(());
+        };
+        let position = Position {
+            token: &token,
+            time: self.checkpoint.position_time.unwrap_or_default(),
+            moves: false,
+        };
+        self.commit(&position, &Plan::default(), &look_back)
+            .map(drop)
     }
 
     fn commit(
         &mut self,
-        page: &ReadPage,
-        position_time: Timestamp,
+        position: &Position,
         plan: &Plan,
         look_back: &LookBack,
     ) -> Result<Applied> {
@@ -119,9 +146,9 @@ impl Drain<'_> {
             store_id: &subject.store.id,
             fence: self.checkpoint.fence,
             from: self.checkpoint.read.as_ref(),
-            to: &page.token,
-            moves_position: !page.known_remain,
-            position_time,
+            to: position.token,
+            moves_position: position.moves,
+            position_time: position.time,
             writes: count(Operation::Write),
             deletes: count(Operation::Delete),
             late_arrivals: plan.late_arrivals,
@@ -137,16 +164,10 @@ impl Drain<'_> {
         let applied = commit_surely(self.target, &commit, self.stop)?;
         if applied == Applied::Committed {
             self.tally.count(&commit);
+            self.checkpoint.read = Some(position.token.clone());
         }
         Ok(applied)
     }
-}
-
-fn is_away(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::TargetUnavailable | ErrorKind::SourceUnavailable
-    )
 }
 
 /// Waits between attempts to reach the target again: some 30 s in all, enough for a database restart.

@@ -68,7 +68,7 @@ pub(super) struct EndOfLog {
     doubt: u32,
     /// How often it has contradicted itself at the same position.
     contradictions: u32,
-    /// How often changes were missing that it has sent before.
+    /// How often in a row changes were missing that it has sent before.
     attempts_for_known: u32,
 }
 
@@ -91,7 +91,7 @@ impl EndOfLog {
     }
 
     /// Takes note of how the source answers.
-    pub(super) fn answered(&mut self, page: &Page) {
+    pub(super) fn note_answer(&mut self, page: &Page) {
         if page.is_slow || page.is_retried {
             self.begin_doubt();
         } else {
@@ -99,8 +99,9 @@ impl EndOfLog {
         }
     }
 
-    /// Judges by an empty page, which was asked for after `token`, with `known_remain` changes that are known to follow.
-    pub(super) fn is_told(
+    /// Whether an empty page is the end, which was asked for after `token`, with `known_remain` changes that are known to
+    /// follow.
+    pub(super) fn judge(
         &mut self,
         page: &Page,
         token: Option<&ContinuationToken>,
@@ -143,22 +144,25 @@ impl EndOfLog {
         if known_remain == 0 {
             return Ok(true);
         }
-        self.begin_doubt();
         self.empty_pages = 0;
-        self.attempts_for_known += 1;
-        if self.attempts_for_known > ATTEMPTS_FOR_KNOWN {
-            return Err(missing(known_remain));
-        }
-        tracing::warn!(
-            known_remain,
-            "the source lacks changes that it has sent before"
-        );
-        thread::sleep(KNOWN_PAUSE);
+        self.wait_for_known(known_remain)?;
         Ok(false)
     }
 
-    /// Changes came. An empty page before them was wrong if they were there already, and not if they have come since.
-    pub(super) fn is_not_here(&mut self, page: &Page) {
+    /// Gives the source time to have so many changes again that it has sent before.
+    pub(super) fn wait_for_known(&mut self, changes: usize) -> Result<()> {
+        self.begin_doubt();
+        self.attempts_for_known += 1;
+        if self.attempts_for_known > ATTEMPTS_FOR_KNOWN {
+            return Err(missing(changes));
+        }
+        tracing::warn!(changes, "the source lacks changes that it has sent before");
+        thread::sleep(KNOWN_PAUSE);
+        Ok(())
+    }
+
+    /// Takes note of a page with changes. An empty page before them was wrong if they were there already, and not if they have come since.
+    pub(super) fn note_changes(&mut self, page: &Page) {
         let first = page.changes.first().map(|change| change.timestamp);
         let was_missed =
             |since: Timestamp| first.is_some_and(|first| since.duration_since(first) > MISSED);
@@ -166,7 +170,12 @@ impl EndOfLog {
             tracing::warn!("the source answered as if its log ended, and it did not");
             self.begin_doubt();
         }
-        if first.is_none_or(|first| first <= self.began_at) {
+        // The database's clock may be ahead, and the server's, which is in some tokens, right.
+        let written_at = first.map(|first| {
+            let ended_at = page.token.as_ref().and_then(ContinuationToken::time);
+            ended_at.map_or(first, |ended_at| first.min(ended_at))
+        });
+        if written_at.is_none_or(|written_at| written_at <= self.began_at) {
             self.pages_of_new = 0;
         } else if !page.is_full {
             self.pages_of_new += 1;

@@ -75,15 +75,26 @@ impl Known {
         &self.contradicted
     }
 
+    /// Whether each of the next changes is known.
+    fn are_known(&self, changes: &[ChangeDigest]) -> impl DoubleEndedIterator<Item = bool> {
+        let mut taken: HashMap<ChangeIdentity, usize> = HashMap::new();
+        let are_known: Vec<_> = changes
+            .iter()
+            .map(|change| {
+                let known = self.changes.get(&change.identity());
+                let taken = taken.entry(change.identity()).or_default();
+                *taken += 1;
+                known.is_some_and(|known| *taken <= known.len())
+            })
+            .collect();
+        are_known.into_iter()
+    }
+
     /// How many of the changes can be taken until one more than `limit` of them is not known.
     pub(super) fn room_for(&self, changes: &[ChangeDigest], limit: u64) -> usize {
-        let mut taken: HashMap<ChangeIdentity, usize> = HashMap::new();
         let mut left = limit;
-        for (index, change) in changes.iter().enumerate() {
-            let known = self.changes.get(&change.identity());
-            let taken = taken.entry(change.identity()).or_default();
-            *taken += 1;
-            if known.is_some_and(|known| *taken <= known.len()) {
+        for (index, is_known) in self.are_known(changes).enumerate() {
+            if is_known {
                 continue;
             }
             match left.checked_sub(1) {
@@ -92,6 +103,18 @@ impl Known {
             }
         }
         changes.len()
+    }
+
+    /// Those of the changes that follow the last of them that is known, where others are still to come: they came late, or
+    /// the source lacks those others.
+    pub(super) fn behind_the_last<'a>(&self, changes: &'a [ChangeDigest]) -> &'a [ChangeDigest] {
+        let known = self.are_known(changes).filter(|is_known| *is_known).count();
+        if known == self.len {
+            return &[];
+        }
+        let unknown = self.are_known(changes).rev();
+        let behind = unknown.take_while(|is_known| !is_known).count();
+        &changes[changes.len() - behind..]
     }
 
     /// Tells what each of the next changes is, and when the last of them, or one behind it, was first read: `now` where
@@ -107,7 +130,6 @@ impl Known {
             .map(|change| {
                 if let Some(known_at) = self.take(change) {
                     change.read_before = true;
-                    change.contradicted = self.contradicted.contains(&change.tuple);
                     seen_at = known_at;
                     Seen::Known
                 } else if self.is_empty() {
@@ -273,9 +295,31 @@ mod tests {
         let mut doubtful = write("a", 1);
         doubtful.contradicted = true;
         let mut known = Known::of(&[page(1, 1, &[doubtful, write("b", 1)])]);
+        assert!(!known.contradicted().contains(&write("b", 1).tuple));
+        known.recognise(&mut [write("a", 1)], time(9));
         assert!(known.contradicted().contains(&doubtful.tuple));
-        let mut again = [write("a", 1), write("b", 1)];
-        known.recognise(&mut again, time(9));
-        assert_eq!(again.map(|change| change.contradicted), [true, false]);
+    }
+
+    #[test]
+    fn what_follows_the_last_that_is_known_is_late_or_behind_what_is_missing() {
+        let known = Known::of(&[page(1, 1, &[write("a", 1), write("b", 2), write("c", 3)])]);
+        for (changes, behind) in [
+            (&[write("a", 1), write("x", 1)][..], 1),
+            (&[write("x", 1), write("c", 3)], 0),
+            (&[write("x", 1), write("y", 1)], 2),
+            (
+                &[write("a", 1), write("b", 2), write("c", 3), write("d", 4)],
+                0,
+            ),
+            (&[write("a", 1), write("c", 3), write("d", 4)], 1),
+            (&[], 0),
+        ] {
+            assert_eq!(known.behind_the_last(changes).len(), behind, "{changes:?}");
+        }
+        assert!(
+            Known::default()
+                .behind_the_last(&[write("a", 1)])
+                .is_empty()
+        );
     }
 }

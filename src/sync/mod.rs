@@ -4,6 +4,7 @@ mod coalesce;
 mod drain;
 mod end_of_log;
 mod known;
+mod outcome;
 mod plan;
 mod reader;
 mod recent;
@@ -17,6 +18,7 @@ mod tokens;
 
 pub use coalesce::coalesce;
 pub use drain::open_persistently;
+pub use outcome::Outcome;
 pub use run::{IfLocked, RunOptions, run};
-pub use stop::{Signal, Stop};
-pub use tally::{Observer, Outcome, Tally};
+pub use stop::{GivenUp, Signal, Stop};
+pub use tally::{Observer, Tally};

@@ -6,14 +6,14 @@ use std::time::Instant;
 use super::coalesce;
 use super::known::{Known, Seen};
 use super::reader::ReadPage;
-use super::recent::Recent;
+use super::recent::{Recent, Remembered};
 use super::stop::Stop;
 use crate::change::Change;
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::{TupleReader, TupleState};
 use crate::target::{Deleted, NetEffect, Written};
 use crate::tuple::TupleKey;
-use crate::unsettled::{ChangeDigest, TupleDigest, tuple_digest};
+use crate::unsettled::{ChangeDigest, TupleDigest, UnsettledPage, tuple_digest};
 
 /// Turns pages into plans.
 ///
@@ -37,6 +37,7 @@ pub(super) struct Planner {
 }
 
 /// What the commit of a page does to the tables of changes and tuples.
+#[derive(Default)]
 pub(super) struct Plan<'a> {
     /// Changes that the mirror lacks.
     pub(super) new: Vec<&'a Change>,
@@ -88,9 +89,10 @@ impl Planner {
         }
         let mut doubtful = Vec::new();
         for ((change, digest), seen) in page.changes.iter().zip(&page.digests).zip(&page.seen) {
+            let this = Remembered::of(change);
             let followed_by = match seen {
                 Seen::Known => {
-                    self.recent.push(*digest, change.timestamp);
+                    self.recent.push(digest.tuple, this);
                     plan.digests.push(*digest);
                     continue;
                 }
@@ -98,9 +100,9 @@ impl Planner {
                 Seen::New => false,
             };
             let last = self.recent.last(&digest.tuple);
-            let is_repeated = last.is_some_and(|last| last.digest.is_same_change(digest));
+            let is_repeated = last.is_some_and(|last| last.is_same_event(&this));
             let contradicts = last.is_some_and(|last| {
-                last.digest.operation == change.operation || change.timestamp < last.timestamp
+                last.operation == this.operation || this.timestamp < last.timestamp
             });
             // What follows was made later and followed what it contradicts now: had this change stood before it when it was
             // made, it would have been there to read.
@@ -110,7 +112,7 @@ impl Planner {
             if is_repeated {
                 continue;
             }
-            self.recent.push(*digest, change.timestamp);
+            self.recent.push(digest.tuple, this);
             plan.digests.push(*digest);
             plan.new.push(change);
             plan.late_arrivals += u32::from(matches!(seen, Seen::Late { .. }));
@@ -157,17 +159,18 @@ impl Planner {
             let exists = matches!(state, TupleState::Exists(_));
             tracing::info!(%tuple, exists, "asked for a tuple whose changes contradict each other");
             plan.asked.insert(tuple.clone(), state);
-            let digest = tuple_digest(tuple);
-            self.contradicted.insert(digest);
-            for change in &mut plan.digests {
-                change.contradicted |= change.tuple == digest;
-            }
+            self.contradicted.insert(tuple_digest(tuple));
         }
         Ok(())
     }
-}
 
-impl Planner {
+    /// Marks changes of tuples whose changes contradict each other.
+    pub(super) fn mark(&self, pages: &mut [UnsettledPage]) {
+        for change in pages.iter_mut().flat_map(|page| &mut page.changes) {
+            change.contradicted |= self.contradicted.contains(&change.tuple);
+        }
+    }
+
     /// Asks for a tuple, but not past a request to stop or the end of the time.
     fn state_of(&mut self, tuple: &TupleKey) -> Result<TupleState> {
         let Some(mut tuple_reader) = self.tuple_reader.take() else {

@@ -1,5 +1,6 @@
 //! Fetches the next page while the one before it is applied.
 
+use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
@@ -19,6 +20,8 @@ use crate::unsettled::ChangeDigest;
 /// Pages that wait to be applied, besides the one that is being fetched: enough to even out a slow answer or a slow
 /// commit, and few enough to forget.
 const PAGES_AHEAD: usize = 4;
+/// So many changes may have come late between those of the last page, when it is asked for again.
+const LATE_IN_LAST_PAGE: u32 = 100;
 
 /// What the reader found.
 pub(super) enum Fetched {
@@ -54,8 +57,12 @@ pub(super) struct Reading {
     pub(super) source: Box<dyn ChangeSource>,
     /// The position to read after.
     pub(super) token: Option<ContinuationToken>,
-    /// What is known to stand behind it.
+    /// What is known to stand behind it,
     pub(super) known: Known,
+    /// and before this position.
+    pub(super) known_to: Option<ContinuationToken>,
+    /// Whether the source begins somewhere else than at the start of the log.
+    pub(super) begins_later: bool,
     /// The largest page to ask for.
     pub(super) page_size: u32,
     /// At most this many changes that are not known; then the reading goes on to tell whether anything remains.
@@ -74,7 +81,6 @@ impl Reading {
             reading: self,
             end: EndOfLog::new(Timestamp::now()),
             tokens: Tokens::default(),
-            last: Vec::new(),
             last_page: None,
         };
         thread::spawn(move || {
@@ -90,19 +96,27 @@ struct Reader {
     reading: Reading,
     end: EndOfLog,
     tokens: Tokens,
-    /// The page before, if it is not to be believed when it comes again.
-    last: Vec<ChangeDigest>,
-    /// The position before the last page, and how many changes it has.
-    last_page: Option<(Option<ContinuationToken>, u32)>,
+    last_page: Option<LastPage>,
+}
+
+/// The page that was read last.
+struct LastPage {
+    /// The position that it was asked for after.
+    before: Option<ContinuationToken>,
+    digests: Vec<ChangeDigest>,
+    /// Whether it may come again. A tuple that comes and goes within a second looks so where the server's database keeps whole
+    /// seconds (MySQL), so a page that comes twice is believed.
+    may_repeat: bool,
 }
 
 impl Reader {
     fn read(&mut self, pages: &SyncSender<Result<Fetched>>) -> Result<()> {
         loop {
-            let fetched = self.next()?;
-            let is_last = !matches!(fetched, Some(Fetched::Page(_)) | None);
-            let is_gone = fetched.is_some_and(|fetched| pages.send(Ok(fetched)).is_err());
-            if is_last || is_gone {
+            let Some(fetched) = self.next()? else {
+                continue;
+            };
+            let is_last = !matches!(fetched, Fetched::Page(_));
+            if pages.send(Ok(fetched)).is_err() || is_last {
                 return Ok(());
             }
         }
@@ -118,46 +132,35 @@ impl Reader {
         let Some(page) = self.read_storable()? else {
             return Ok(Some(Fetched::More));
         };
-        self.end.answered(&page);
+        self.end.note_answer(&page);
         if page.is_empty() {
-            let proof = if self.end.is_in_doubt() {
-                self.prove()?
-            } else {
-                Proof::NotNeeded
-            };
-            let known_remain = self.reading.known.len();
-            let token = self.reading.token.as_ref();
-            let is_end = self
-                .end
-                .is_told(&page, token, &proof, known_remain, requested_at)?;
-            // An empty token is never taken over a good one.
-            if page.token.is_some() {
-                self.reading.token = page.token;
-            }
+            let is_end = self.judge_empty(page, requested_at)?;
             return Ok(is_end.then_some(Fetched::End));
         }
-        self.end.is_not_here(&page);
+        let mut digests: Vec<_> = page.changes.iter().map(ChangeDigest::of).collect();
+        if self.is_behind_what_is_missing(&digests)? {
+            let missing = self.reading.known.len();
+            self.end.wait_for_known(missing)?;
+            return Ok(None);
+        }
+        self.end.note_changes(&page);
         let Some(token) = page.token else {
             return Err(broken("sent changes without a continuation token"));
         };
-        let mut digests: Vec<_> = page.changes.iter().map(ChangeDigest::of).collect();
-        // The page before, under another token. A tuple that comes and goes within a second can look so where the server's
-        // database keeps whole seconds (MySQL), so a page that comes twice is believed.
-        let is_repeated = self.last.len() == digests.len()
-            && self
-                .last
-                .iter()
-                .zip(&digests)
-                .all(|(one, other)| one.is_same_change(other));
-        if is_repeated {
+        if let Some(last) = &mut self.last_page
+            && !last.may_repeat
+            && are_same(&last.digests, &digests)
+        {
             tracing::warn!("the source sent the page before again");
-            self.last.clear();
+            last.may_repeat = true;
             return Ok(None);
         }
-        self.last.clone_from(&digests);
         self.tokens.follow(self.reading.token.as_ref(), &token)?;
-        let before = self.reading.token.replace(token.clone());
-        self.last_page = Some((before, as_limit(digests.len())));
+        self.last_page = Some(LastPage {
+            before: self.reading.token.replace(token.clone()),
+            digests: digests.clone(),
+            may_repeat: false,
+        });
         let received_at = Timestamp::now();
         let (seen, seen_at) = self.reading.known.recognise(&mut digests, received_at);
         if let Some(left) = &mut self.reading.max_changes {
@@ -177,20 +180,78 @@ impl Reader {
         })))
     }
 
+    /// Whether an empty page is the end.
+    fn judge_empty(&mut self, page: Page, requested_at: Timestamp) -> Result<bool> {
+        let proof = if self.end.is_in_doubt() {
+            self.prove()?
+        } else {
+            Proof::NotNeeded
+        };
+        let known_remain = self.reading.known.len();
+        let token = self.reading.token.as_ref();
+        let is_end = self
+            .end
+            .judge(&page, token, &proof, known_remain, requested_at)?;
+        // An empty token is never taken over a good one.
+        if page.token.is_some() {
+            self.reading.token = page.token;
+        }
+        Ok(is_end)
+    }
+
+    /// Whether a page lies behind all that is known, some of which has not come: a read replica can lag in the middle of the
+    /// log, and a database that was restored lacks its end. Nothing of the page may be stored then, for the mirror's own
+    /// position stays before what is missing.
+    fn is_behind_what_is_missing(&mut self, digests: &[ChangeDigest]) -> Result<bool> {
+        let Reading {
+            source,
+            known,
+            known_to,
+            page_size,
+            ..
+        } = &mut self.reading;
+        let unknown = known.behind_the_last(digests);
+        if unknown.is_empty() {
+            return Ok(false);
+        }
+        let behind = source.read_changes(known_to.as_ref(), *page_size)?;
+        self.end.note_answer(&behind);
+        let behind: HashSet<_> = behind
+            .changes
+            .iter()
+            .map(|change| ChangeDigest::of(change).identity())
+            .collect();
+        Ok(unknown
+            .iter()
+            .any(|change| behind.contains(&change.identity())))
+    }
+
     /// Asks a source that is doubted for something that it must have.
     fn prove(&mut self) -> Result<Proof> {
         thread::sleep(DOUBT_PAUSE);
-        let Reading { source, token, .. } = &mut self.reading;
+        let Reading {
+            source,
+            token,
+            begins_later,
+            ..
+        } = &mut self.reading;
         let (page, proof) = match &self.last_page {
-            Some((before, changes)) => {
-                let page = source.read_changes(before.as_ref(), changes.saturating_add(1))?;
-                let is_last = page.token.is_some() && page.token == *token;
+            Some(last) => {
+                // With room for what may have come late between its changes.
+                let limit = as_limit(last.digests.len()).saturating_add(LATE_IN_LAST_PAGE);
+                let page = source.read_changes(last.before.as_ref(), limit)?;
+                // The tokens may differ each time that they are made.
+                let end = page.changes.last().map(ChangeDigest::of);
+                let is_last = end.zip(last.digests.last());
+                let is_last = is_last.is_some_and(|(one, other)| one.is_same_change(other));
                 (page, Some(Proof::LastPage).filter(|_| is_last))
             }
+            // It may lie behind all that there is.
+            None if *begins_later => return Ok(Proof::Nothing),
             None if token.is_some() => (source.read_changes(None, 1)?, Some(Proof::FirstChange)),
             None => return Ok(Proof::Nothing),
         };
-        self.end.answered(&page);
+        self.end.note_answer(&page);
         Ok(proof
             .filter(|_| !page.is_empty())
             .unwrap_or(Proof::Contradiction))
@@ -206,6 +267,7 @@ impl Reader {
             page_size,
             max_changes,
             limits,
+            ..
         } = &mut self.reading;
         let mut limit = match *max_changes {
             None => *page_size,
@@ -217,6 +279,7 @@ impl Reader {
         };
         loop {
             let mut page = source.read_changes(token.as_ref(), limit)?;
+            let less_than = limit;
             reject_unstorable(&mut page, limits);
             if let Some(left) = *max_changes {
                 let digests: Vec<_> = page.changes.iter().map(ChangeDigest::of).collect();
@@ -227,7 +290,7 @@ impl Reader {
                     return Ok(None);
                 }
                 if is_cut {
-                    limit = as_limit(room);
+                    limit = shorter(room, less_than)?;
                     continue;
                 }
             }
@@ -235,10 +298,22 @@ impl Reader {
                 None => return Ok(Some(page)),
                 Some(rejection) if page.changes.is_empty() => return Err(unstorable(&rejection)),
                 // The page's token lies behind that change. A shorter page gets one that lies before it.
-                Some(_) => limit = as_limit(page.changes.len()),
+                Some(_) => limit = shorter(page.changes.len(), less_than)?,
             }
         }
     }
+}
+
+/// The limit of a page that is cut. A source that does not keep to limits would send it whole for ever.
+fn shorter(changes: usize, less_than: u32) -> Result<u32> {
+    Some(as_limit(changes))
+        .filter(|limit| *limit < less_than)
+        .ok_or_else(|| broken("sends more changes than it is asked for"))
+}
+
+fn are_same(one: &[ChangeDigest], other: &[ChangeDigest]) -> bool {
+    let same = |(one, other): (&ChangeDigest, &ChangeDigest)| one.is_same_change(other);
+    one.len() == other.len() && one.iter().zip(other).all(same)
 }
 
 fn as_limit(changes: usize) -> u32 {

@@ -6,12 +6,13 @@ use jiff::Timestamp;
 
 use super::drain::{Drain, persistently};
 use super::known::Known;
+use super::outcome::Outcome;
 use super::plan::Planner;
 use super::reader::Reading;
 use super::settling::Settling;
 use super::stop::{GivenUp, Stop};
 use super::subject;
-use super::tally::{Observer, Outcome, Tally};
+use super::tally::{Observer, Tally};
 use crate::checkpoint::Subject;
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::ChangeSource;
@@ -81,6 +82,19 @@ const LOCK_RETRY: Duration = Duration::from_millis(250);
 /// # Errors
 /// Whatever kept the run from its end; what was committed before stays committed.
 pub fn run(
+    source: Box<dyn ChangeSource>,
+    target: &mut dyn Target,
+    run_id: &str,
+    options: &RunOptions,
+    stop: &Stop,
+    observer: &mut dyn Observer,
+    tally: &mut Tally,
+) -> Result<Outcome> {
+    let result = run_to_the_end(source, target, run_id, options, stop, observer, tally);
+    Outcome::or_stopped(result, stop)
+}
+
+fn run_to_the_end(
     mut source: Box<dyn ChangeSource>,
     target: &mut dyn Target,
     run_id: &str,
@@ -122,7 +136,13 @@ pub fn run(
         start_time: options.start_time,
     };
     let checkpoint = persistently(target, stop, |target| target.begin_run(&start))?;
-    subject::check_start(&checkpoint, options.start_time)?;
+    if checkpoint.token.is_none() {
+        // Another that began at the same time may have been overlooked.
+        subject::check_overlap(
+            &persistently(target, stop, |target| target.checkpoints())?,
+            &subject,
+        )?;
+    }
     tally.token = checkpoint
         .token
         .as_ref()
@@ -138,11 +158,14 @@ pub fn run(
         Duration::ZERO
     };
     let unsettled = persistently(target, stop, |target| target.unsettled(&options.name))?;
+    let earlier_passes = !unsettled.is_empty();
     let (known, token) = if look_back.is_zero() {
         (Known::default(), checkpoint.token.clone())
     } else {
+        subject::check_start(&checkpoint, options.start_time)?;
         (Known::of(&unsettled), checkpoint.read.clone())
     };
+    drop(unsettled);
     let planner = Planner::new(
         tuple_reader,
         (stop, deadline),
@@ -154,12 +177,14 @@ pub fn run(
         look_back,
         checkpoint.fence,
         checkpoint.settled.clone(),
-        !unsettled.is_empty(),
+        earlier_passes,
     );
     let pages = Reading {
         source,
         token,
         known,
+        known_to: checkpoint.token.clone(),
+        begins_later: options.start_time.is_some(),
         page_size: options.page_size,
         max_changes: options.max_changes,
         limits: target.limits(),

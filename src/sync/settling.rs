@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::reader::ReadPage;
 use crate::page::ContinuationToken;
@@ -33,9 +33,12 @@ pub(super) struct Settling {
 
 /// A page behind the settled position. It may be settled itself, and stand behind one that is not.
 struct Unsettled {
-    place: i64,
     token: ContinuationToken,
+    read_at: Timestamp,
     is_settled: bool,
+    place: i64,
+    /// Until it is stored. While all that is in it stands in the pages of earlier runs, it need not be.
+    row: Option<UnsettledPage>,
 }
 
 impl Settling {
@@ -56,45 +59,77 @@ impl Settling {
         }
     }
 
-    /// What the commit of the next page does to the pages that will be read again.
-    pub(super) fn next(&mut self, page: &ReadPage, changes: Vec<ChangeDigest>) -> LookBack {
+    /// What the commit of the next page does to the pages that will be read again; `None` where it would do nothing, and the
+    /// page brings nothing new either. `changes` are those of the page.
+    pub(super) fn next(
+        &mut self,
+        page: &ReadPage,
+        changes: &[ChangeDigest],
+        brings_new: bool,
+    ) -> Option<LookBack> {
         self.pages += 1;
         let place = self.pages;
+        let first = self.unsettled.front().map_or(place, |page| page.place);
         self.unsettled.push_back(Unsettled {
-            place,
             token: page.token.clone(),
-            is_settled: self.look_back.is_zero()
-                || was_read_before(page, self.look_back)
-                || was_old(page, self.look_back),
-        });
-        // Until all that earlier runs have read has been read again, the position must stay, for only from there their
-        // changes are recognised.
-        let mut forget = None;
-        if !page.known_remain {
-            let first = self.unsettled.front().map_or(place, |page| page.place);
-            while self.unsettled.front().is_some_and(|page| page.is_settled) {
-                self.settled = self.unsettled.pop_front().map(|page| page.token);
-            }
-            let end = self.unsettled.front().map_or(place, |page| page.place);
-            let earlier_passes = std::mem::take(&mut self.earlier_passes);
-            if first < end || earlier_passes {
-                forget = Some(SettledPages {
-                    places: first..end,
-                    earlier_passes,
-                });
-            }
-        }
-        let unsettled = (!self.unsettled.is_empty()).then_some(UnsettledPage {
-            pass: self.pass,
+            read_at: read_at(page),
+            is_settled: self.look_back.is_zero() || was_read_before(page, self.look_back),
             place,
-            seen_at: page.seen_at,
-            changes,
+            row: Some(UnsettledPage {
+                pass: self.pass,
+                place,
+                seen_at: page.seen_at,
+                changes: changes.to_vec(),
+            }),
         });
-        LookBack {
-            settled: self.settled.clone(),
-            unsettled,
-            forget,
+        if page.known_remain {
+            // Until all that earlier runs have read has been read again, the position must stay, for only from there their
+            // changes are recognised.
+            let row = self.unsettled.back_mut()?.row.take_if(|_| brings_new)?;
+            return Some(LookBack {
+                settled: self.settled.clone(),
+                unsettled: vec![row],
+                forget: None,
+            });
         }
+        let written_at = written_at(page);
+        let mut moves = false;
+        while let Some(front) = self.unsettled.front()
+            && (front.is_settled || was_old(front.read_at, written_at, self.look_back))
+        {
+            self.settled = Some(front.token.clone());
+            self.unsettled.pop_front();
+            moves = true;
+        }
+        if !moves && !brings_new {
+            return None;
+        }
+        let end = self.unsettled.front().map_or(place, |page| page.place);
+        let earlier_passes = std::mem::take(&mut self.earlier_passes);
+        let forget = (first < end || earlier_passes).then_some(SettledPages {
+            places: first..end,
+            earlier_passes,
+        });
+        let rows = self.unsettled.iter_mut();
+        Some(LookBack {
+            settled: self.settled.clone(),
+            unsettled: rows.filter_map(|page| page.row.take()).collect(),
+            forget,
+        })
+    }
+
+    /// What a commit at this position does that ends the reading again of what earlier runs have read; `None` where it goes
+    /// on, or there is none.
+    pub(super) fn give_up(&mut self, position: &ContinuationToken) -> Option<LookBack> {
+        let earlier_passes = self.look_back.is_zero() && std::mem::take(&mut self.earlier_passes);
+        earlier_passes.then(|| LookBack {
+            settled: Some(position.clone()),
+            unsettled: Vec::new(),
+            forget: Some(SettledPages {
+                places: 0..0,
+                earlier_passes,
+            }),
+        })
     }
 }
 
@@ -103,22 +138,31 @@ fn was_read_before(page: &ReadPage, look_back: SignedDuration) -> bool {
     page.requested_at.duration_since(page.seen_at) >= look_back
 }
 
-/// Whether it was written long before it was read. No clock can be trusted alone: each that tells when it was written (the
-/// database's in the timestamps, the OpenFGA process's in the token, where that can be read) is held against each that tells
-/// when it was read (this machine's, and the source's in its answer, where it has one).
-fn was_old(page: &ReadPage, look_back: SignedDuration) -> bool {
-    let timestamps = page.changes.iter().map(|change| change.timestamp);
-    let Some(written_at) = timestamps.chain(page.token.time()).max() else {
-        return false;
-    };
+/// When the page was read at the latest. No clock can be trusted alone, so each that tells counts: this machine's, and the
+/// source's in its answer, where it has one.
+fn read_at(page: &ReadPage) -> Timestamp {
     // The source says when it answered; it may have looked before that for as long as the answer took.
     let took = page.received_at.duration_since(page.requested_at);
-    let by_source = page
-        .served_at
-        .map(|served_at| served_at.duration_since(written_at) - took);
-    let by_machine = page.requested_at.duration_since(written_at);
-    let age = by_source.map_or(by_machine, |age| age.min(by_machine));
-    age > look_back.saturating_add(TIMESTAMP_UNIT)
+    let by_source = page.served_at.map(|served_at| served_at - took);
+    by_source.map_or(page.requested_at, |by_source| {
+        by_source.min(page.requested_at)
+    })
+}
+
+/// When the page was written, by each clock that tells: the database's in the timestamps, and the `OpenFGA` process's in the
+/// token, where that can be read.
+fn written_at(page: &ReadPage) -> Timestamp {
+    let timestamps = page.changes.iter().map(|change| change.timestamp);
+    timestamps
+        .chain(page.token.time())
+        .max()
+        .unwrap_or(Timestamp::MAX)
+}
+
+/// Whether a page that was read then is old, as it or one behind it was written then: what stands before a place in the log
+/// got its own place before.
+fn was_old(read_at: Timestamp, written_at: Timestamp, look_back: SignedDuration) -> bool {
+    read_at.duration_since(written_at) > look_back.saturating_add(TIMESTAMP_UNIT)
 }
 
 #[cfg(test)]
@@ -167,13 +211,23 @@ mod tests {
         Settling::new(Duration::from_secs(seconds), 7, None, earlier_passes)
     }
 
+    /// The next page, which brings something new.
+    fn next(settling: &mut Settling, page: &ReadPage) -> LookBack {
+        settling.next(page, &[], true).unwrap()
+    }
+
     fn position(look_back: &LookBack) -> Option<&str> {
         look_back.settled.as_ref().map(ContinuationToken::as_str)
     }
 
+    fn places(look_back: &LookBack) -> Vec<i64> {
+        let pages = look_back.unsettled.iter();
+        pages.map(|page| page.place).collect()
+    }
+
     fn is_settled(page: &ReadPage) -> bool {
-        let look_back = settling(10, false).next(page, Vec::new());
-        assert_eq!(look_back.settled.is_some(), look_back.unsettled.is_none());
+        let look_back = next(&mut settling(10, false), page);
+        assert_eq!(look_back.settled.is_some(), look_back.unsettled.is_empty());
         look_back.settled.is_some()
     }
 
@@ -181,25 +235,25 @@ mod tests {
     fn a_long_log_is_settled_when_it_is_first_read() {
         let mut settling = settling(10, false);
         for number in 1..4 {
-            let old = settling.next(&page(number, 100 + number, NOW), Vec::new());
+            let old = next(&mut settling, &page(number, 100 + number, NOW));
             assert_eq!(position(&old), Some(number.to_string().as_str()));
-            assert_eq!((old.unsettled, old.forget), (None, None));
+            assert_eq!((places(&old), old.forget), (vec![], None));
         }
         // The end of the log, while others write.
-        let young = settling.next(&page(4, NOW - 11, NOW), Vec::new());
+        let young = next(&mut settling, &page(4, NOW - 11, NOW));
         assert_eq!(position(&young), Some("3"), "a second may be cut off");
-        assert_eq!(young.unsettled.unwrap().place, 4);
+        assert_eq!(places(&young), [4]);
     }
 
     #[test]
     fn what_was_young_when_it_was_read_is_not_settled_by_what_follows() {
         let mut settling = settling(10, false);
-        settling.next(&page(1, NOW - 1, NOW), Vec::new());
+        next(&mut settling, &page(1, NOW - 1, NOW));
         for (number, seconds) in [(2, 60), (3, 3_600)] {
             let later = NOW + seconds;
-            let follows = settling.next(&page(number, later - 60, later), Vec::new());
+            let follows = next(&mut settling, &page(number, later - 60, later));
             assert_eq!(position(&follows), None);
-            assert_eq!(follows.unsettled.unwrap().place, number);
+            assert_eq!(places(&follows), [number]);
         }
     }
 
@@ -258,9 +312,9 @@ mod tests {
                 seen_at: time(seen),
                 ..page(1, NOW, NOW)
             };
-            let again = settling.next(&again, Vec::new());
+            let again = next(&mut settling, &again);
             assert_eq!(position(&again), settled, "seen at {seen}");
-            assert_eq!(again.unsettled.is_none(), settled.is_some());
+            assert_eq!(again.unsettled.is_empty(), settled.is_some());
             assert!(again.forget.unwrap().earlier_passes);
         }
     }
@@ -273,21 +327,61 @@ mod tests {
             known_remain,
             ..page(number, 100, NOW)
         };
-        let one = settling.next(&again(1, true), Vec::new());
+        let one = next(&mut settling, &again(1, true));
         assert_eq!((position(&one), &one.forget), (None, &None));
-        assert_eq!(one.unsettled.unwrap().pass, 7);
-        let two = settling.next(&again(2, false), Vec::new());
+        assert_eq!(one.unsettled[0].pass, 7);
+        let two = next(&mut settling, &again(2, false));
         assert_eq!(position(&two), Some("2"));
-        assert_eq!(two.unsettled, None);
+        assert_eq!(places(&two), Vec::<i64>::new());
         let forget = two.forget.unwrap();
         assert_eq!((forget.places, forget.earlier_passes), (1..2, true));
+    }
+
+    /// Time goes on in the log: a change that says otherwise is alone in that.
+    #[test]
+    fn one_time_that_is_ahead_is_overruled_by_what_follows() {
+        let mut settling = settling(10, false);
+        let ahead = next(&mut settling, &page(1, NOW + 3_600, NOW));
+        assert_eq!((position(&ahead), places(&ahead)), (None, vec![1]));
+        let old = next(&mut settling, &page(2, NOW - 60, NOW));
+        assert_eq!((position(&old), places(&old)), (Some("2"), vec![]));
+        assert_eq!(old.forget.unwrap().places, 1..2);
+    }
+
+    #[test]
+    fn what_is_known_and_stays_unsettled_is_not_stored_again() {
+        let mut settling = settling(10, true);
+        let again = |number, known_remain| ReadPage {
+            seen_at: time(NOW - 1),
+            known_remain,
+            ..page(number, NOW - 2, NOW)
+        };
+        assert_eq!(settling.next(&again(1, true), &[], false), None);
+        // A late arrival is stored at once, with its page.
+        let late = next(&mut settling, &again(2, true));
+        assert_eq!((places(&late), &late.forget), (vec![2], &None));
+        assert_eq!(settling.next(&again(3, false), &[], false), None);
+        // What follows takes the place of all that earlier runs have left.
+        let new = next(&mut settling, &page(4, NOW, NOW));
+        assert_eq!((position(&new), places(&new)), (None, vec![1, 3, 4]));
+        assert!(new.forget.unwrap().earlier_passes);
+    }
+
+    #[test]
+    fn without_looking_back_what_was_left_is_given_up() {
+        let position = ContinuationToken::new("p").unwrap();
+        let look_back = settling(0, true).give_up(&position).unwrap();
+        assert_eq!(look_back.settled.as_ref(), Some(&position));
+        assert!(look_back.forget.unwrap().earlier_passes);
+        assert_eq!(settling(0, false).give_up(&position), None);
+        assert_eq!(settling(10, true).give_up(&position), None);
     }
 
     #[test]
     fn without_looking_back_each_page_is_settled() {
         let mut settling = settling(0, false);
-        let one = settling.next(&page(1, NOW, NOW), Vec::new());
+        let one = next(&mut settling, &page(1, NOW, NOW));
         assert_eq!(position(&one), Some("1"));
-        assert_eq!((one.unsettled, one.forget), (None, None));
+        assert_eq!((places(&one), one.forget), (vec![], None));
     }
 }

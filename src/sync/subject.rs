@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::checkpoint::{Checkpoint, Subject};
 use crate::error::{Error, ErrorKind, Result};
 
-/// Refuses to go on from a position that belongs to something else, and to fill one store's rows twice.
+/// Refuses to go on from a position that belongs to something else, and to begin what is mirrored already.
 pub(super) fn check(checkpoints: &[Checkpoint], subject: &Subject) -> Result<()> {
     let Some(kept) = checkpoints
         .iter()
@@ -103,10 +103,13 @@ pub(super) fn check_start(checkpoint: &Checkpoint, start_time: Option<Timestamp>
     .advise("use the --start-time that it was begun with"))
 }
 
-fn check_overlap(checkpoints: &[Checkpoint], subject: &Subject) -> Result<()> {
+/// Refuses to fill one store's rows twice.
+pub(super) fn check_overlap(checkpoints: &[Checkpoint], subject: &Subject) -> Result<()> {
     let overlaps = |one: &str, other: &str| one.is_empty() || other.is_empty() || one == other;
     let twice = checkpoints.iter().map(|kept| &kept.subject).find(|kept| {
-        kept.store.id == subject.store.id && overlaps(&kept.type_filter, &subject.type_filter)
+        kept.name != subject.name
+            && kept.store.id == subject.store.id
+            && overlaps(&kept.type_filter, &subject.type_filter)
     });
     match twice {
         None => Ok(()),
@@ -117,6 +120,6 @@ fn check_overlap(checkpoints: &[Checkpoint], subject: &Subject) -> Result<()> {
                 subject.store.id, kept.name, subject.name
             ),
         )
-        .advise("give one of them other tables (target.schema, target.table_prefix), or types that do not overlap")),
+        .advise("give one of them other tables (target.schema, target.table_prefix), or types that do not overlap; a row of fga_sync_state without a token holds nothing, and can be deleted")),
     }
 }

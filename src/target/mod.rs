@@ -153,8 +153,8 @@ pub struct SettledPages {
 pub struct LookBack {
     /// Where the next run begins to read; `None` is the start of the log.
     pub settled: Option<ContinuationToken>,
-    /// The page itself, unless it is settled already.
-    pub unsettled: Option<UnsettledPage>,
+    /// Pages to keep: itself, unless it is settled already, and those before it of which only earlier runs' pages told.
+    pub unsettled: Vec<UnsettledPage>,
     /// Pages to forget.
     pub forget: Option<SettledPages>,
 }
@@ -219,7 +219,7 @@ pub struct PageCommit<'a> {
 ///   [`limits`](Self::limits) before it gets here.
 /// * **Ordered.** `fga_changelog.id` grows in the order of `changelog`, within a page and from page to page.
 /// * The lock is a courtesy to the operator: correctness must not depend on it.
-pub trait Target {
+pub trait Target: Send {
     /// What the database can't hold.
     fn limits(&self) -> Limits;
 

@@ -1,12 +1,16 @@
 //! Where the log ends: what is an end, what only looks like one, and a log that has none because it grows.
 
-use jiff::Timestamp;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use ulid::Ulid;
 
 use crate::fake_openfga::{FakeOpenFga, Reply, Request, at_time, change, changes};
 use crate::sandbox::Sandbox;
 
 #[test]
-fn the_end_of_the_log_is_believed_when_it_is_said_twice() {
+fn an_empty_page_by_mistake_is_not_the_end() {
     let sandbox = Sandbox::new();
     // The first answer behind the first page is empty by mistake, as openfga issue 3034 has it.
     let fake = FakeOpenFga::scripted(changes(0..4), |request, reply| {
@@ -122,6 +126,105 @@ fn full_pages_are_read_to_the_end_however_new_they_are() {
     fake.script(|request, reply| one_after_another(request, reply, written_now));
     sandbox.sync(&fake, "--page-size 1").code(0);
     sandbox.assert_holds(LENGTH);
+}
+
+/// Its clock says nothing of where a recording ends.
+#[test]
+fn a_recording_from_a_clock_that_is_ahead_is_read_to_its_end() {
+    let sandbox = Sandbox::new();
+    let ahead = Timestamp::now() + SignedDuration::from_mins(5);
+    let events: Vec<_> = (0..LENGTH).map(|n| at_time(&change(n), ahead)).collect();
+    let page = format!(
+        r#"{{"changes":[{}],"continuation_token":"t"}}"#,
+        events.join(",")
+    );
+    sandbox.write("pages.jsonl", page);
+    sandbox
+        .run("run --source file:pages.jsonl --page-size 10")
+        .code(0);
+    sandbox.assert_holds(LENGTH);
+}
+
+/// The database's clock is ahead, so that all its changes seem to be new; the server's, which is in the tokens, is right.
+#[test]
+fn a_servers_own_small_pages_are_read_to_the_end_whatever_its_database_says_of_time() {
+    let sandbox = Sandbox::new();
+    let hour = SignedDuration::from_hours(1);
+    let token = move |at: usize| {
+        let long_ago = (Timestamp::now() - hour).as_millisecond();
+        let place = Ulid::from_parts(long_ago.try_into().unwrap(), at as u128);
+        URL_SAFE.encode(format!("{place}|"))
+    };
+    let place = |token: &str| -> usize {
+        let text = String::from_utf8(URL_SAFE.decode(token).unwrap()).unwrap();
+        let ulid: Ulid = text.trim_end_matches('|').parse().unwrap();
+        ulid.random().try_into().unwrap()
+    };
+    let fake = FakeOpenFga::scripted([], move |request, reply| {
+        if !request.is_page() {
+            return reply;
+        }
+        let at = request.token().map_or(0, place);
+        let end = (at + 10).min(LENGTH);
+        let page: Vec<_> = (at..end)
+            .map(|n| at_time(&change(n), Timestamp::now() + hour))
+            .collect();
+        match request.token() {
+            Some(token) if page.is_empty() => Reply::page(&[], token),
+            _ => Reply::page(&page, &token(end)),
+        }
+    });
+    sandbox.sync(&fake, "--lookback 0s").code(0);
+    sandbox.assert_holds(LENGTH);
+}
+
+/// As encrypted ones are, by a nonce. One failure makes the source doubtful, and it has to send the last page again.
+#[test]
+fn tokens_that_are_made_anew_each_time_prove_the_end_as_well() {
+    let sandbox = Sandbox::new();
+    let mut nonce = 0;
+    let fake = FakeOpenFga::scripted(changes(0..30), move |request, reply| {
+        if request.is_page() && request.number == 2 {
+            return Reply::error(503, "unavailable", "no");
+        }
+        let page: Option<Value> = serde_json::from_str(&reply.body).ok();
+        match page {
+            Some(mut page) if request.is_page() && page["changes"] != json!([]) => {
+                nonce += 1;
+                let token = hex::decode(page["continuation_token"].as_str().unwrap()).unwrap();
+                let token = String::from_utf8(token).unwrap();
+                let other = token.replace('|', &format!("|{}", "0".repeat(nonce)));
+                page["continuation_token"] = hex::encode(other).into();
+                Reply::new(200, page.to_string())
+            }
+            _ => reply,
+        }
+    });
+    sandbox.sync(&fake, "--page-size 10").code(0);
+    sandbox.assert_holds(30);
+    assert!(fake.page_requests().len() < 30);
+}
+
+/// A scheduler's line may hold one that moves with the clock. It is not used once there is a position.
+#[test]
+fn a_start_time_behind_the_log_contradicts_nothing() {
+    let sandbox = Sandbox::new();
+    let long_ago = Timestamp::now() - SignedDuration::from_hours(10);
+    let fake = FakeOpenFga::start(changes(0..6).iter().map(|event| at_time(event, long_ago)));
+    sandbox.sync(&fake, "").code(0);
+    let before = fake.page_requests().len();
+    fake.script(move |request, reply| {
+        if request.is_page() && request.number == before {
+            Reply::error(503, "unavailable", "no")
+        } else {
+            reply
+        }
+    });
+    let start_time = Timestamp::now() - SignedDuration::from_hours(1);
+    sandbox
+        .sync(&fake, &format!("--start-time {start_time}"))
+        .code(0);
+    assert!(fake.page_requests().len() - before < 50);
 }
 
 /// How long a log that always grows is, so that a test ends.

@@ -107,6 +107,80 @@ fn max_rps_spaces_requests() {
 }
 
 #[test]
+fn waiting_for_its_turn_does_not_make_a_source_slow() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    sandbox.sync(&fake, "--page-size 10 --max-rps 0.8").code(0);
+    // One with changes, and the end three times: nothing has to be proved.
+    assert_eq!(fake.page_requests().len(), 4);
+}
+
+/// As the hosted service does it. That it sends clients away says nothing against its answers.
+#[test]
+fn a_source_that_limits_its_rate_is_drained() {
+    let sandbox = Sandbox::new();
+    let window = Duration::from_millis(200);
+    let mut began: Option<Instant> = None;
+    let mut count = 0;
+    let fake = FakeOpenFga::scripted(changes(0..500), move |_, reply| {
+        if began.is_none_or(|at| at.elapsed() > window) {
+            began = Some(Instant::now());
+            count = 0;
+        }
+        count += 1;
+        if count > 3 {
+            Reply::error(429, "rate_limit_exceeded", "slow down").with_header("Retry-After", "0.2")
+        } else {
+            reply
+        }
+    });
+    sandbox.sync(&fake, "").code(0);
+    sandbox.assert_holds(500);
+    assert!(fake.page_requests().len() < 30);
+}
+
+#[test]
+fn what_is_said_of_a_wait_that_is_too_long_is_true() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::scripted(changes(0..3), |request, reply| {
+        if request.is_page() {
+            Reply::error(429, "rate_limited", "slow down").with_header("Retry-After", "1")
+        } else {
+            reply
+        }
+    });
+    sandbox
+        .sync(&fake, "--retry-for 3s")
+        .code(4)
+        .says(&["a wait of 1 s, and the time of --retry-for is over by then"]);
+}
+
+#[test]
+fn a_server_that_ignores_the_page_size_is_told_of() {
+    let whole = |log: Vec<String>| {
+        FakeOpenFga::scripted([], move |request, reply| match request.token() {
+            _ if !request.is_page() => reply,
+            None => Reply::page(&log, "20"),
+            Some(token) => Reply::page(&[], token),
+        })
+    };
+    let mut unknown = changes(0..20);
+    unknown[7] = unknown[7].replace("TUPLE_OPERATION_WRITE", "TUPLE_OPERATION_MERGE");
+    for (log, arguments) in [
+        (unknown, "--page-size 5"),
+        (changes(0..20), "--max-changes 5"),
+    ] {
+        let sandbox = Sandbox::new();
+        let fake = whole(log);
+        sandbox
+            .sync(&fake, arguments)
+            .code(4)
+            .says(&["sends more changes than it is asked for"]);
+        assert!(fake.page_requests().len() < 5);
+    }
+}
+
+#[test]
 fn a_held_lock_is_an_error_or_left_alone_or_waited_for() {
     let sandbox = Sandbox::new();
     let fake = slow(6, Duration::from_millis(400));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::fake_openfga::{
@@ -157,6 +157,27 @@ fn a_signal_and_max_duration_are_heard_while_a_tuple_is_asked_for() {
     assert_eq!(sandbox.changelog().len(), 0);
 }
 
+/// Only the server itself can say that it does not take a question.
+#[test]
+fn a_tuple_that_may_not_be_asked_for_ends_the_run() {
+    for (status, code) in [(403, 6), (404, 2), (405, 2)] {
+        let sandbox = Sandbox::new();
+        let again = at_time(&change(1), time_of(9));
+        let fake = FakeOpenFga::scripted(
+            changes(0..3).into_iter().chain([again]),
+            move |request, reply| {
+                if request.path.ends_with("/read") {
+                    Reply::new(status, "<html>a gateway")
+                } else {
+                    reply
+                }
+            },
+        );
+        sync(&sandbox, &fake, "").code(code).says(&["/read"]);
+        assert_eq!(sandbox.changelog().len(), 0);
+    }
+}
+
 /// OpenFGA v1.18.1 does not let itself be asked for users of old logs.
 #[test]
 fn of_a_tuple_that_can_not_be_asked_for_the_log_is_believed() {
@@ -232,6 +253,111 @@ fn what_follows_a_gap_in_what_is_known_does_not_come_late() {
     let summary = sync(&sandbox, &fake, "--format json").code(0).json();
     assert_eq!(summary["changes"], 0);
     assert_eq!(sandbox.changelog(), ["0", "1", "2", "3", "4"]);
+}
+
+/// Serves the changes of these places, by tokens that name places: one that is lost leaves its place to none.
+fn by_place(places: &[usize]) -> impl FnMut(&Request, Reply) -> Reply + Send + 'static {
+    let places = places.to_vec();
+    move |request, reply| {
+        if !request.is_page() {
+            return reply;
+        }
+        let after: usize = request.token().map_or(0, |token| token.parse().unwrap());
+        let size: usize = request.query["page_size"].parse().unwrap();
+        let behind = places.iter().filter(|place| **place > after);
+        let found: Vec<_> = behind.take(size).collect();
+        match found.last() {
+            None => Reply::page(&[], request.token().unwrap_or_default()),
+            Some(last) => {
+                let changes: Vec<_> = found.iter().map(|place| change(**place)).collect();
+                Reply::page(&changes, &last.to_string())
+            }
+        }
+    }
+}
+
+/// A database that failed over has lost what was committed last. The advice is followed, whether more has come since or not.
+#[test]
+fn without_looking_back_what_the_store_has_lost_is_given_up_for_good() {
+    for later in [&[1, 2][..], &[1, 2, 4, 5]] {
+        let sandbox = Sandbox::new();
+        let fake = FakeOpenFga::scripted([], by_place(&[1, 2, 3]));
+        sync(&sandbox, &fake, "").code(0);
+        fake.script(by_place(later));
+        for _ in 0..2 {
+            sync(&sandbox, &fake, "").code(4).says(&["--lookback 0s"]);
+            assert_eq!(sandbox.changelog(), ["1", "2", "3"]);
+        }
+        sandbox.sync(&fake, "--lookback 0s").code(0);
+        for _ in 0..2 {
+            sync(&sandbox, &fake, "").code(0);
+        }
+        let lost = 1;
+        let all = ["1", "2", "3", "4", "5"];
+        assert_eq!(sandbox.changelog(), all[..later.len() + lost]);
+    }
+}
+
+/// 4 was committed before 3, and the first run stopped at its limit, behind 3.
+#[test]
+fn nothing_behind_a_gap_is_stored_before_the_gap_is_filled() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::scripted([], by_place(&[1, 2, 3, 4]));
+    sync(&sandbox, &fake, "--max-changes 3").code(3);
+    fake.script(by_place(&[1, 2, 4]));
+    let mut rows = Vec::new();
+    for _ in 0..2 {
+        sync(&sandbox, &fake, "").code(4);
+        assert_eq!(sandbox.changelog(), ["1", "2", "3"]);
+        rows.extend(sandbox.column::<i64>("select count(*) from fga_sync_unsettled"));
+    }
+    assert_eq!(rows[0], rows[1], "rows pile up");
+    fake.script(by_place(&[1, 2, 3, 4]));
+    for _ in 0..2 {
+        sync(&sandbox, &fake, "").code(0);
+        assert_eq!(sandbox.changelog(), ["1", "2", "3", "4"]);
+    }
+}
+
+#[test]
+fn one_time_that_is_ahead_does_not_keep_a_long_log_unsettled() {
+    let sandbox = Sandbox::new();
+    let old = time_of(0) - SignedDuration::from_hours(1_000);
+    let mut log: Vec<_> = changes(0..1_000);
+    for event in &mut log {
+        *event = at_time(event, old);
+    }
+    log[0] = at_time(&log[0], time_of(0) + SignedDuration::from_hours(1_000));
+    let fake = FakeOpenFga::start(log);
+    sandbox.sync(&fake, "").code(0);
+    let rows = sandbox.column::<i64>("select count(*) from fga_sync_unsettled");
+    assert_eq!(rows, [0]);
+}
+
+/// Whole seconds (MySQL), and servers whose clocks differ: the log has write, write, delete for write, delete, write.
+#[test]
+fn a_write_with_another_condition_is_not_the_same_again() {
+    let sandbox = Sandbox::new();
+    let plain = change(1);
+    let mut guarded: Value = serde_json::from_str(&plain).unwrap();
+    guarded["tuple_key"]["condition"] = json!({ "name": "in_office", "context": {} });
+    let fake = FakeOpenFga::start([plain, guarded.to_string(), deletion(1, 1)]);
+    sync(&sandbox, &fake, "").code(0);
+    let kept =
+        "select change_type || ' ' || coalesce(condition_name, '') from fga_changelog order by id";
+    assert_eq!(
+        sandbox.column::<String>(kept),
+        ["add ", "add in_office", "delete "]
+    );
+}
+
+#[test]
+fn without_looking_back_it_does_not_matter_where_the_log_was_begun() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..6));
+    sync(&sandbox, &fake, &format!("--start-time {}", time_of(2))).code(0);
+    sandbox.sync(&fake, "--lookback 0s").code(0);
+    assert_eq!(sandbox.changelog(), ["2", "3", "4", "5"]);
 }
 
 #[test]

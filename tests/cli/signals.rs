@@ -1,5 +1,6 @@
 //! A run that is asked to stop.
 
+use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -120,4 +121,33 @@ fn a_signal_leaves_the_jobs_that_have_not_begun() {
     let summaries = run.end().code(143).json();
     assert_eq!(summaries["exit_code"], 143);
     assert_eq!(summaries["jobs"].as_array().unwrap().len(), 1);
+}
+
+/// Nothing listens there, or somebody does who says nothing.
+#[test]
+fn a_signal_and_max_duration_are_heard_while_the_target_is_away() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let silent = listener.local_addr().unwrap();
+    let nobody: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    let fake = FakeOpenFga::start(changes(0..3));
+    for (scheme, address) in [
+        ("postgres", nobody),
+        ("postgres", silent),
+        ("mysql", nobody),
+        ("mysql", silent),
+    ] {
+        let sandbox = Sandbox::new();
+        let arguments = format!("--target {scheme}://u@{address}/d --format json");
+        let started = Instant::now();
+        let run = sandbox.start(&fake, &arguments);
+        std::thread::sleep(Duration::from_millis(300));
+        run.signal("TERM");
+        let ended = run.end().code(143);
+        assert_eq!(outcome(&ended), ("stopped".into(), 0.into()));
+        sandbox
+            .sync(&fake, &format!("{arguments} --max-duration 500ms"))
+            .code(5)
+            .says(&["not reached before --max-duration"]);
+        assert!(started.elapsed() < Duration::from_secs(5), "{arguments}");
+    }
 }

@@ -1,7 +1,7 @@
 //! A target that fails at any moment, and a process that is killed at any.
 
 use fga_sync::change::{Change, Operation};
-use fga_sync::checkpoint::{Checkpoint, Mode, StoreIdentity};
+use fga_sync::checkpoint::{Checkpoint, Mode, StoreIdentity, Subject};
 use fga_sync::error::{Error, ErrorKind, Result};
 use fga_sync::page::{ContinuationToken, Page};
 use fga_sync::source::{ChangeSource, TupleReader};
@@ -34,6 +34,8 @@ enum Fault {
 struct Faulty {
     target: Sqlite,
     faults: Vec<Fault>,
+    /// In the same tables another job begins right before this one does.
+    rival: Option<Sqlite>,
 }
 
 fn interrupted() -> TargetError {
@@ -65,6 +67,18 @@ impl Target for Faulty {
         self.target.checkpoints()
     }
     fn begin_run(&mut self, run: &RunStart) -> TargetResult<Checkpoint> {
+        if let Some(rival) = &mut self.rival {
+            let name = "rival".to_owned();
+            let subject = Subject {
+                name,
+                ..run.subject.clone()
+            };
+            rival.begin_run(&RunStart {
+                run_id: "rival",
+                subject: &subject,
+                ..run.clone()
+            })?;
+        }
         self.target.begin_run(run)
     }
     fn unsettled(&mut self, name: &str) -> TargetResult<Vec<UnsettledPage>> {
@@ -110,6 +124,36 @@ impl ChangeSource for Log {
     }
 }
 
+#[test]
+fn two_jobs_that_begin_at_once_do_not_fill_the_same_tables() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("mirror.db");
+    let open = || Sqlite::open(&path, "", Access::ReadWrite).unwrap();
+    let mut target = Faulty {
+        target: open(),
+        faults: Vec::new(),
+        rival: Some(open()),
+    };
+    let log = vec![change(1, Operation::Write, 1, Timestamp::UNIX_EPOCH)];
+    let options = options(Mode::Both, 10);
+    let (stop, mut tally) = (Stop::default(), Tally::default());
+    let source = Box::new(Log(log.clone()));
+    let result = run(
+        source,
+        &mut target,
+        "run",
+        &options,
+        &stop,
+        &mut Nobody,
+        &mut tally,
+    );
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WrongPosition, "{error}");
+    assert!(error.to_string().contains("\"rival\""), "{error}");
+    drop(target);
+    assert_eq!(held(&path, &log), 0);
+}
+
 fn fault() -> impl Strategy<Value = Fault> {
     prop_oneof![
         6 => Just(Fault::None),
@@ -144,7 +188,7 @@ proptest! {
         let mut faults = faults;
         for attempt in 0.. {
             let target = Sqlite::open(&path, "", Access::ReadWrite).unwrap();
-            let mut target = Faulty { target, faults };
+            let mut target = Faulty { target, faults, rival: None };
             let source = Box::new(Log(log.clone()));
             let run_id = format!("run-{attempt}");
             let result =

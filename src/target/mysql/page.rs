@@ -118,7 +118,7 @@ fn look_back(
             )?;
         }
     }
-    if let Some(page) = &commit.look_back.unsettled {
+    for page in &commit.look_back.unsettled {
         connection.exec_drop(
             with_prefix(statements::KEEP_UNSETTLED),
             (

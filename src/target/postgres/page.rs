@@ -82,7 +82,7 @@ fn statement(commit: &PageCommit) -> String {
         (!commit.changelog.is_empty(), statements::APPEND_CHANGES),
         (!net_effect.deleted.is_empty(), statements::DELETE_TUPLES),
         (!net_effect.written.is_empty(), statements::WRITE_TUPLES),
-        (look_back.unsettled.is_some(), statements::KEEP_UNSETTLED),
+        (!look_back.unsettled.is_empty(), statements::KEEP_UNSETTLED),
         (
             forget.is_some_and(|forget| !forget.places.is_empty()),
             statements::FORGET_PAGES,
@@ -136,10 +136,10 @@ pub(super) fn apply(
     let order_anomalies = i64::from(commit.order_anomalies);
     let look_back = commit.look_back;
     let settled = look_back.settled.as_ref().map(ContinuationToken::as_str);
-    let unsettled = look_back.unsettled.as_ref();
-    let place = unsettled.map(|page| page.place);
-    let seen_at = unsettled.map(|page| floor(page.seen_at));
-    let digests = unsettled.map(UnsettledPage::encode);
+    let unsettled = || look_back.unsettled.iter();
+    let places: Vec<_> = unsettled().map(|page| page.place).collect();
+    let seen_at: Vec<_> = unsettled().map(|page| floor(page.seen_at)).collect();
+    let digests: Vec<_> = unsettled().map(UnsettledPage::encode).collect();
     let forget = look_back.forget.as_ref();
     let forget_from = forget.map(|forget| forget.places.start);
     let forget_before = forget.map(|forget| forget.places.end);
@@ -159,9 +159,9 @@ pub(super) fn apply(
         (&late_arrivals, Type::INT8),
         (&order_anomalies, Type::INT8),
         (&settled, Type::TEXT),
-        (&place, Type::INT8),
-        (&seen_at, Type::TIMESTAMPTZ),
-        (&digests, Type::BYTEA),
+        (&places, Type::INT8_ARRAY),
+        (&seen_at, Type::TIMESTAMPTZ_ARRAY),
+        (&digests, Type::BYTEA_ARRAY),
         (&forget_from, Type::INT8),
         (&forget_before, Type::INT8),
         (&commit.moves_position, Type::BOOL),

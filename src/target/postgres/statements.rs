@@ -168,11 +168,12 @@ pub(super) const WRITE_TUPLES: &str = r#",
             set condition_name = excluded.condition_name, condition_context = excluded.condition_context,
                 "timestamp" = excluded."timestamp")"#;
 
-/// $41 place, $42 when it was seen, $43 the changes.
+/// $41 to $43 the pages, an array each for places, when they were seen, and their changes.
 pub(super) const KEEP_UNSETTLED: &str = ",
     kept as (
         insert into {schema}.fga_sync_unsettled (name, pass, place, seen_at, changes)
-        select $1, $2, $41, $42, $43 from moved)";
+        select $1, $2, u.place, u.seen_at, u.changes
+        from moved, unnest($41, $42, $43) as u (place, seen_at, changes))";
 
 /// $44 and $45 the places to forget, from and before.
 pub(super) const FORGET_PAGES: &str = ",

@@ -173,7 +173,7 @@ impl Page<'_> {
                 forget.places.end
             ])?;
         }
-        if let Some(page) = &commit.look_back.unsettled {
+        for page in &commit.look_back.unsettled {
             self.prepare(statements::KEEP_UNSETTLED)?.execute(params![
                 commit.name,
                 page.pass,

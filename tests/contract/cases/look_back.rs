@@ -140,7 +140,7 @@ fn keep(run: &mut Run, place: i64, forget: Option<SettledPages>) -> anyhow::Resu
     page.changes[1].contradicted = true;
     let look_back = LookBack {
         settled: None,
-        unsettled: Some(page.clone()),
+        unsettled: vec![page.clone()],
         forget,
     };
     let draft = Draft {
@@ -191,7 +191,7 @@ fn settled_pages_are_forgotten(engine: &dyn Engine) -> anyhow::Result<()> {
         expects: false,
         look_back: LookBack {
             settled: Some(token(&format!("{RUN} 6"))?),
-            unsettled: None,
+            unsettled: Vec::new(),
             forget: Some(SettledPages {
                 places: 4..6,
                 earlier_passes: false,
