@@ -32,18 +32,16 @@ pub enum IfLocked {
 impl IfLocked {
     /// The choices by name.
     pub const NAMES: [&'static str; 3] = ["fail", "skip", "wait"];
+    const ALL: [Self; 3] = [Self::Fail, Self::Skip, Self::Wait];
 }
 
 impl std::str::FromStr for IfLocked {
     type Err = ();
 
     fn from_str(name: &str) -> Result<Self, ()> {
-        match name {
-            "fail" => Ok(Self::Fail),
-            "skip" => Ok(Self::Skip),
-            "wait" => Ok(Self::Wait),
-            _ => Err(()),
-        }
+        let mut named = Self::NAMES.into_iter().zip(Self::ALL);
+        let found = named.find(|(known, _)| *known == name);
+        found.map(|(_, choice)| choice).ok_or(())
     }
 }
 
