@@ -1,11 +1,12 @@
 //! The stores that are mirrored, and what the server itself says is in them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::history::Workload;
 use crate::support::openfga_api::Api;
@@ -92,6 +93,26 @@ fn is_transient(error: &anyhow::Error) -> bool {
 }
 
 impl Truth {
+    /// What a mirror holds that has got so far.
+    pub fn up_to(&self, changes: usize) -> Self {
+        let changes = self.changes[..changes].to_vec();
+        let mut tuples = HashMap::new();
+        for change in &changes {
+            let key = &change["tuple_key"];
+            let tuple = ["user", "relation", "object"].map(|part| key[part].to_string());
+            if change["operation"] == "TUPLE_OPERATION_WRITE" {
+                tuples.insert(tuple, json!({ "key": key }));
+            } else {
+                tuples.remove(&tuple);
+            }
+        }
+        Self {
+            store_id: self.store_id.clone(),
+            changes,
+            tuples: tuples.into_values().collect(),
+        }
+    }
+
     /// What a mirror of one object type holds.
     pub fn of_type(&self, object_type: &str) -> Self {
         let prefix = format!("{object_type}:");
