@@ -6,7 +6,7 @@ use url::{Host, Url};
 
 use super::layers::Value;
 use crate::error::{Error, Result};
-use crate::target::is_ambiguous;
+use crate::url_text::{UrlText, scheme};
 
 const FORMS: &str = "a source is http://HOST, https://HOST, file:PATH or file:-";
 
@@ -81,24 +81,29 @@ pub(super) fn is_this_machine(url: &Url) -> bool {
     }
 }
 
-/// The URL without what may be a secret. Of one that can't be taken apart for sure, what stands before an `@` may hold one.
+/// The URL without what may be a secret: password, query and fragment. What can't be taken apart for sure is not shown.
 pub(crate) fn masked_source(text: &str) -> String {
-    let Some((_, behind)) = text.rsplit_once('@').filter(|_| !text.starts_with("file:")) else {
+    if text.starts_with("file:") {
         return text.to_owned();
-    };
-    match Url::parse(text) {
-        Ok(mut url) if url.has_host() && !is_ambiguous(text) => {
-            // Setting them fails only for URLs that can't have them.
-            let _ = match (url.password(), url.username()) {
-                (Some(_), _) => url.set_password(Some("***")),
-                (None, "") => Ok(()),
-                // Some services take a token there.
-                (None, _) => url.set_username("***"),
-            };
-            url.to_string()
-        }
-        _ => format!("…@{behind}"),
     }
+    match scheme(text) {
+        Some((scheme, rest)) if rest.starts_with("//") => {
+            masked(text).unwrap_or_else(|| format!("{scheme}:…"))
+        }
+        // A host, as it is written most often.
+        _ => masked(&format!("https://{text}"))
+            .and_then(|url| url.strip_prefix("https://").map(str::to_owned))
+            .unwrap_or_else(|| "…".to_owned()),
+    }
+}
+
+fn masked(url: &str) -> Option<String> {
+    let mut url = UrlText::split(url)?;
+    // Some services take a token there.
+    if url.password.is_none() {
+        url.user = url.user.map(|_| "***");
+    }
+    url.masked()
 }
 
 #[cfg(test)]
@@ -156,14 +161,24 @@ mod tests {
     fn a_password_is_not_shown() {
         for (url, shown) in [
             ("http://openfga:8080/a", "http://openfga:8080/a"),
-            ("file:/home/a@b/pages", "file:/home/a@b/pages"),
+            ("openfga:8080", "openfga:8080"),
+            ("file:/home/a@b/pages?#", "file:/home/a@b/pages?#"),
             ("http://u:hidden@openfga/", "http://u:***@openfga/"),
             ("http://hidden@openfga/", "http://***@openfga/"),
-            ("http:hidden@openfga", "…@openfga"),
-            ("u:hidden@openfga", "…@openfga"),
-            ("http://u:12/hidden@openfga", "…@openfga"),
-            ("http://u:12?hidden@openfga", "…@openfga"),
-            ("http://u:12#hidden@openfga", "…@openfga"),
+            ("u:hidden@openfga", "u:***@openfga"),
+            ("hidden@openfga", "***@openfga"),
+            ("http:hidden@openfga", "http:***@openfga"),
+            ("http://u:12/hidden@openfga", "http:…"),
+            ("http://u:12?hidden@openfga", "http:…"),
+            ("http://u:12#hidden@openfga", "http:…"),
+            ("http://u:hidden", "http:…"),
+            ("http:\\\\u:hidden@openfga", "…"),
+            ("http://openfga/a?key=hidden", "http://openfga/a"),
+            ("http://openfga/a?key=hid@den", "http:…"),
+            ("http://openfga/#/hidden", "http://openfga/"),
+            ("openfga?key=hidden", "openfga"),
+            ("host=db user=sync password=hid:den", "…"),
+            ("host=db password=hidden", "…"),
         ] {
             assert_eq!(masked_source(url), shown, "{url}");
         }
@@ -181,6 +196,5 @@ mod tests {
             let error = read(text, false).unwrap_err();
             assert!(!error.to_string().contains("hidden"), "{error}");
         }
-        assert_eq!(masked_source("file:a@b"), "file:a@b");
     }
 }

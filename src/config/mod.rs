@@ -161,7 +161,7 @@ impl<'a> Config<'a> {
                     Some(value) => {
                         let shown = match setting.key {
                             "target.url" => target::masked(&value.text),
-                            "source.url" => masked_source(&value.text),
+                            "source.url" | "source.auth.issuer" => masked_source(&value.text),
                             _ if setting.secret => "***".to_owned(),
                             _ => value.text,
                         };

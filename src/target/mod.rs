@@ -19,7 +19,6 @@ pub use mysql::{MySql, MySqlSettings};
 pub use open::{migration_sql, open};
 pub use postgres::{Postgres, PostgresSettings};
 pub use schema::SchemaStatus;
-pub(crate) use settings::is_ambiguous;
 pub use settings::{Database, TargetSettings, masked};
 pub use sqlite::Sqlite;
 

@@ -142,6 +142,32 @@ fn secrets_are_masked_wherever_settings_are_shown() {
             "…",
         ),
         (
+            ("FGA_SYNC_TARGET", "host=h password=s3cret:s3cret"),
+            "target.url",
+            "…",
+        ),
+        (
+            (
+                "FGA_SYNC_TARGET",
+                "postgres://u:s3cret@one:5432,two:5432/d?password=ab#s3cret",
+            ),
+            "target.url",
+            "postgres://u:***@one:5432,two:5432/d",
+        ),
+        (
+            ("FGA_API_URL", "http://h/fga?api_key=s3cret"),
+            "source.url",
+            "http://h/fga",
+        ),
+        (
+            (
+                "FGA_API_TOKEN_ISSUER",
+                "https://u:s3cret@h/token?key=s3cret#s3cret",
+            ),
+            "source.auth.issuer",
+            "https://u:***@h/token",
+        ),
+        (
             ("FGA_API_URL", "http://u:s3cret@h/"),
             "source.url",
             "http://u:***@h/",
