@@ -13,7 +13,8 @@ const FORMS: &str = "a source is http://HOST, https://HOST, file:PATH or file:-"
 /// Reads the source's URL. One without a scheme gets `https`, or `http` where it is this machine.
 ///
 /// # Errors
-/// Where it is not a URL of HTTP, holds a password, or would send in the clear what `allow_http` does not allow to.
+/// Where it is not a URL of HTTP, holds what may be a secret, or would send in the clear what `allow_http` does not
+/// allow to.
 pub(super) fn api_url(value: &Value, allow_http: bool) -> Result<Url> {
     let invalid = |error: url::ParseError| {
         Error::usage(format!(
@@ -24,8 +25,12 @@ pub(super) fn api_url(value: &Value, allow_http: bool) -> Result<Url> {
         .because(error)
         .advise(FORMS)
     };
-    let has_scheme = ["://", "http:", "https:"];
-    let url = if has_scheme.iter().any(|part| value.text.contains(part)) {
+    let address = value.text.split(['?', '#']).next().unwrap_or_default();
+    let has_scheme = address.contains("://")
+        || ["http:", "https:"]
+            .iter()
+            .any(|scheme| address.starts_with(scheme));
+    let mut url = if has_scheme {
         Url::parse(&value.text).map_err(invalid)?
     } else if Path::new(&value.text).is_file() {
         return Err(Error::usage(format!(
@@ -53,6 +58,18 @@ pub(super) fn api_url(value: &Value, allow_http: bool) -> Result<Url> {
         return Err(Error::usage("the source's URL holds a user or password")
             .advise("OpenFGA takes a token: FGA_API_TOKEN, FGA_API_TOKEN_FILE or source.auth.token_file"));
     }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(Error::usage(format!(
+            "the source's URL goes on behind a ? or #, and that of an API does not ({})",
+            value.origin
+        ))
+        .advise(
+            "end it before; a key that a gateway wants is a header: FGA_CUSTOM_HEADERS (or source.headers_file)",
+        ));
+    }
+    // A position belongs to this text, and a slash behind it makes no other source.
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
     if url.scheme() == "http" && !allow_http && !is_this_machine(&url) {
         return Err(Error::usage(format!(
             "the source {url} is not encrypted: the token and the tuples would travel in the clear ({})",
@@ -128,6 +145,7 @@ mod tests {
                 "https://fga.example.com:8443/fga",
             ),
             ("10.0.0.1:8080", "https://10.0.0.1:8080/"),
+            ("fga-http:8080", "https://fga-http:8080/"),
             ("localhost:8080", "http://localhost:8080/"),
             ("LOCALHOST", "http://localhost/"),
             ("fga.localhost", "http://fga.localhost/"),
@@ -154,6 +172,36 @@ mod tests {
             assert!(error.to_string().contains("in the clear"), "{error}");
             assert!(error.advice().unwrap().contains("--allow-http"));
             read(text, true).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_slash_at_the_end_makes_no_other_source() {
+        for (text, expected) in [
+            ("http://localhost/fga/", "http://localhost/fga"),
+            ("http://localhost/a/fga//", "http://localhost/a/fga"),
+            ("localhost/fga/", "http://localhost/fga"),
+            ("http://localhost//", "http://localhost/"),
+        ] {
+            assert_eq!(read(text, false).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_no_api_has_is_refused_and_not_shown() {
+        for text in [
+            "https://h/fga?api_key=hidden",
+            "http://h/fga?api_key=hidden",
+            "h/fga?hidden",
+            "https://h/#/hidden",
+            "https://h?u=http://hidden",
+            "h?u=http://hidden",
+        ] {
+            let error = read(text, false).unwrap_err();
+            let advice = error.advice().unwrap_or_default();
+            assert!(advice.contains("FGA_CUSTOM_HEADERS"), "{text}: {error}");
+            let said = format!("{error} {advice} {error:?}");
+            assert!(!said.contains("hidden"), "{text}: {said}");
         }
     }
 
