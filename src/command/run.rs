@@ -30,7 +30,7 @@ pub(super) fn run(config: &Config, arguments: &RunArgs, output: &OutputSettings)
     Ok(summary.exit_code())
 }
 
-/// Runs every job. One that fails does not stop those that do not need it.
+/// Runs every job. One that does not reach the end of its log holds up only those that need it.
 fn run_all(
     config: &Config,
     arguments: &RunArgs,
@@ -43,7 +43,7 @@ fn run_all(
         .into_iter()
         .map(|(name, after)| Ok((config.run(Some(&name))?, name, after)))
         .collect::<Result<_>>()?;
-    let mut unfinished = BTreeSet::new();
+    let mut drained = BTreeSet::new();
     let mut summaries = Vec::new();
     let mut stopped = None;
     for (settings, name, after) in jobs {
@@ -51,22 +51,20 @@ fn run_all(
         if stopped.is_some() {
             break;
         }
-        if let Some(needed) = after.iter().find(|needed| unfinished.contains(*needed)) {
+        let summary = if let Some(needed) = after.iter().find(|name| !drained.contains(*name)) {
             tracing::warn!(job = name, needed, "left out");
-            let subject = subject(Some(&name), &settings, arguments.dry_run);
-            let left_out = Summary::new(
-                subject,
+            Summary::new(
+                subject(Some(&name), &settings, arguments.dry_run),
                 &Tally::default(),
                 Ok(Outcome::LeftOut),
                 Duration::ZERO,
-            );
-            summaries.push(left_out);
-            unfinished.insert(name);
-            continue;
-        }
-        let summary = run_job(Some(&name), settings, arguments.dry_run, output, stop);
-        if summary.exit_code() != 0 {
-            unfinished.insert(name);
+            )
+        } else {
+            run_job(Some(&name), settings, arguments.dry_run, output, stop)
+        };
+        // A job whose work was left to another run ends with code 0 too.
+        if summary.is_drained() {
+            drained.insert(name);
         }
         summaries.push(summary);
     }
