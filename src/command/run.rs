@@ -1,9 +1,12 @@
 //! `fga-sync run`: drains the change feed into the target.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-use super::{log_failure, print, print_json};
+use serde::Serialize;
+
+use super::{log_failure, print, print_json, told};
 use crate::cli::RunArgs;
 use crate::config::{Config, Format, OutputSettings, RunSettings, SourceSettings};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,11 +25,7 @@ pub(super) fn run(config: &Config, arguments: &RunArgs, output: &OutputSettings)
     let job = arguments.job.as_deref();
     let settings = config.run(job)?;
     let summary = run_job(job, settings, arguments.dry_run, output, &stop);
-    match output.format {
-        Format::Json => print_json(&summary),
-        Format::Text if output.quiet => {}
-        Format::Text => print(&summary.to_string()),
-    }
+    print_summary(&summary, output);
     Ok(summary.exit_code())
 }
 
@@ -69,12 +68,18 @@ fn run_all(
         summaries.push(summary);
     }
     let summaries = Summaries::new(summaries, stopped);
-    match output.format {
-        Format::Json => print_json(&summaries),
-        Format::Text if output.quiet => {}
-        Format::Text => print(&summaries.to_string()),
-    }
+    print_summary(&summaries, output);
     Ok(summaries.exit_code())
+}
+
+/// Prints how it went, in the form that is wanted.
+fn print_summary(summary: &(impl Serialize + Display), output: &OutputSettings) {
+    let printed = match output.format {
+        Format::Json => print_json(summary),
+        Format::Text if output.quiet => Ok(()),
+        Format::Text => print(&summary.to_string()),
+    };
+    told(printed, output);
 }
 
 fn subject(job: Option<&str>, settings: &RunSettings, dry_run: bool) -> Subject {
