@@ -208,12 +208,21 @@ fn page_size(layers: &Layers) -> Result<Option<u32>> {
 }
 
 fn target_settings(layers: &Layers) -> Result<TargetSettings> {
-    let Some(url) = layers.get("target.url")? else {
+    let Some((layer, url)) = layers.find("target.url")? else {
         return Err(Error::usage("no target is given").advise("--target sqlite:PATH"));
     };
-    let password = layers
-        .get("target.password")?
-        .map(|password| SecretString::from(password.text));
+    let password = match layers.find("target.password")? {
+        // It is that of another server, and would be sent to this one.
+        Some((weaker, password)) if weaker < layer && target::holds_password(&url.text) => {
+            tracing::info!(
+                "target.password is not used ({}): the URL holds a password ({})",
+                password.origin,
+                url.origin
+            );
+            None
+        }
+        password => password.map(|(_, password)| SecretString::from(password.text)),
+    };
     TargetSettings::parse(
         &url.text,
         password.as_ref(),

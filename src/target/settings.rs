@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
+use url::form_urlencoded;
 
 use super::{MySqlSettings, PostgresSettings};
 use crate::error::{Error, Result};
@@ -153,6 +154,17 @@ fn prefix(schema: Option<&str>, table_prefix: Option<String>) -> Result<String> 
             .advise("on SQLite and MySQL, tables are kept apart by target.table_prefix"));
     }
     Ok(table_prefix.unwrap_or_default())
+}
+
+/// Whether a URL says itself by which password to sign in.
+pub(crate) fn holds_password(url: &str) -> bool {
+    let Some(url) = UrlText::split(url) else {
+        return false;
+    };
+    // PostgreSQL's URLs take it there too.
+    let mut parameters = form_urlencoded::parse(url.query.as_bytes());
+    url.password.is_some_and(|password| !password.is_empty())
+        || parameters.any(|(name, password)| name == "password" && !password.is_empty())
 }
 
 /// The URL without password and parameters. What can't be taken apart is shown as its scheme alone.
