@@ -193,6 +193,9 @@ pub const SETTINGS: &[Setting] = &[
     ),
 ];
 
+/// The tables of the file that a job can't have: they are about the whole command.
+pub(super) const COMMON_ONLY: [&str; 2] = ["output", "log"];
+
 /// The environment variable that names the configuration file.
 pub const CONFIG_ENV: &str = "FGA_SYNC_CONFIG";
 
