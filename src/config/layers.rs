@@ -216,6 +216,20 @@ impl<'a> Layers<'a> {
         }
     }
 
+    /// The value, parsed, of a setting that has a default.
+    ///
+    /// # Errors
+    /// Where it is not what `expected` describes.
+    pub(super) fn parse_default<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<T> {
+        self.parse(key, expected, parse)?
+            .ok_or_else(|| Error::new(ErrorKind::Unexpected, format!("{key} has no default")))
+    }
+
     fn flag(&self, setting: &Setting) -> Option<Value> {
         let flag = setting.flag?;
         // clap names an argument after its field.

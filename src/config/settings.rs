@@ -142,6 +142,8 @@ pub const SETTINGS: &[Setting] = &[
         &["FGA_SYNC_MAX_DURATION"],
         None,
     ),
+    // The server's time limit for a request (3 s by default), which bounds how late a change can appear, and what
+    // clocks may differ by.
     setting(
         "run.lookback",
         "lookback",

@@ -90,7 +90,9 @@ pub(super) fn sign_in(layers: &Layers) -> Result<SignIn> {
 }
 
 fn assertion_key(layers: &Layers, pem: &SecretString, issuer: &Value) -> Result<AssertionKey> {
-    let algorithm = text(layers, "source.auth.algorithm")?.unwrap_or_default();
+    let algorithm = layers.parse_default("source.auth.algorithm", "a name", |name| {
+        Some(name.to_owned())
+    })?;
     let key_id = text(layers, "source.auth.key_id")?;
     let audience = match text(layers, "source.auth.assertion_audience")? {
         Some(audience) => audience,

@@ -121,7 +121,7 @@ impl TargetSettings {
             }
             "mysql" | "mariadb" => {
                 let table_prefix = prefix(schema.as_deref(), table_prefix)?;
-                let mut settings = MySqlSettings::parse(&format!("mysql:{after_scheme}"))?;
+                let mut settings = MySqlSettings::parse(url)?;
                 if let Some(password) = password {
                     settings.set_password(password.expose_secret());
                 }
@@ -290,6 +290,7 @@ mod tests {
         for url in [
             "postgres://sync:a%40b%2F@db/audit",
             "mysql://sync:a%40b%3F@db/a%40b",
+            "mariadb://sync:a%40b%3F@db/a%40b",
             "sqlite:/home/a@b/audit.db",
         ] {
             assert!(parse(url).is_ok(), "{url}");
