@@ -142,8 +142,7 @@ pub struct RunArgs {
     /// Stop between pages after this long, such as 50m, with exit code 3 if more remains
     #[arg(long, value_name = "DURATION")]
     max_duration: Option<String>,
-    /// Read again, in the next run, what was written less than this long ago: changes may yet appear between (10s; 0s
-    /// reads nothing again)
+    /// Read again, in the next run, what was written less than this long ago: changes may yet appear between (0s: nothing)
     #[arg(long, value_name = "DURATION")]
     lookback: Option<String>,
     /// Send at most this many requests a second to the source

@@ -21,3 +21,4 @@ pub mod target;
 pub mod tls;
 pub mod tuple;
 pub mod unsettled;
+mod url_text;

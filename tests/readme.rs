@@ -94,3 +94,52 @@ fn the_example_configuration_shows_every_setting() {
         assert!(!String::from_utf8_lossy(&output.stdout).contains("s3cret"));
     }
 }
+
+/// What cron gets to read it mails: nothing of a good run, whatever the example file asks to be printed.
+#[test]
+fn the_crontab_line_is_silent_unless_something_is_wrong() {
+    let scratch = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string("deploy/fga-sync.toml").unwrap();
+    let recording = std::path::absolute("fixtures/documents.pages.jsonl").unwrap();
+    let recording = format!("\"file:{}\"", recording.display());
+    let mut text = text.replace("\"http://openfga:8080\"", &recording);
+    for (from, to) in [
+        ("store_id = ", "# "),
+        ("no_migrate = true", "no_migrate = false"),
+        ("password_file = ", "# "),
+        ("\nschema = ", "\n# "),
+        ("\"postgres://", "\"sqlite:audit.db\" # \"postgres://"),
+    ] {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    let file = scratch.path().join("fga-sync.toml");
+    std::fs::write(&file, text).unwrap();
+    let crontab = std::fs::read_to_string("deploy/crontab").unwrap();
+    let line = crontab.lines().find(|line| !line.starts_with('#')).unwrap();
+    let line = line.replace("/etc/fga-sync.toml", file.to_str().unwrap());
+    let words = shlex::split(&line).unwrap();
+    // Behind the five fields of the time.
+    let (variables, arguments): (Vec<_>, Vec<_>) = words[5..]
+        .iter()
+        .partition(|word| word.starts_with("FGA_SYNC_"));
+    let run = || {
+        Command::new(env!("CARGO_BIN_EXE_fga-sync"))
+            .env_clear()
+            .envs(variables.iter().filter_map(|word| word.split_once('=')))
+            .args(&arguments[1..])
+            .current_dir(scratch.path())
+            .output()
+            .unwrap()
+    };
+    let output = run();
+    let said = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap());
+    assert!(output.status.success(), "{said:?}");
+    assert_eq!(said, ["", ""]);
+    // Something is wrong now.
+    std::fs::remove_file(scratch.path().join("audit.db")).unwrap();
+    std::fs::create_dir(scratch.path().join("audit.db")).unwrap();
+    let output = run();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!output.stderr.is_empty());
+}

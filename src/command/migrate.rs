@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{print, print_json};
+use super::{print, print_json, told};
 use crate::cli::MigrateArgs;
 use crate::config::{Config, Format, OutputSettings};
 use crate::error::Result;
@@ -21,7 +21,7 @@ pub(super) fn migrate(
             print(&format!(
                 "{};\n\n",
                 statement.trim_end().trim_end_matches(';')
-            ));
+            ))?;
         }
         return Ok(0);
     }
@@ -52,13 +52,14 @@ pub(super) fn migrate(
         target: Some(settings.shown.clone()),
         ..Subject::default()
     };
-    match output.format {
+    let printed = match output.format {
         Format::Json => print_json(&Summary::done(subject, outcome, started.elapsed())),
-        Format::Text if output.quiet => {}
+        Format::Text if output.quiet => Ok(()),
         Format::Text => print(&format!(
             "the tables in {} are as needed ({outcome})\n",
             settings.shown
         )),
-    }
+    };
+    told(printed, output);
     Ok(0)
 }

@@ -80,13 +80,13 @@ fn show_config(config: &Config, job: Option<&str>, format: Format) -> Result<u8>
     }
     let settings = config.show(job)?;
     match format {
-        Format::Text => print(&shown_as_text(&settings)),
+        Format::Text => print(&shown_as_text(&settings))?,
         Format::Json => {
             let settings: Vec<_> = settings
                 .into_iter()
                 .map(|(key, value, origin)| Shown { key, value, origin })
                 .collect();
-            print_json(&settings);
+            print_json(&settings)?;
         }
     }
     Ok(0)
@@ -109,12 +109,17 @@ fn verbosity(flags: &ArgMatches) -> i16 {
 
 /// Help and version go to standard output with code 0; a wrong command line is code 2.
 fn not_a_command(error: &clap::Error, arguments: &[OsString]) -> u8 {
-    // A closed pipe, as behind `| head`, is no failure.
-    if !error.use_stderr() {
-        drop(error.print());
-        return 0;
-    }
     let output = OutputSettings::guess(arguments);
+    if !error.use_stderr() {
+        let printed = error.print().and_then(|()| std::io::stdout().flush());
+        return match written(printed) {
+            Ok(()) => 0,
+            Err(error) => {
+                log_failure(&error, &output);
+                error.kind().exit_code()
+            }
+        };
+    }
     let wrong = usage_error(error);
     match output.log_format {
         Format::Json => log_failure(&wrong, &output),
@@ -126,7 +131,7 @@ fn not_a_command(error: &clap::Error, arguments: &[OsString]) -> u8 {
             .iter()
             .find(|argument| *argument == "run" || *argument == "migrate");
         let verb = verb.and_then(|verb| verb.to_str()).unwrap_or_default();
-        print_failure(command_name(verb), &wrong);
+        print_failure(command_name(verb), &wrong, &output);
     }
     ErrorKind::Usage.exit_code()
 }
@@ -157,22 +162,18 @@ fn usage_error(error: &clap::Error) -> Error {
 fn report_failure(command: &'static str, error: &Error, output: &OutputSettings) -> u8 {
     log_failure(error, output);
     if output.format == Format::Json {
-        print_failure(command, error);
+        print_failure(command, error, output);
     }
     error.kind().exit_code()
 }
 
-fn print_failure(command: &'static str, error: &Error) {
+fn print_failure(command: &'static str, error: &Error, output: &OutputSettings) {
     let subject = Subject {
         command,
         ..Subject::default()
     };
-    print_json(&Summary::new(
-        subject,
-        &Tally::default(),
-        Err(error),
-        Duration::ZERO,
-    ));
+    let summary = Summary::new(subject, &Tally::default(), Err(error), Duration::ZERO);
+    told(print_json(&summary), output);
 }
 
 /// Tells a person what went wrong, or the log where that is what is read.
@@ -195,20 +196,35 @@ fn log_failure(error: &Error, output: &OutputSettings) {
     let _ = writeln!(std::io::stderr(), "error: {error}{advice}");
 }
 
-/// Writes a result to standard output. A reader that went away is no failure.
-fn print(text: &str) {
+/// Writes to standard output. Where that is all that a command does, it has failed if this has; where its work is
+/// done elsewhere, [`told`] keeps its exit code.
+fn print(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            tracing::error!("can't write to standard output: {error}");
-        }
-        _ => {}
+    written(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+fn print_json(value: &impl Serialize) -> Result<()> {
+    let json = serde_json::to_string(value)
+        .map_err(|error| Error::new(ErrorKind::Unexpected, "can't write JSON").because(error))?;
+    print(&format!("{json}\n"))
+}
+
+/// What came of writing to standard output. A reader that went away, as behind `| head`, is no failure.
+fn written(result: std::io::Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::new(
+            ErrorKind::Unexpected,
+            "can't write to standard output",
+        )
+        .because(error)
+        .advise("make room where it is redirected to; what is there is not complete")),
+        _ => Ok(()),
     }
 }
 
-fn print_json(value: &impl Serialize) {
-    match serde_json::to_string(value) {
-        Ok(json) => print(&format!("{json}\n")),
-        Err(error) => tracing::error!("can't write JSON: {error}"),
+/// Tells of a summary that could not be written. The exit code is about what was summed up.
+fn told(printed: Result<()>, output: &OutputSettings) {
+    if let Err(error) = printed {
+        log_failure(&error, output);
     }
 }

@@ -1,9 +1,12 @@
 //! `fga-sync run`: drains the change feed into the target.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-use super::{log_failure, print, print_json};
+use serde::Serialize;
+
+use super::{log_failure, print, print_json, told};
 use crate::cli::RunArgs;
 use crate::config::{Config, Format, OutputSettings, RunSettings, SourceSettings};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,15 +25,11 @@ pub(super) fn run(config: &Config, arguments: &RunArgs, output: &OutputSettings)
     let job = arguments.job.as_deref();
     let settings = config.run(job)?;
     let summary = run_job(job, settings, arguments.dry_run, output, &stop);
-    match output.format {
-        Format::Json => print_json(&summary),
-        Format::Text if output.quiet => {}
-        Format::Text => print(&summary.to_string()),
-    }
+    print_summary(&summary, output);
     Ok(summary.exit_code())
 }
 
-/// Runs every job. One that fails does not stop those that do not need it.
+/// Runs every job. One that does not reach the end of its log holds up only those that need it.
 fn run_all(
     config: &Config,
     arguments: &RunArgs,
@@ -43,7 +42,7 @@ fn run_all(
         .into_iter()
         .map(|(name, after)| Ok((config.run(Some(&name))?, name, after)))
         .collect::<Result<_>>()?;
-    let mut unfinished = BTreeSet::new();
+    let mut drained = BTreeSet::new();
     let mut summaries = Vec::new();
     let mut stopped = None;
     for (settings, name, after) in jobs {
@@ -51,32 +50,36 @@ fn run_all(
         if stopped.is_some() {
             break;
         }
-        if let Some(needed) = after.iter().find(|needed| unfinished.contains(*needed)) {
+        let summary = if let Some(needed) = after.iter().find(|name| !drained.contains(*name)) {
             tracing::warn!(job = name, needed, "left out");
-            let subject = subject(Some(&name), &settings, arguments.dry_run);
-            let left_out = Summary::new(
-                subject,
+            Summary::new(
+                subject(Some(&name), &settings, arguments.dry_run),
                 &Tally::default(),
                 Ok(Outcome::LeftOut),
                 Duration::ZERO,
-            );
-            summaries.push(left_out);
-            unfinished.insert(name);
-            continue;
-        }
-        let summary = run_job(Some(&name), settings, arguments.dry_run, output, stop);
-        if summary.exit_code() != 0 {
-            unfinished.insert(name);
+            )
+        } else {
+            run_job(Some(&name), settings, arguments.dry_run, output, stop)
+        };
+        // A job whose work was left to another run ends with code 0 too.
+        if summary.is_drained() {
+            drained.insert(name);
         }
         summaries.push(summary);
     }
     let summaries = Summaries::new(summaries, stopped);
-    match output.format {
-        Format::Json => print_json(&summaries),
-        Format::Text if output.quiet => {}
-        Format::Text => print(&summaries.to_string()),
-    }
+    print_summary(&summaries, output);
     Ok(summaries.exit_code())
+}
+
+/// Prints how it went, in the form that is wanted.
+fn print_summary(summary: &(impl Serialize + Display), output: &OutputSettings) {
+    let printed = match output.format {
+        Format::Json => print_json(summary),
+        Format::Text if output.quiet => Ok(()),
+        Format::Text => print(&summary.to_string()),
+    };
+    told(printed, output);
 }
 
 fn subject(job: Option<&str>, settings: &RunSettings, dry_run: bool) -> Subject {

@@ -6,14 +6,15 @@ use url::{Host, Url};
 
 use super::layers::Value;
 use crate::error::{Error, Result};
-use crate::target::is_ambiguous;
+use crate::url_text::{UrlText, scheme};
 
 const FORMS: &str = "a source is http://HOST, https://HOST, file:PATH or file:-";
 
 /// Reads the source's URL. One without a scheme gets `https`, or `http` where it is this machine.
 ///
 /// # Errors
-/// Where it is not a URL of HTTP, holds a password, or would send in the clear what `allow_http` does not allow to.
+/// Where it is not a URL of HTTP, holds what may be a secret, or would send in the clear what `allow_http` does not
+/// allow to.
 pub(super) fn api_url(value: &Value, allow_http: bool) -> Result<Url> {
     let invalid = |error: url::ParseError| {
         Error::usage(format!(
@@ -24,8 +25,12 @@ pub(super) fn api_url(value: &Value, allow_http: bool) -> Result<Url> {
         .because(error)
         .advise(FORMS)
     };
-    let has_scheme = ["://", "http:", "https:"];
-    let url = if has_scheme.iter().any(|part| value.text.contains(part)) {
+    let address = value.text.split(['?', '#']).next().unwrap_or_default();
+    let has_scheme = address.contains("://")
+        || ["http:", "https:"]
+            .iter()
+            .any(|scheme| address.starts_with(scheme));
+    let mut url = if has_scheme {
         Url::parse(&value.text).map_err(invalid)?
     } else if Path::new(&value.text).is_file() {
         return Err(Error::usage(format!(
@@ -53,6 +58,18 @@ pub(super) fn api_url(value: &Value, allow_http: bool) -> Result<Url> {
         return Err(Error::usage("the source's URL holds a user or password")
             .advise("OpenFGA takes a token: FGA_API_TOKEN, FGA_API_TOKEN_FILE or source.auth.token_file"));
     }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(Error::usage(format!(
+            "the source's URL goes on behind a ? or #, and that of an API does not ({})",
+            value.origin
+        ))
+        .advise(
+            "end it before; a key that a gateway wants is a header: FGA_CUSTOM_HEADERS (or source.headers_file)",
+        ));
+    }
+    // A position belongs to this text, and a slash behind it makes no other source.
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
     if url.scheme() == "http" && !allow_http && !is_this_machine(&url) {
         return Err(Error::usage(format!(
             "the source {url} is not encrypted: the token and the tuples would travel in the clear ({})",
@@ -81,24 +98,29 @@ pub(super) fn is_this_machine(url: &Url) -> bool {
     }
 }
 
-/// The URL without what may be a secret. Of one that can't be taken apart for sure, what stands before an `@` may hold one.
+/// The URL without what may be a secret: password, query and fragment. What can't be taken apart for sure is not shown.
 pub(crate) fn masked_source(text: &str) -> String {
-    let Some((_, behind)) = text.rsplit_once('@').filter(|_| !text.starts_with("file:")) else {
+    if text.starts_with("file:") {
         return text.to_owned();
-    };
-    match Url::parse(text) {
-        Ok(mut url) if url.has_host() && !is_ambiguous(text) => {
-            // Setting them fails only for URLs that can't have them.
-            let _ = match (url.password(), url.username()) {
-                (Some(_), _) => url.set_password(Some("***")),
-                (None, "") => Ok(()),
-                // Some services take a token there.
-                (None, _) => url.set_username("***"),
-            };
-            url.to_string()
-        }
-        _ => format!("…@{behind}"),
     }
+    match scheme(text) {
+        Some((scheme, rest)) if rest.starts_with("//") => {
+            masked(text).unwrap_or_else(|| format!("{scheme}:…"))
+        }
+        // A host, as it is written most often.
+        _ => masked(&format!("https://{text}"))
+            .and_then(|url| url.strip_prefix("https://").map(str::to_owned))
+            .unwrap_or_else(|| "…".to_owned()),
+    }
+}
+
+fn masked(url: &str) -> Option<String> {
+    let mut url = UrlText::split(url)?;
+    // Some services take a token there.
+    if url.password.is_none() {
+        url.user = url.user.map(|_| "***");
+    }
+    url.masked()
 }
 
 #[cfg(test)]
@@ -123,6 +145,7 @@ mod tests {
                 "https://fga.example.com:8443/fga",
             ),
             ("10.0.0.1:8080", "https://10.0.0.1:8080/"),
+            ("fga-http:8080", "https://fga-http:8080/"),
             ("localhost:8080", "http://localhost:8080/"),
             ("LOCALHOST", "http://localhost/"),
             ("fga.localhost", "http://fga.localhost/"),
@@ -153,17 +176,57 @@ mod tests {
     }
 
     #[test]
+    fn a_slash_at_the_end_makes_no_other_source() {
+        for (text, expected) in [
+            ("http://localhost/fga/", "http://localhost/fga"),
+            ("http://localhost/a/fga//", "http://localhost/a/fga"),
+            ("localhost/fga/", "http://localhost/fga"),
+            ("http://localhost//", "http://localhost/"),
+        ] {
+            assert_eq!(read(text, false).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_no_api_has_is_refused_and_not_shown() {
+        for text in [
+            "https://h/fga?api_key=hidden",
+            "http://h/fga?api_key=hidden",
+            "h/fga?hidden",
+            "https://h/#/hidden",
+            "https://h?u=http://hidden",
+            "h?u=http://hidden",
+        ] {
+            let error = read(text, false).unwrap_err();
+            let advice = error.advice().unwrap_or_default();
+            assert!(advice.contains("FGA_CUSTOM_HEADERS"), "{text}: {error}");
+            let said = format!("{error} {advice} {error:?}");
+            assert!(!said.contains("hidden"), "{text}: {said}");
+        }
+    }
+
+    #[test]
     fn a_password_is_not_shown() {
         for (url, shown) in [
             ("http://openfga:8080/a", "http://openfga:8080/a"),
-            ("file:/home/a@b/pages", "file:/home/a@b/pages"),
+            ("openfga:8080", "openfga:8080"),
+            ("file:/home/a@b/pages?#", "file:/home/a@b/pages?#"),
             ("http://u:hidden@openfga/", "http://u:***@openfga/"),
             ("http://hidden@openfga/", "http://***@openfga/"),
-            ("http:hidden@openfga", "…@openfga"),
-            ("u:hidden@openfga", "…@openfga"),
-            ("http://u:12/hidden@openfga", "…@openfga"),
-            ("http://u:12?hidden@openfga", "…@openfga"),
-            ("http://u:12#hidden@openfga", "…@openfga"),
+            ("u:hidden@openfga", "u:***@openfga"),
+            ("hidden@openfga", "***@openfga"),
+            ("http:hidden@openfga", "http:***@openfga"),
+            ("http://u:12/hidden@openfga", "http:…"),
+            ("http://u:12?hidden@openfga", "http:…"),
+            ("http://u:12#hidden@openfga", "http:…"),
+            ("http://u:hidden", "http:…"),
+            ("http:\\\\u:hidden@openfga", "…"),
+            ("http://openfga/a?key=hidden", "http://openfga/a"),
+            ("http://openfga/a?key=hid@den", "http:…"),
+            ("http://openfga/#/hidden", "http://openfga/"),
+            ("openfga?key=hidden", "openfga"),
+            ("host=db user=sync password=hid:den", "…"),
+            ("host=db password=hidden", "…"),
         ] {
             assert_eq!(masked_source(url), shown, "{url}");
         }
@@ -181,6 +244,5 @@ mod tests {
             let error = read(text, false).unwrap_err();
             assert!(!error.to_string().contains("hidden"), "{error}");
         }
-        assert_eq!(masked_source("file:a@b"), "file:a@b");
     }
 }

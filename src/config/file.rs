@@ -9,7 +9,7 @@ use std::{fmt, fs};
 
 use toml::de::{DeTable, DeValue};
 
-use super::settings::SETTINGS;
+use super::settings::{COMMON_ONLY, SETTINGS};
 use crate::error::{Error, Result};
 use crate::nearest::nearest;
 
@@ -77,20 +77,21 @@ impl File {
             ..Self::default()
         };
         for (key, value) in table.get_ref() {
-            if key.get_ref() == "job" {
-                reader.jobs(value.get_ref(), line_of(key.span().start), &mut file.jobs)?;
+            let line = line_of(key.span().start);
+            if key.get_ref() == JOB {
+                reader.jobs(value.get_ref(), line, &mut file.jobs)?;
             } else {
-                reader.entry(
-                    key.get_ref(),
-                    line_of(key.span().start),
-                    value.get_ref(),
-                    &mut file.common,
-                )?;
+                reader.entry(key.get_ref(), line, value.get_ref(), &mut file.common, JOB)?;
             }
         }
         Ok(file)
     }
 }
+
+/// The key that stands beside the common settings,
+const JOB: &str = "job";
+/// and the one beside a job's.
+const AFTER: &str = "after";
 
 struct Reader<'a> {
     path: &'a Path,
@@ -99,7 +100,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn jobs(&self, value: &DeValue, line: usize, jobs: &mut BTreeMap<String, Job>) -> Result<()> {
-        let tables = self.table(value, "job", line)?;
+        let tables = self.table(value, JOB, line)?;
         for (name, value) in tables {
             let line = (self.line_of)(name.span().start);
             let mut job = Job::default();
@@ -107,18 +108,30 @@ impl Reader<'_> {
                 self.table(value.get_ref(), &format!("job.{}", name.get_ref()), line)?
             {
                 let line = (self.line_of)(key.span().start);
-                if key.get_ref() == "after" {
+                if key.get_ref() == AFTER {
                     job.after = self.names(value.get_ref(), line)?;
-                } else {
-                    self.entry(key.get_ref(), line, value.get_ref(), &mut job.entries)?;
+                    continue;
                 }
+                let (key, value) = (key.get_ref().as_ref(), value.get_ref());
+                if COMMON_ONLY.contains(&key) {
+                    return Err(self.common_only(name.get_ref(), key, line));
+                }
+                self.entry(key, line, value, &mut job.entries, AFTER)?;
             }
             jobs.insert(name.get_ref().to_string(), job);
         }
         Ok(())
     }
 
-    fn entry(&self, key: &str, line: usize, value: &DeValue, entries: &mut Entries) -> Result<()> {
+    /// Takes a setting, or a table of them; `beside` is what else may stand there.
+    fn entry(
+        &self,
+        key: &str,
+        line: usize,
+        value: &DeValue,
+        entries: &mut Entries,
+        beside: &str,
+    ) -> Result<()> {
         let text = match value {
             DeValue::Table(table) if is_section(key) => {
                 for (name, value) in table {
@@ -128,11 +141,12 @@ impl Reader<'_> {
                         line,
                         value.get_ref(),
                         entries,
+                        beside,
                     )?;
                 }
                 return Ok(());
             }
-            _ if !is_key(key) => return Err(self.unknown(key, line)),
+            _ if !is_key(key) => return Err(self.unknown(key, line, beside)),
             DeValue::String(text) => text.to_string(),
             DeValue::Integer(number) => number.to_string(),
             DeValue::Float(number) => number.to_string(),
@@ -173,9 +187,19 @@ impl Reader<'_> {
         Error::usage(format!("{}, line {line}: {what}", self.path.display()))
     }
 
-    fn unknown(&self, key: &str, line: usize) -> Error {
+    fn common_only(&self, job: &str, key: &str, line: usize) -> Error {
+        self.wrong(
+            line,
+            &format!("the job {job:?} can't have {key:?} of its own"),
+        )
+        .advise(format!(
+            "set it in [{key}] above the jobs: it is for all that run together"
+        ))
+    }
+
+    fn unknown(&self, key: &str, line: usize, beside: &str) -> Error {
         let error = self.wrong(line, &format!("there is no setting {key:?}"));
-        match nearest(key, known_keys()) {
+        match nearest(key, known_keys().chain([beside.to_owned()])) {
             Some(near) => error.advise(format!("did you mean {near:?}?")),
             None => error.advise("fga-sync run --show-config lists every setting"),
         }

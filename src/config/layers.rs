@@ -9,7 +9,7 @@ use clap::ArgMatches;
 use clap::parser::ValueSource;
 
 use super::fga_yaml::FgaYaml;
-use super::file::{Entries, File};
+use super::file::{Entries, Entry, File};
 use super::settings::{CONFIG_ENV, FGA_CONFIG_ANYWHERE, SETTINGS, Setting};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -46,8 +46,29 @@ pub struct Value {
     pub origin: Origin,
 }
 
+/// A layer of settings, the weaker first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Layer {
+    Default,
+    /// The official CLI's file.
+    FgaYaml,
+    File,
+    /// The file's settings of one job.
+    Job,
+    Environment,
+    Flags,
+}
+
 /// Looks up an environment variable; tests give their own.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// What a part of the file says of a setting.
+enum Said {
+    Nothing,
+    /// That there is none, by an empty secret.
+    None,
+    Value(Value),
+}
 
 /// The layers of one job.
 pub struct Layers<'a> {
@@ -96,11 +117,17 @@ impl<'a> Layers<'a> {
     }
 
     /// The value of a setting, from the first layer that has one. An empty environment variable counts as not
-    /// set, as schedulers and compose files leave them.
+    /// set, as schedulers and compose files leave them; an empty secret of the file is none, and hides what weaker
+    /// layers have.
     ///
     /// # Errors
     /// Where a secret's file can't be read, or a variable is not Unicode.
     pub fn get(&self, key: &str) -> Result<Option<Value>> {
+        Ok(self.find(key)?.map(|(_, value)| value))
+    }
+
+    /// The same, with the layer that it comes from.
+    pub(super) fn find(&self, key: &str) -> Result<Option<(Layer, Value)>> {
         let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) else {
             return Err(Error::new(
                 ErrorKind::Unexpected,
@@ -108,45 +135,63 @@ impl<'a> Layers<'a> {
             ));
         };
         if let Some(value) = self.flag(setting) {
-            return Ok(Some(value));
+            return Ok(Some((Layer::Flags, value)));
         }
         for name in setting.env {
             if let Some(text) = self.variable(name)? {
                 let origin = Origin::Env((*name).to_owned());
-                return Ok(Some(Value { text, origin }));
+                return Ok(Some((Layer::Environment, Value { text, origin })));
             }
             if setting.secret {
                 let name = format!("{name}_FILE");
                 if let Some(path) = self.variable(&name)? {
-                    return read_secret(Path::new(&path), Origin::Env(name)).map(Some);
+                    let value = read_secret(Path::new(&path), Origin::Env(name))?;
+                    return Ok(Some((Layer::Environment, value)));
                 }
             }
         }
-        for entries in self.job.into_iter().chain([&self.file.common]) {
-            let origin = |line| Origin::File(self.file.path.clone(), line);
-            if let Some(entry) = entries.get(key) {
-                let text = entry.text.clone();
-                return Ok(Some(Value {
-                    text,
-                    origin: origin(entry.line),
-                }));
-            }
-            if let Some(entry) = entries.get(&format!("{key}_file")) {
-                return read_secret(Path::new(&entry.text), origin(entry.line)).map(Some);
+        let job = self.job.map(|entries| (Layer::Job, entries));
+        let file = (Layer::File, &self.file.common);
+        for (layer, entries) in job.into_iter().chain([file]) {
+            match self.said(setting, entries)? {
+                Said::Nothing => {}
+                Said::None => return Ok(None),
+                Said::Value(value) => return Ok(Some((layer, value))),
             }
         }
         if let Some(yaml) = &self.fga_yaml
             && let Some(entry) = yaml.get(setting)
         {
-            return Ok(Some(Value {
+            let value = Value {
                 text: entry.text.clone(),
                 origin: Origin::File(yaml.path.clone(), entry.line),
-            }));
+            };
+            return Ok(Some((Layer::FgaYaml, value)));
         }
-        Ok(setting.default.map(|text| Value {
-            text: text.to_owned(),
-            origin: Origin::Default,
+        Ok(setting.default.map(|text| {
+            let value = Value {
+                text: text.to_owned(),
+                origin: Origin::Default,
+            };
+            (Layer::Default, value)
         }))
+    }
+
+    fn said(&self, setting: &Setting, entries: &Entries) -> Result<Said> {
+        let origin = |line| Origin::File(self.file.path.clone(), line);
+        let direct = entries.get(setting.key);
+        let named = entries.get(&format!("{}_file", setting.key));
+        let is_given = |entry: &&Entry| !(setting.secret && entry.text.is_empty());
+        if let Some(entry) = direct.filter(is_given) {
+            let text = entry.text.clone();
+            let origin = origin(entry.line);
+            return Ok(Said::Value(Value { text, origin }));
+        }
+        if let Some(entry) = named.filter(is_given) {
+            let path = Path::new(&entry.text);
+            return read_secret(path, origin(entry.line)).map(Said::Value);
+        }
+        Ok(direct.or(named).map_or(Said::Nothing, |_| Said::None))
     }
 
     /// A setting's value, parsed.
@@ -169,6 +214,20 @@ impl<'a> Layers<'a> {
                 value.text, value.origin
             ))),
         }
+    }
+
+    /// The value, parsed, of a setting that has a default.
+    ///
+    /// # Errors
+    /// Where it is not what `expected` describes.
+    pub(super) fn parse_default<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<T> {
+        self.parse(key, expected, parse)?
+            .ok_or_else(|| Error::new(ErrorKind::Unexpected, format!("{key} has no default")))
     }
 
     fn flag(&self, setting: &Setting) -> Option<Value> {

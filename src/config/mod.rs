@@ -27,15 +27,10 @@ use settings::SETTINGS;
 pub(crate) use sign_in::parse_headers;
 pub use source::SourceSettings;
 
-use crate::checkpoint::Mode;
 use crate::error::{Error, Result};
 use crate::source::OpenFgaSettings;
-use crate::sync::{IfLocked, RunOptions};
+use crate::sync::RunOptions;
 use crate::target::{self, TargetSettings};
-
-/// The server's time limit for a request (3 s by default), which bounds how late a change can appear, and what clocks may
-/// differ by.
-const LOOK_BACK: Duration = Duration::from_secs(10);
 
 /// Everything that one run needs.
 #[derive(Debug, Clone)]
@@ -89,23 +84,18 @@ impl<'a> Config<'a> {
             (None, "") => "default",
             (None, store_id) => store_id,
         };
-        let mode = layers
-            .parse("target.mode", "changelog, stateful or both", |text| {
-                text.parse().ok()
-            })?
-            .unwrap_or(Mode::Both);
-        let if_locked = layers
-            .parse("run.if_locked", "fail, skip or wait", |text| {
-                text.parse().ok()
-            })?
-            .unwrap_or(IfLocked::Fail);
+        let mode = layers.parse_default("target.mode", "changelog, stateful or both", |text| {
+            text.parse().ok()
+        })?;
+        let if_locked = layers.parse_default("run.if_locked", "fail, skip or wait", |text| {
+            text.parse().ok()
+        })?;
         let positive = |text: &str| text.parse::<u64>().ok().filter(|number| *number > 0);
-        let look_back = layers
-            .parse("run.lookback", "a duration such as 10s, or 0s", |text| {
+        let look_back =
+            layers.parse_default("run.lookback", "a duration such as 10s, or 0s", |text| {
                 let duration: SignedDuration = text.parse().ok()?;
                 Duration::try_from(duration).ok()
-            })?
-            .unwrap_or(LOOK_BACK);
+            })?;
         let options = RunOptions {
             name: name.to_owned(),
             source: source.shown(),
@@ -161,7 +151,7 @@ impl<'a> Config<'a> {
                     Some(value) => {
                         let shown = match setting.key {
                             "target.url" => target::masked(&value.text),
-                            "source.url" => masked_source(&value.text),
+                            "source.url" | "source.auth.issuer" => masked_source(&value.text),
                             _ if setting.secret => "***".to_owned(),
                             _ => value.text,
                         };
@@ -194,8 +184,7 @@ fn text(layers: &Layers, key: &str) -> Result<Option<String>> {
 }
 
 fn switch(layers: &Layers, key: &str) -> Result<bool> {
-    let value = layers.parse(key, "true or false", |text| text.parse::<bool>().ok())?;
-    Ok(value.unwrap_or(false))
+    layers.parse_default(key, "true or false", |text| text.parse().ok())
 }
 
 /// The page size that the user wants, if any.
@@ -208,12 +197,21 @@ fn page_size(layers: &Layers) -> Result<Option<u32>> {
 }
 
 fn target_settings(layers: &Layers) -> Result<TargetSettings> {
-    let Some(url) = layers.get("target.url")? else {
+    let Some((layer, url)) = layers.find("target.url")? else {
         return Err(Error::usage("no target is given").advise("--target sqlite:PATH"));
     };
-    let password = layers
-        .get("target.password")?
-        .map(|password| SecretString::from(password.text));
+    let password = match layers.find("target.password")? {
+        // It is that of another server, and would be sent to this one.
+        Some((weaker, password)) if weaker < layer && target::holds_password(&url.text) => {
+            tracing::info!(
+                "target.password is not used ({}): the URL holds a password ({})",
+                password.origin,
+                url.origin
+            );
+            None
+        }
+        password => password.map(|(_, password)| SecretString::from(password.text)),
+    };
     TargetSettings::parse(
         &url.text,
         password.as_ref(),

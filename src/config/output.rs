@@ -75,16 +75,10 @@ fn guess(key: &str, arguments: &[OsString]) -> Option<String> {
 
 /// The settings of output. `verbosity` is the number of `-v`, or -1 for `-q`.
 pub(super) fn output(layers: &Layers, verbosity: i16) -> Result<OutputSettings> {
-    let format = |key| -> Result<Format> {
-        Ok(layers
-            .parse(key, "text or json", Format::parse)?
-            .unwrap_or(Format::Text))
-    };
-    let level = layers
-        .parse("log.level", "error, warn, info, debug or trace", |text| {
-            text.parse().ok()
-        })?
-        .unwrap_or(tracing::Level::WARN);
+    let format = |key| layers.parse_default(key, "text or json", Format::parse);
+    let level = layers.parse_default("log.level", "error, warn, info, debug or trace", |text| {
+        text.parse().ok()
+    })?;
     Ok(OutputSettings {
         format: format("output.format")?,
         progress: verbosity >= 0 && !switch(layers, "output.no_progress")?,

@@ -142,6 +142,8 @@ pub const SETTINGS: &[Setting] = &[
         &["FGA_SYNC_MAX_DURATION"],
         None,
     ),
+    // The server's time limit for a request (3 s by default), which bounds how late a change can appear, and what
+    // clocks may differ by.
     setting(
         "run.lookback",
         "lookback",
@@ -192,6 +194,9 @@ pub const SETTINGS: &[Setting] = &[
         Some("text"),
     ),
 ];
+
+/// The tables of the file that a job can't have: they are about the whole command.
+pub(super) const COMMON_ONLY: [&str; 2] = ["output", "log"];
 
 /// The environment variable that names the configuration file.
 pub const CONFIG_ENV: &str = "FGA_SYNC_CONFIG";

@@ -90,17 +90,22 @@ pub(super) fn sign_in(layers: &Layers) -> Result<SignIn> {
 }
 
 fn assertion_key(layers: &Layers, pem: &SecretString, issuer: &Value) -> Result<AssertionKey> {
-    let algorithm = text(layers, "source.auth.algorithm")?.unwrap_or_default();
+    let algorithm = layers.parse_default("source.auth.algorithm", "a name", |name| {
+        Some(name.to_owned())
+    })?;
     let key_id = text(layers, "source.auth.key_id")?;
     let audience = match text(layers, "source.auth.assertion_audience")? {
         Some(audience) => audience,
-        // As the official JavaScript SDK has it, and as Auth0 names itself.
-        None => format!(
-            "{}/",
-            issuer_url(issuer, true)?.as_str().trim_end_matches('/')
-        ),
+        None => assertion_audience(issuer)?,
     };
     AssertionKey::from_pem(pem, &algorithm, key_id, audience)
+}
+
+/// Whom an assertion is for unless that is set: as the official JavaScript SDK has it, and as Auth0 names itself.
+fn assertion_audience(issuer: &Value) -> Result<String> {
+    let mut url = issuer_url(issuer, true)?;
+    url.set_query(None);
+    Ok(format!("{}/", url.as_str().trim_end_matches('/')))
 }
 
 /// Without a scheme it is https; plain http to another machine must be asked for, since it shows the client's secret.
@@ -117,6 +122,9 @@ fn issuer_url(issuer: &Value, allow_http: bool) -> Result<Url> {
     let url = url.map_err(|error| wrong("is not a URL").because(error))?;
     if url.password().is_some() || !url.username().is_empty() {
         return Err(wrong("holds a user or password"));
+    }
+    if url.fragment().is_some() {
+        return Err(wrong("holds a fragment, which is never sent"));
     }
     match url.scheme() {
         "https" => Ok(url),
@@ -193,4 +201,45 @@ fn incomplete(what: &str, missing: &str) -> Error {
     Error::usage(what).advise(format!(
         "signing in needs {missing} as well; or a token, FGA_API_TOKEN"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Origin;
+
+    fn issuer(text: &str) -> Value {
+        Value {
+            text: text.to_owned(),
+            origin: Origin::Default,
+        }
+    }
+
+    #[test]
+    fn a_token_endpoint_may_have_a_query_but_no_fragment() {
+        for (text, expected) in [
+            ("auth.example.com", "https://auth.example.com/oauth/token"),
+            ("https://h/token?p=policy", "https://h/token?p=policy"),
+        ] {
+            let url = token_url(&issuer(text), false).unwrap();
+            assert_eq!(url.as_str(), expected);
+        }
+        let error = token_url(&issuer("https://h/token#hidden"), false).unwrap_err();
+        let said = format!("{error} {error:?}");
+        assert!(
+            said.contains("fragment") && !said.contains("hidden"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn an_assertion_is_for_the_issuer_without_its_query() {
+        for (text, expected) in [
+            ("auth.example.com", "https://auth.example.com/"),
+            ("https://h/a/", "https://h/a/"),
+            ("https://h/token?p=policy", "https://h/token/"),
+        ] {
+            assert_eq!(assertion_audience(&issuer(text)).unwrap(), expected);
+        }
+    }
 }

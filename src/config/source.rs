@@ -111,9 +111,11 @@ pub(super) fn source(layers: &Layers) -> Result<SourceSettings> {
         start_time,
         page_size: page_size(layers)?,
         max_rps,
-        retry_for: layers
-            .parse("run.retry_for", "a duration such as 90s or 1h30m", duration)?
-            .unwrap_or_default(),
+        retry_for: layers.parse_default(
+            "run.retry_for",
+            "a duration such as 90s or 1h30m",
+            duration,
+        )?,
         tls: tls(layers)?,
     })))
 }

@@ -37,6 +37,9 @@ pub fn source_url(data: &[u8]) {
     if let Some(url) = with_password(data).filter(|url| !url.starts_with("file:")) {
         assert_hidden(&masked_source(&url));
     }
+    for url in with_parameter(data) {
+        assert_hidden(&masked_source(&url));
+    }
 }
 
 /// A target's URL: what is read is what was meant, and no password is shown, least of all where it spoils the URL.
@@ -45,19 +48,22 @@ pub fn target_url(data: &[u8]) {
         // What is not split below, and no secret is in.
         drop(TargetSettings::parse(text, None, None, None));
     }
+    let urls = with_password(data).into_iter().chain(with_parameter(data));
     // Everything behind it is a path.
-    let Some(url) = with_password(data).filter(|url| !url.starts_with("sqlite:")) else {
-        return;
-    };
-    assert_hidden(&masked(&url));
-    let apart = SecretString::from(SECRET);
-    for password in [None, Some(&apart)] {
-        match TargetSettings::parse(&url, password, None, None) {
-            Ok(settings) => {
-                assert_hidden(&settings.shown);
-                assert_hidden(&format!("{settings:?}"));
+    for url in urls.filter(|url| !url.starts_with("sqlite:")) {
+        assert_hidden(&masked(&url));
+        if is_parameter(&url) {
+            continue;
+        }
+        let apart = SecretString::from(SECRET);
+        for password in [None, Some(&apart)] {
+            match TargetSettings::parse(&url, password, None, None) {
+                Ok(settings) => {
+                    assert_hidden(&settings.shown);
+                    assert_hidden(&format!("{settings:?}"));
+                }
+                Err(error) => assert_error_hides(&error),
             }
-            Err(error) => assert_error_hides(&error),
         }
     }
 }
@@ -83,6 +89,35 @@ fn with_password(data: &[u8]) -> Option<String> {
     Some(format!(
         "{scheme}{separator}{user}:{before}{SECRET}{after}@{rest}"
     ))
+}
+
+/// URLs of the lines that `data` holds, with the secret behind what ends the path: what stands before that, what stands
+/// before the secret, and what stands behind it.
+fn with_parameter(data: &[u8]) -> Vec<String> {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return Vec::new();
+    };
+    let mut lines = text.splitn(3, '\n');
+    let (Some(url), Some(before), Some(after)) = (lines.next(), lines.next(), lines.next()) else {
+        return Vec::new();
+    };
+    // As above; and a file's name may hold anything.
+    if text.replace(['\t', '\r', '\n'], "").contains(SECRET) || url.starts_with("file:") {
+        return Vec::new();
+    }
+    ["?", "#", "?key=", "?password="]
+        .map(|end| format!("{url}{end}{before}{SECRET}{after}"))
+        .into()
+}
+
+/// Whether the secret is in another parameter than the password: an unknown name is shown, and so is a wrong value.
+fn is_parameter(url: &str) -> bool {
+    let (before, after) = url.split_once(SECRET).unwrap_or_default();
+    let Some((_, start)) = before.rsplit_once(['?', '&']) else {
+        return false;
+    };
+    let end = after.split('&').next().unwrap_or_default();
+    format!("{start}{end}").contains('=') && !start.starts_with("password=")
 }
 
 /// A configuration file: a value comes out as it stands there, and in no message. The secret is put at the first NUL.

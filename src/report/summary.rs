@@ -151,6 +151,11 @@ impl Summary {
     pub const fn exit_code(&self) -> u8 {
         self.exit_code
     }
+
+    /// Whether the end of the log was reached.
+    pub fn is_drained(&self) -> bool {
+        self.outcome == Outcome::Drained.name()
+    }
 }
 
 /// The summaries of `run --all`. The exit code is the worst.

@@ -19,7 +19,7 @@ pub use mysql::{MySql, MySqlSettings};
 pub use open::{migration_sql, open};
 pub use postgres::{Postgres, PostgresSettings};
 pub use schema::SchemaStatus;
-pub(crate) use settings::is_ambiguous;
+pub(crate) use settings::holds_password;
 pub use settings::{Database, TargetSettings, masked};
 pub use sqlite::Sqlite;
 

@@ -4,11 +4,12 @@ use std::fmt;
 use std::path::PathBuf;
 
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
+use url::form_urlencoded;
 
 use super::{MySqlSettings, PostgresSettings};
 use crate::error::{Error, Result};
 use crate::nearest::nearest;
+use crate::url_text::{UrlText, is_ambiguous, scheme};
 
 /// Which database, how to reach it, and how its tables are named.
 #[derive(Clone)]
@@ -74,16 +75,24 @@ impl TargetSettings {
         let invalid = |why: &str| {
             Error::usage(format!("the target {shown:?} can't be used: {why}")).advise(FORMS)
         };
-        let (kind, after_scheme) = url
-            .split_once(':')
-            .ok_or_else(|| invalid("it is not a URL"))?;
-        let has_host = matches!(kind, "postgres" | "postgresql" | "mysql" | "mariadb");
-        if has_host && is_ambiguous(url) {
-            return Err(
-                invalid("it is unclear where its user and password end").advise(
+        let (kind, after_scheme) = scheme(url).ok_or_else(|| invalid("it is not a URL"))?;
+        if matches!(kind, "postgres" | "postgresql" | "mysql" | "mariadb") {
+            if is_ambiguous(url) {
+                return Err(invalid("it is unclear where its user and password end").advise(
                     "write @, /, ? and # in them, and @ in what follows, as %40, %2F, %3F and %23",
-                ),
-            );
+                ));
+            }
+            let parts = UrlText::split(url).ok_or_else(|| invalid("it is not a URL"))?;
+            // To one library it begins what is ignored, to the other it is a character like others.
+            if url.contains('#') {
+                return Err(invalid("it holds a #").advise("write # as %23"));
+            }
+            // It may be the end of a password, and would be shown as the name of an unknown parameter.
+            let mut parameters = parts.query.split('&').filter(|part| !part.is_empty());
+            if parameters.any(|parameter| !parameter.contains('=')) {
+                return Err(invalid("one of its parameters is without a value")
+                    .advise("NAME=VALUE&NAME=VALUE behind the ?, with & in a value as %26"));
+            }
         }
         let database = match kind {
             "sqlite" => {
@@ -112,7 +121,7 @@ impl TargetSettings {
             }
             "mysql" | "mariadb" => {
                 let table_prefix = prefix(schema.as_deref(), table_prefix)?;
-                let mut settings = MySqlSettings::parse(&format!("mysql:{after_scheme}"))?;
+                let mut settings = MySqlSettings::parse(url)?;
                 if let Some(password) = password {
                     settings.set_password(password.expose_secret());
                 }
@@ -147,17 +156,15 @@ fn prefix(schema: Option<&str>, table_prefix: Option<String>) -> Result<String> 
     Ok(table_prefix.unwrap_or_default())
 }
 
-/// Whether a URL has an `@` where readers of URLs disagree on what it ends: behind another, behind what ends the
-/// host, or where there is no scheme. Then it can't be told which part is the password.
-pub(crate) fn is_ambiguous(url: &str) -> bool {
-    let Some((before, _)) = url.rsplit_once('@') else {
+/// Whether a URL says itself by which password to sign in.
+pub(crate) fn holds_password(url: &str) -> bool {
+    let Some(url) = UrlText::split(url) else {
         return false;
     };
-    let behind_scheme = before.split_once(':').map_or("", |(_, rest)| rest);
-    match behind_scheme.strip_prefix("//") {
-        Some(user) => user.contains(['@', '/', '\\', '?', '#']),
-        None => true,
-    }
+    // PostgreSQL's URLs take it there too.
+    let mut parameters = form_urlencoded::parse(url.query.as_bytes());
+    url.password.is_some_and(|password| !password.is_empty())
+        || parameters.any(|(name, password)| name == "password" && !password.is_empty())
 }
 
 /// The URL without password and parameters. What can't be taken apart is shown as its scheme alone.
@@ -165,19 +172,10 @@ pub fn masked(text: &str) -> String {
     if text.starts_with("sqlite:") {
         return text.to_owned();
     }
-    match Url::parse(text) {
-        Ok(mut url) if url.has_host() && !is_ambiguous(text) => {
-            let had_password = url.password().is_some();
-            // Fails only for URLs that can't have one.
-            let _ = url.set_password(had_password.then_some("***"));
-            url.set_query(None);
-            url.to_string()
-        }
-        _ => match text.split_once(':') {
-            Some((scheme, _)) => format!("{scheme}:…"),
-            None => "…".to_owned(),
-        },
-    }
+    let masked = UrlText::split(text).and_then(UrlText::masked);
+    masked.unwrap_or_else(|| {
+        scheme(text).map_or_else(|| "…".to_owned(), |(scheme, _)| format!("{scheme}:…"))
+    })
 }
 
 #[cfg(test)]
@@ -222,9 +220,68 @@ mod tests {
                 assert_eq!(masked(&url), format!("{scheme}:…"));
             }
         }
+        for url in [
+            "postgres://sync@h/audit?password=ab#hidden",
+            "mysql://sync@h/audit#hidden",
+        ] {
+            let error = parse(url).unwrap_err();
+            assert!(error.advice().unwrap().contains("%23"), "{url}: {error}");
+            assert!(!format!("{error:?}").contains("hidden"), "{url}: {error}");
+        }
+        for scheme in ["postgres", "mysql"] {
+            let error = parse(&format!("{scheme}://u@h/d?password=a&hidden&b=c")).unwrap_err();
+            assert!(error.advice().unwrap().contains("%26"), "{error}");
+            assert!(!format!("{error:?}").contains("hidden"), "{error}");
+        }
         // Some readers add the slashes to a scheme that they know.
         for url in ["http:hidden@db", "http:db://u:hidden@"] {
             assert_eq!(masked(url), "http:…");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_is_the_url_up_to_its_parameters() {
+        for (url, shown) in [
+            (
+                "postgres://u:hidden@one:5432,two:5432/d",
+                "postgres://u:***@one:5432,two:5432/d",
+            ),
+            (
+                "postgres://u@[::1]:5432,two/d?password=hidden",
+                "postgres://u@[::1]:5432,two/d",
+            ),
+            ("postgres://u@%2Frun%2Fpg/d", "postgres://u@%2Frun%2Fpg/d"),
+            ("postgres:///d?host=/run&password=hidden", "postgres:///d"),
+            ("mysql://u:@h/d?hidden", "mysql://u:***@h/d"),
+            ("postgres://u@h/d#hidden", "postgres://u@h/d"),
+            ("postgres://u@h?hidden", "postgres://u@h"),
+        ] {
+            assert_eq!(masked(url), shown, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_is_not_shown() {
+        for (text, shown) in [
+            ("host=db user=sync password=hid:den dbname=audit", "…"),
+            ("host=db password=hidden", "…"),
+            ("hid den:x", "…"),
+            ("1hidden:x", "…"),
+            (":hidden", "…"),
+            ("", "…"),
+            // The host was forgotten, and the password stands where its port would.
+            ("postgres://sync:hidden", "postgres:…"),
+            ("postgres://sync:hidden/audit", "postgres:…"),
+            ("postgres://h/d password=hidden", "postgres:…"),
+            ("postgres://password=hidden u@h/d", "postgres:…"),
+            ("postgres:host=h password=hidden", "postgres:…"),
+        ] {
+            assert_eq!(masked(text), shown, "{text}");
+            // A host is not looked up here, and so may be anything.
+            if let Err(error) = parse(text) {
+                let said = format!("{error} {error:?}");
+                assert!(!said.contains("hid"), "{text}: {said}");
+            }
         }
     }
 
@@ -233,6 +290,7 @@ mod tests {
         for url in [
             "postgres://sync:a%40b%2F@db/audit",
             "mysql://sync:a%40b%3F@db/a%40b",
+            "mariadb://sync:a%40b%3F@db/a%40b",
             "sqlite:/home/a@b/audit.db",
         ] {
             assert!(parse(url).is_ok(), "{url}");

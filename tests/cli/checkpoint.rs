@@ -49,6 +49,22 @@ fn a_position_of_something_else_is_refused_and_kept() {
 }
 
 #[test]
+fn a_source_is_the_same_with_a_slash_at_its_end() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    let run = |prefix: &str| {
+        let source = format!("{}{prefix}", fake.url());
+        sandbox.run(&format!("run --source {source} --store-id {STORE}"))
+    };
+    run("/fga").code(0);
+    fake.append(changes(3..5));
+    run("/fga/").code(0);
+    sandbox.assert_holds(5);
+    let source = sandbox.column::<String>("select source from fga_sync_state");
+    assert_eq!(source, [format!("{}/fga", fake.url())]);
+}
+
+#[test]
 fn a_store_that_was_replaced_under_its_id_is_refused() {
     let sandbox = Sandbox::new();
     let fake = FakeOpenFga::start(changes(0..3));

@@ -114,6 +114,28 @@ fn a_job_that_fails_stops_only_those_that_need_it() {
 }
 
 #[test]
+fn a_job_whose_work_is_left_to_another_run_holds_up_those_that_need_it() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    sandbox.write(
+        "fga.toml",
+        JOBS.replace("table_prefix = 'z_'", "url = 'sqlite:z.db'"),
+    );
+    let lock = std::fs::File::create(sandbox.file("z.db.lock")).unwrap();
+    lock.lock().unwrap();
+    let arguments = "--config fga.toml --all --if-locked skip --format json";
+    let summaries = sandbox.sync(&fake, arguments).code(0).json();
+    let outcomes: Vec<_> = summaries["jobs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|job| (&job["job"], &job["outcome"]))
+        .map(|(job, outcome)| format!("{}: {}", job.as_str().unwrap(), outcome.as_str().unwrap()))
+        .collect();
+    assert_eq!(outcomes, ["m: drained", "z: skipped", "a: left_out"]);
+}
+
+#[test]
 fn the_exit_code_is_the_worst() {
     let sandbox = Sandbox::new();
     // One job stops at its limit, the other is refused.

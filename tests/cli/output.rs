@@ -275,6 +275,39 @@ fn a_closed_pipe_is_no_failure() {
 }
 
 #[test]
+fn a_result_that_cannot_be_written_is_a_failure() {
+    let full = std::path::Path::new("/dev/full");
+    if !full.exists() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    let sync = format!("run --source {} --store-id {STORE}", fake.url());
+    for (arguments, code) in [
+        ("migrate --print-sql", 1),
+        ("run --show-config", 1),
+        ("run --show-config --format json", 1),
+        ("run --help", 1),
+        ("--version", 1),
+        // What they did is in the target, and their exit code is about that.
+        ("migrate", 0),
+        (sync.as_str(), 0),
+        ("run --format json --nonsense", 2),
+    ] {
+        let output = Command::new(binary())
+            .env_clear()
+            .current_dir(sandbox.path())
+            .args(arguments.split(' '))
+            .stdout(std::fs::File::options().write(true).open(full).unwrap())
+            .output()
+            .unwrap();
+        let ended = Ended::from(output).code(code);
+        ended.says(&["can't write to standard output", "No space left"]);
+    }
+    sandbox.assert_holds(3);
+}
+
+#[test]
 fn a_redirected_log_has_no_colours_and_results_are_not_in_it() {
     let sandbox = Sandbox::new();
     let fake = failing();

@@ -1,6 +1,9 @@
 //! Where settings come from, and how they are shown.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc;
 
 use serde_json::Value;
 
@@ -142,6 +145,32 @@ fn secrets_are_masked_wherever_settings_are_shown() {
             "…",
         ),
         (
+            ("FGA_SYNC_TARGET", "host=h password=s3cret:s3cret"),
+            "target.url",
+            "…",
+        ),
+        (
+            (
+                "FGA_SYNC_TARGET",
+                "postgres://u:s3cret@one:5432,two:5432/d?password=ab#s3cret",
+            ),
+            "target.url",
+            "postgres://u:***@one:5432,two:5432/d",
+        ),
+        (
+            ("FGA_API_URL", "http://h/fga?api_key=s3cret"),
+            "source.url",
+            "http://h/fga",
+        ),
+        (
+            (
+                "FGA_API_TOKEN_ISSUER",
+                "https://u:s3cret@h/token?key=s3cret#s3cret",
+            ),
+            "source.auth.issuer",
+            "https://u:***@h/token",
+        ),
+        (
             ("FGA_API_URL", "http://u:s3cret@h/"),
             "source.url",
             "http://u:***@h/",
@@ -155,6 +184,108 @@ fn secrets_are_masked_wherever_settings_are_shown() {
             .hides("s3cret");
         assert_eq!(shown(&ended)[key].0, value, "{env:?}");
     }
+}
+
+/// A server that asks for a password as PostgreSQL does, hands it on, and does not let the user in.
+fn password_server() -> (u16, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (sender, receiver) = mpsc::channel();
+    // Each message is its length, which counts itself, and what is in it.
+    let message = |stream: &mut TcpStream| {
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).unwrap();
+        let mut content = vec![0; usize::try_from(u32::from_be_bytes(length)).unwrap() - 4];
+        stream.read_exact(&mut content).unwrap();
+        content
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            message(&mut stream);
+            stream.write_all(b"R\0\0\0\x08\0\0\0\x03").unwrap();
+            stream.read_exact(&mut [0]).unwrap();
+            let password = message(&mut stream);
+            let password = String::from_utf8(password).unwrap();
+            sender
+                .send(password.trim_end_matches('\0').to_owned())
+                .unwrap();
+            let refusal = b"E\0\0\0\x17SFATAL\0C28P01\0Mno\0\0";
+            stream.write_all(refusal).unwrap();
+        }
+    });
+    (port, receiver)
+}
+
+#[test]
+fn a_password_does_not_go_to_the_server_of_a_stronger_url() {
+    let sandbox = Sandbox::new();
+    let (port, passwords) = password_server();
+    let url = |user: &str, more: &str| {
+        format!("postgres://{user}@127.0.0.1:{port}/d?sslmode=disable{more}")
+    };
+    let (bare, own) = (url("u", ""), url("u:own", ""));
+    let file = format!(
+        "[target]\nurl = '{own}'\npassword = 'apart'\n[job.a]\n[job.b.target]\nurl = '{own}'\n"
+    );
+    sandbox.write("fga.toml", file);
+    let by_env = ("FGA_SYNC_TARGET_PASSWORD", "apart");
+    for (job, flag, env, sent) in [
+        ("a", None, None, "apart"),
+        ("a", None, Some(by_env), "apart"),
+        ("b", None, Some(by_env), "apart"),
+        ("a", Some(bare), None, "apart"),
+        ("b", None, None, "own"),
+        ("a", Some(own.clone()), None, "own"),
+        ("a", None, Some(("FGA_SYNC_TARGET", own.as_str())), "own"),
+        ("a", Some(own.clone()), Some(by_env), "own"),
+        ("a", Some(url("u", "&passw%6Frd=own")), None, "own"),
+    ] {
+        let mut command = sandbox.command();
+        command
+            .envs(env)
+            .args(["migrate", "-v", "--config", "fga.toml", "--job", job]);
+        if let Some(url) = &flag {
+            command.args(["--target", url]);
+        }
+        let ended = Ended::of(&mut command).code(6).hides("apart").hides("own@");
+        assert_eq!(passwords.recv().unwrap(), sent, "{job} {flag:?} {env:?}");
+        let unused = ended.stderr.contains("target.password is not used");
+        assert_eq!(unused, sent == "own", "{ended}");
+    }
+}
+
+#[test]
+fn an_empty_secret_of_the_file_is_none() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    sandbox.write("token", "s3cret");
+    sandbox.write(
+        "fga.toml",
+        "[source.auth]\ntoken = 's3cret'\nclient_secret = ''\n[target]\npassword_file = ''\n\
+         [job.open]\nsource.auth.token = ''\n[job.file]\nsource.auth.token = ''\nsource.auth.token_file = 'token'\n",
+    );
+    for (job, sent) in [("open", None), ("file", Some("Bearer s3cret"))] {
+        let arguments = format!("--config fga.toml --job {job} --target sqlite:{job}.db");
+        sandbox.sync(&fake, &arguments).code(0);
+        let requests = fake.requests();
+        let last = requests.last().unwrap();
+        assert_eq!(last.authorization.as_deref(), sent, "{job}");
+    }
+    let ended = sandbox.run("run --config fga.toml --job open --show-config --format json");
+    let settings = shown(&ended.code(0));
+    for key in [
+        "source.auth.token",
+        "source.auth.client_secret",
+        "target.password",
+    ] {
+        assert_eq!(settings[key], (Value::Null, "not set".to_owned()), "{key}");
+    }
+    sandbox.write("fga.toml", "target.url = ''");
+    sandbox
+        .sync(&fake, "--config fga.toml")
+        .code(2)
+        .says(&["no target is given"]);
 }
 
 #[test]

@@ -152,6 +152,30 @@ fn wrong_files_are_refused_by_line_and_name() {
             &["line 2", "did you mean \"source.store_id\"?"],
         ),
         (
+            "[jobs.audit]\ntarget.mode = 'both'",
+            &["line 1", "\"jobs\"", "did you mean \"job\"?"],
+        ),
+        (
+            "[job.a]\naftr = ['b']",
+            &["line 2", "\"aftr\"", "did you mean \"after\"?"],
+        ),
+        (
+            "after = ['b']",
+            &["line 1", "\"after\"", "--show-config lists every setting"],
+        ),
+        (
+            "[job.a]\noutput.format = 'json'",
+            &[
+                "line 2",
+                "the job \"a\" can't have \"output\" of its own",
+                "[output] above the jobs",
+            ],
+        ),
+        (
+            "[job.a.log]\nlevel = 'info'",
+            &["line 1", "\"log\"", "[log] above the jobs"],
+        ),
+        (
             "[run]\npage_size = true",
             &["run.page_size", "\"true\"", "line 2"],
         ),
