@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use url::{Host, Url};
+use url::Url;
 
 use super::layers::Value;
 use crate::error::{Error, Result};
+use crate::source::is_this_machine;
 use crate::url_text::{UrlText, scheme};
 
 const FORMS: &str = "a source is http://HOST, https://HOST, file:PATH or file:-";
@@ -80,22 +81,6 @@ pub(super) fn api_url(value: &Value, allow_http: bool) -> Result<Url> {
         ));
     }
     Ok(url)
-}
-
-/// Whether what is sent there stays on this machine.
-pub(super) fn is_this_machine(url: &Url) -> bool {
-    match url.host() {
-        // Reserved for the loopback interface (RFC 6761).
-        Some(Host::Domain(name)) => {
-            let name = name.strip_suffix('.').unwrap_or(name);
-            name == "localhost" || name.ends_with(".localhost")
-        }
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => {
-            address.is_loopback() || address.to_ipv4_mapped().is_some_and(|ip| ip.is_loopback())
-        }
-        None => false,
-    }
 }
 
 /// The URL without what may be a secret: password, query and fragment. What can't be taken apart for sure is not shown.

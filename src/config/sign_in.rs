@@ -4,11 +4,10 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
 use url::Url;
 
-use super::api_url::is_this_machine;
 use super::layers::{Layers, Value};
 use super::{switch, text};
 use crate::error::{Error, Result};
-use crate::source::{AssertionKey, ClientCredentials, Proof, SignIn};
+use crate::source::{AssertionKey, ClientCredentials, Proof, SignIn, is_this_machine};
 
 /// Where the official SDKs look for tokens if the issuer has no path.
 const TOKEN_PATH: &str = "/oauth/token";

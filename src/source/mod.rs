@@ -4,6 +4,7 @@ pub(crate) mod openfga;
 mod replay;
 pub(crate) mod wire;
 
+pub(crate) use openfga::is_this_machine;
 pub use openfga::{AssertionKey, ClientCredentials, OpenFga, OpenFgaSettings, Proof, SignIn};
 pub use replay::{Input, Replay};
 

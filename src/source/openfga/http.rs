@@ -80,7 +80,7 @@ impl Http {
 
     /// A request to be filled in and sent.
     pub(super) fn request(&self, method: Method, url: &Url) -> RequestBuilder {
-        let client = if is_local(url) {
+        let client = if is_this_machine(url) {
             &self.local
         } else {
             &self.client
@@ -125,7 +125,7 @@ pub(super) fn bearer(token: &SecretString) -> Option<HeaderValue> {
 }
 
 /// Whether what is sent there stays on this machine.
-pub(crate) fn is_local(url: &Url) -> bool {
+pub(crate) fn is_this_machine(url: &Url) -> bool {
     match url.host() {
         // Reserved for the loopback interface (RFC 6761).
         Some(Host::Domain(name)) => {

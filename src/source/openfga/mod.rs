@@ -21,6 +21,7 @@ use url::Url;
 
 pub use assertion::AssertionKey;
 pub use client_credentials::{ClientCredentials, Proof};
+pub(crate) use http::is_this_machine;
 pub use sign_in::SignIn;
 
 use super::{ChangeSource, TupleReader, TupleState, wire};
