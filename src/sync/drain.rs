@@ -109,7 +109,7 @@ impl Drain<'_> {
         }
     }
 
-    /// Without looking back, what earlier runs left to be read again is not read, and the next run shall not look for it.
+    /// Without looking back, what earlier runs left to be read again is not read, and the next run shall not expect it.
     fn forget_earlier_passes(&mut self) -> Result<()> {
         let Some(token) = self.checkpoint.token.clone() else {
             return Ok(());
@@ -165,6 +165,10 @@ impl Drain<'_> {
         if applied == Applied::Committed {
             self.tally.count(&commit);
             self.checkpoint.read = Some(position.token.clone());
+            if position.moves {
+                self.checkpoint.token = Some(position.token.clone());
+                self.checkpoint.position_time = Some(position.time);
+            }
         }
         Ok(applied)
     }

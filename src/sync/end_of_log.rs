@@ -68,7 +68,7 @@ pub(super) struct EndOfLog {
     doubt: u32,
     /// How often it has contradicted itself at the same position.
     contradictions: u32,
-    /// How often in a row changes were missing that it has sent before.
+    /// How often changes were missing that it has sent before.
     attempts_for_known: u32,
 }
 
@@ -144,21 +144,18 @@ impl EndOfLog {
         if known_remain == 0 {
             return Ok(true);
         }
-        self.empty_pages = 0;
-        self.wait_for_known(known_remain)?;
-        Ok(false)
-    }
-
-    /// Gives the source time to have so many changes again that it has sent before.
-    pub(super) fn wait_for_known(&mut self, changes: usize) -> Result<()> {
         self.begin_doubt();
+        self.empty_pages = 0;
         self.attempts_for_known += 1;
         if self.attempts_for_known > ATTEMPTS_FOR_KNOWN {
-            return Err(missing(changes));
+            return Err(missing(known_remain));
         }
-        tracing::warn!(changes, "the source lacks changes that it has sent before");
+        tracing::warn!(
+            known_remain,
+            "the source lacks changes that it has sent before"
+        );
         thread::sleep(KNOWN_PAUSE);
-        Ok(())
+        Ok(false)
     }
 
     /// Takes note of a page with changes. An empty page before them was wrong if they were there already, and not if they have come since.

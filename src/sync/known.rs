@@ -28,6 +28,8 @@ pub(super) struct Known {
     changes: HashMap<ChangeIdentity, VecDeque<Timestamp>>,
     /// How many are still to come,
     len: usize,
+    /// if they must come,
+    are_expected: bool,
     /// and how many of each tuple.
     upcoming: HashMap<TupleDigest, usize>,
     /// When the last of them was first read.
@@ -36,11 +38,14 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// The changes of these pages.
+    /// The changes of these pages. Where they are not expected to come, those that come are recognised all the same.
     ///
     /// A run that stopped while it read the pages of another again has left some changes twice.
-    pub(super) fn of(pages: &[UnsettledPage]) -> Self {
-        let mut known = Self::default();
+    pub(super) fn of(pages: &[UnsettledPage], are_expected: bool) -> Self {
+        let mut known = Self {
+            are_expected,
+            ..Self::default()
+        };
         let first_pass = pages.first().map(|page| page.pass);
         for page in pages {
             for change in &page.changes {
@@ -62,12 +67,12 @@ impl Known {
 
     /// How many are still to come.
     pub(super) const fn len(&self) -> usize {
-        self.len
+        if self.are_expected { self.len } else { 0 }
     }
 
     /// Whether all have come.
     pub(super) const fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// The tuples among them whose changes contradicted each other.
@@ -75,26 +80,15 @@ impl Known {
         &self.contradicted
     }
 
-    /// Whether each of the next changes is known.
-    fn are_known(&self, changes: &[ChangeDigest]) -> impl DoubleEndedIterator<Item = bool> {
-        let mut taken: HashMap<ChangeIdentity, usize> = HashMap::new();
-        let are_known: Vec<_> = changes
-            .iter()
-            .map(|change| {
-                let known = self.changes.get(&change.identity());
-                let taken = taken.entry(change.identity()).or_default();
-                *taken += 1;
-                known.is_some_and(|known| *taken <= known.len())
-            })
-            .collect();
-        are_known.into_iter()
-    }
-
     /// How many of the changes can be taken until one more than `limit` of them is not known.
     pub(super) fn room_for(&self, changes: &[ChangeDigest], limit: u64) -> usize {
+        let mut taken: HashMap<ChangeIdentity, usize> = HashMap::new();
         let mut left = limit;
-        for (index, is_known) in self.are_known(changes).enumerate() {
-            if is_known {
+        for (index, change) in changes.iter().enumerate() {
+            let known = self.changes.get(&change.identity());
+            let taken = taken.entry(change.identity()).or_default();
+            *taken += 1;
+            if known.is_some_and(|known| *taken <= known.len()) {
                 continue;
             }
             match left.checked_sub(1) {
@@ -103,18 +97,6 @@ impl Known {
             }
         }
         changes.len()
-    }
-
-    /// Those of the changes that follow the last of them that is known, where others are still to come: they came late, or
-    /// the source lacks those others.
-    pub(super) fn behind_the_last<'a>(&self, changes: &'a [ChangeDigest]) -> &'a [ChangeDigest] {
-        let known = self.are_known(changes).filter(|is_known| *is_known).count();
-        if known == self.len {
-            return &[];
-        }
-        let unknown = self.are_known(changes).rev();
-        let behind = unknown.take_while(|is_known| !is_known).count();
-        &changes[changes.len() - behind..]
     }
 
     /// Tells what each of the next changes is, and when the last of them, or one behind it, was first read: `now` where
@@ -203,10 +185,13 @@ mod tests {
 
     #[test]
     fn what_stands_between_known_changes_came_late() {
-        let mut known = Known::of(&[
-            page(1, 1, &[write("a", 1), write("b", 2)]),
-            page(1, 2, &[write("c", 3), delete("a", 4)]),
-        ]);
+        let mut known = Known::of(
+            &[
+                page(1, 1, &[write("a", 1), write("b", 2)]),
+                page(1, 2, &[write("c", 3), delete("a", 4)]),
+            ],
+            true,
+        );
         let mut first = [write("a", 1), write("x", 1), write("b", 2)];
         assert_eq!(
             known.recognise(&mut first, time(999)),
@@ -231,7 +216,7 @@ mod tests {
     #[test]
     fn changes_that_look_alike_are_told_apart_by_their_order() {
         let all = [write("a", 1), delete("a", 1), write("a", 1)];
-        let mut known = Known::of(&[page(1, 1, &all)]);
+        let mut known = Known::of(&[page(1, 1, &all)], true);
         let mut again = [write("a", 1), delete("a", 1), write("a", 1), delete("a", 1)];
         let (seen, _) = known.recognise(&mut again, time(9));
         assert_eq!(seen, [Seen::Known, Seen::Known, Seen::Known, Seen::New]);
@@ -243,13 +228,16 @@ mod tests {
             change.read_before = true;
             change
         };
-        let mut known = Known::of(&[
-            // Of runs that are over and done with.
-            page(1, 1, &[before(write("a", 1)), write("b", 2)]),
-            page(1, 2, &[before(write("c", 3))]),
-            page(2, 1, &[before(write("a", 1)), write("late", 1)]),
-            page(3, 1, &[before(write("a", 1)), write("c", 3)]),
-        ]);
+        let mut known = Known::of(
+            &[
+                // Of runs that are over and done with.
+                page(1, 1, &[before(write("a", 1)), write("b", 2)]),
+                page(1, 2, &[before(write("c", 3))]),
+                page(2, 1, &[before(write("a", 1)), write("late", 1)]),
+                page(3, 1, &[before(write("a", 1)), write("c", 3)]),
+            ],
+            true,
+        );
         assert_eq!(known.len(), 5);
         let mut again = [
             write("a", 1),
@@ -267,7 +255,10 @@ mod tests {
     /// As a read replica can that lags: it commits in another order than that of the log.
     #[test]
     fn what_follows_a_gap_is_known_all_the_same() {
-        let mut known = Known::of(&[page(1, 1, &[write("a", 1), write("b", 2), write("c", 3)])]);
+        let mut known = Known::of(
+            &[page(1, 1, &[write("a", 1), write("b", 2), write("c", 3)])],
+            true,
+        );
         let mut again = [write("a", 1), write("c", 3), write("d", 4)];
         let (seen, _) = known.recognise(&mut again, time(999));
         assert_eq!(seen, [Seen::Known, Seen::Known, LATE]);
@@ -276,7 +267,7 @@ mod tests {
 
     #[test]
     fn only_changes_that_are_not_known_need_room() {
-        let known = Known::of(&[page(1, 1, &[write("a", 1), write("b", 2)])]);
+        let known = Known::of(&[page(1, 1, &[write("a", 1), write("b", 2)])], true);
         let changes = [
             write("a", 1),
             write("x", 1),
@@ -291,35 +282,20 @@ mod tests {
     }
 
     #[test]
-    fn a_contradiction_is_remembered() {
-        let mut doubtful = write("a", 1);
-        doubtful.contradicted = true;
-        let mut known = Known::of(&[page(1, 1, &[doubtful, write("b", 1)])]);
-        assert!(!known.contradicted().contains(&write("b", 1).tuple));
-        known.recognise(&mut [write("a", 1)], time(9));
-        assert!(known.contradicted().contains(&doubtful.tuple));
+    fn what_is_not_expected_is_recognised_if_it_comes() {
+        let mut known = Known::of(&[page(1, 1, &[write("a", 1), write("b", 2)])], false);
+        assert!(known.is_empty());
+        let (seen, _) = known.recognise(&mut [write("b", 2), write("c", 3)], time(9));
+        assert_eq!(seen, [Seen::Known, Seen::New]);
     }
 
     #[test]
-    fn what_follows_the_last_that_is_known_is_late_or_behind_what_is_missing() {
-        let known = Known::of(&[page(1, 1, &[write("a", 1), write("b", 2), write("c", 3)])]);
-        for (changes, behind) in [
-            (&[write("a", 1), write("x", 1)][..], 1),
-            (&[write("x", 1), write("c", 3)], 0),
-            (&[write("x", 1), write("y", 1)], 2),
-            (
-                &[write("a", 1), write("b", 2), write("c", 3), write("d", 4)],
-                0,
-            ),
-            (&[write("a", 1), write("c", 3), write("d", 4)], 1),
-            (&[], 0),
-        ] {
-            assert_eq!(known.behind_the_last(changes).len(), behind, "{changes:?}");
-        }
-        assert!(
-            Known::default()
-                .behind_the_last(&[write("a", 1)])
-                .is_empty()
-        );
+    fn a_contradiction_is_remembered() {
+        let mut doubtful = write("a", 1);
+        doubtful.contradicted = true;
+        let mut known = Known::of(&[page(1, 1, &[doubtful, write("b", 1)])], true);
+        assert!(!known.contradicted().contains(&write("b", 1).tuple));
+        known.recognise(&mut [write("a", 1)], time(9));
+        assert!(known.contradicted().contains(&doubtful.tuple));
     }
 }

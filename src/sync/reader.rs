@@ -1,6 +1,5 @@
 //! Fetches the next page while the one before it is applied.
 
-use std::collections::HashSet;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
@@ -57,10 +56,8 @@ pub(super) struct Reading {
     pub(super) source: Box<dyn ChangeSource>,
     /// The position to read after.
     pub(super) token: Option<ContinuationToken>,
-    /// What is known to stand behind it,
+    /// What is known to stand behind it.
     pub(super) known: Known,
-    /// and before this position.
-    pub(super) known_to: Option<ContinuationToken>,
     /// Whether the source begins somewhere else than at the start of the log.
     pub(super) begins_later: bool,
     /// The largest page to ask for.
@@ -137,16 +134,11 @@ impl Reader {
             let is_end = self.judge_empty(page, requested_at)?;
             return Ok(is_end.then_some(Fetched::End));
         }
-        let mut digests: Vec<_> = page.changes.iter().map(ChangeDigest::of).collect();
-        if self.is_behind_what_is_missing(&digests)? {
-            let missing = self.reading.known.len();
-            self.end.wait_for_known(missing)?;
-            return Ok(None);
-        }
         self.end.note_changes(&page);
         let Some(token) = page.token else {
             return Err(broken("sent changes without a continuation token"));
         };
+        let mut digests: Vec<_> = page.changes.iter().map(ChangeDigest::of).collect();
         if let Some(last) = &mut self.last_page
             && !last.may_repeat
             && are_same(&last.digests, &digests)
@@ -197,33 +189,6 @@ impl Reader {
             self.reading.token = page.token;
         }
         Ok(is_end)
-    }
-
-    /// Whether a page lies behind all that is known, some of which has not come: a read replica can lag in the middle of the
-    /// log, and a database that was restored lacks its end. Nothing of the page may be stored then, for the mirror's own
-    /// position stays before what is missing.
-    fn is_behind_what_is_missing(&mut self, digests: &[ChangeDigest]) -> Result<bool> {
-        let Reading {
-            source,
-            known,
-            known_to,
-            page_size,
-            ..
-        } = &mut self.reading;
-        let unknown = known.behind_the_last(digests);
-        if unknown.is_empty() {
-            return Ok(false);
-        }
-        let behind = source.read_changes(known_to.as_ref(), *page_size)?;
-        self.end.note_answer(&behind);
-        let behind: HashSet<_> = behind
-            .changes
-            .iter()
-            .map(|change| ChangeDigest::of(change).identity())
-            .collect();
-        Ok(unknown
-            .iter()
-            .any(|change| behind.contains(&change.identity())))
     }
 
     /// Asks a source that is doubted for something that it must have.

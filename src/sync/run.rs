@@ -158,10 +158,10 @@ fn run_to_the_end(
     let unsettled = persistently(target, stop, |target| target.unsettled(&options.name))?;
     let earlier_passes = !unsettled.is_empty();
     let (known, token) = if look_back.is_zero() {
-        (Known::default(), checkpoint.token.clone())
+        (Known::of(&unsettled, false), checkpoint.token.clone())
     } else {
         subject::check_start(&checkpoint, options.start_time)?;
-        (Known::of(&unsettled), checkpoint.read.clone())
+        (Known::of(&unsettled, true), checkpoint.read.clone())
     };
     drop(unsettled);
     let planner = Planner::new(
@@ -181,7 +181,6 @@ fn run_to_the_end(
         source,
         token,
         known,
-        known_to: checkpoint.token.clone(),
         begins_later: options.start_time.is_some(),
         page_size: options.page_size,
         max_changes: options.max_changes,

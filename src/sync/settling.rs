@@ -105,7 +105,8 @@ impl Settling {
             return None;
         }
         let end = self.unsettled.front().map_or(place, |page| page.place);
-        let earlier_passes = std::mem::take(&mut self.earlier_passes);
+        // Without looking back they are kept to the end, for what is in them may yet come.
+        let earlier_passes = !self.look_back.is_zero() && std::mem::take(&mut self.earlier_passes);
         let forget = (first < end || earlier_passes).then_some(SettledPages {
             places: first..end,
             earlier_passes,
@@ -118,8 +119,8 @@ impl Settling {
         })
     }
 
-    /// What a commit at this position does that ends the reading again of what earlier runs have read; `None` where it goes
-    /// on, or there is none.
+    /// What a commit at the end of the log does, where it was read without looking back: nobody shall expect what earlier
+    /// runs have left. `None` where there is nothing, or it is looked back to.
     pub(super) fn give_up(&mut self, position: &ContinuationToken) -> Option<LookBack> {
         let earlier_passes = self.look_back.is_zero() && std::mem::take(&mut self.earlier_passes);
         earlier_passes.then(|| LookBack {
