@@ -202,6 +202,20 @@ fn tables_that_are_not_as_they_should_be_are_left_alone() {
 }
 
 #[test]
+fn a_tuple_does_not_take_the_place_of_another() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    sandbox.sync(&fake, "--max-changes 1").code(3);
+    let index = "create unique index of_a_user on fga_tuples (store_id)";
+    sandbox.database().execute_batch(index).unwrap();
+    sandbox
+        .sync(&fake, "")
+        .code(8)
+        .says(&["UNIQUE", "was added to the tables"]);
+    sandbox.assert_holds(1);
+}
+
+#[test]
 fn another_program_that_writes_is_waited_for() {
     let sandbox = Sandbox::new();
     let fake = FakeOpenFga::start(changes(0..3));

@@ -77,9 +77,14 @@ fn judge(state: &SqlState) -> Verdict {
         (_, "42601") => UNEXPECTED,
         ("42", _) | (_, "3F000") => fatal(
             ErrorKind::Schema,
-            "fga-sync doctor tells how the tables differ from what is needed; fga-sync migrate creates them",
+            "run again, which begins by comparing the tables and names what differs; fga-sync migrate creates those that are missing",
         ),
-        ("22" | "23" | "54", _) => UNSTORABLE,
+        // A valid change violates none of the constraints that are there from the start.
+        ("23", _) => fatal(
+            ErrorKind::Schema,
+            "look for a constraint, a trigger or a column that was added to the tables of fga-sync, and after a restore for a sequence of fga_changelog.id that lies behind the table; what was applied before is kept",
+        ),
+        ("22" | "54", _) => UNSTORABLE,
         _ => UNEXPECTED,
     }
 }
@@ -182,7 +187,9 @@ mod tests {
             ("3F000", ErrorKind::Schema),
             ("22021", ErrorKind::Unstorable),
             ("22P02", ErrorKind::Unstorable),
-            ("23514", ErrorKind::Unstorable),
+            ("23502", ErrorKind::Schema),
+            ("23505", ErrorKind::Schema),
+            ("23514", ErrorKind::Schema),
             ("54000", ErrorKind::Unstorable),
             ("42601", ErrorKind::Unexpected),
             ("P0001", ErrorKind::Unexpected),
