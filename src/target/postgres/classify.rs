@@ -38,6 +38,9 @@ const UNEXPECTED: Verdict = fatal(
     "look into the server's log; where it tells nothing, please report this with the text above",
 );
 
+/// How [`ALL_DELETED`](super::statements::ALL_DELETED) fails: `invalid_argument_for_logarithm`.
+const ROW_CHANGED: &str = "2201E";
+
 const REFUSED: Verdict = fatal(
     ErrorKind::Denied,
     "check the user and its password, and that the server's pg_hba.conf lets it in from here",
@@ -61,6 +64,10 @@ fn judge(state: &SqlState) -> Verdict {
         | (_, "55P03" | "57014" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04") => {
             UNAVAILABLE
         }
+        (_, ROW_CHANGED) => Verdict {
+            advice: "look for what changes or keeps rows of fga_tuples: another session, a trigger or a policy; what was committed is kept, and the run goes on from there",
+            ..UNAVAILABLE
+        },
         ("28", _) => REFUSED,
         (_, "25006") => fatal(
             ErrorKind::Denied,
@@ -95,7 +102,12 @@ fn judge(state: &SqlState) -> Verdict {
 pub(super) fn classify(doing: impl Into<String>, error: postgres::Error) -> TargetError {
     let (verdict, cause) = if let Some(database) = error.as_db_error() {
         let code = database.code();
-        let cause = anyhow::anyhow!("{} (SQLSTATE {})", database.message(), code.code());
+        let message = if code.code() == ROW_CHANGED {
+            "a row that it deletes was changed or kept by somebody else meanwhile"
+        } else {
+            database.message()
+        };
+        let cause = anyhow::anyhow!("{message} (SQLSTATE {})", code.code());
         let verdict = if is_refused_by_pooler(code, database.message()) {
             REFUSED
         } else {
@@ -161,7 +173,7 @@ mod tests {
     fn what_may_pass_is_tried_again() {
         for code in [
             "08000", "08003", "08006", "08P01", "57P01", "57P02", "57P03", "57P05", "53100",
-            "53300", "40001", "40003", "40P01", "55P03", "57014", "25P03", "25P04",
+            "53300", "40001", "40003", "40P01", "55P03", "57014", "25P03", "25P04", "2201E",
         ] {
             assert_eq!(
                 kind_of(code),
