@@ -9,7 +9,8 @@ use postgres::types::Type;
 use sha2::{Digest, Sha256};
 
 use super::classify::classify;
-use super::{PostgresSettings, connection, statements};
+use super::connection::Complete;
+use super::{connection, statements};
 use crate::target::TargetResult;
 
 /// A key of PostgreSQL's advisory locks, which all programs in a database share.
@@ -60,7 +61,7 @@ impl RunLock {
     }
 
     /// Takes the lock on a new connection; `false` says that someone else holds it.
-    pub(super) fn take(&mut self, settings: &PostgresSettings) -> TargetResult<bool> {
+    pub(super) fn take(&mut self, settings: &Complete) -> TargetResult<bool> {
         let mut client = connection::connect(settings)?;
         let mut take = || -> Result<bool, postgres::Error> {
             client.batch_execute("begin isolation level read committed")?;

@@ -3,8 +3,10 @@
 //! Everything works behind a pooler in transaction mode: statements are unnamed, nothing is kept in the
 //! session, and nothing is asked for at its start that a pooler would refuse.
 
+mod attempt;
 mod classify;
 mod connection;
+mod hosts;
 mod lock;
 mod page;
 mod statements;
@@ -15,6 +17,7 @@ use postgres::types::Type;
 use postgres::{Client, Row};
 
 use self::classify::classify;
+use self::connection::Complete;
 pub use self::connection::PostgresSettings;
 use self::lock::{LockKey, RunLock};
 use super::schema::{self, Column, Kind, SchemaStatus};
@@ -31,7 +34,7 @@ const IDENTIFIER_BYTES: usize = 63;
 
 /// A mirror in a PostgreSQL schema.
 pub struct Postgres {
-    settings: PostgresSettings,
+    settings: Complete,
     schema: String,
     client: Client,
     lock: Option<RunLock>,
