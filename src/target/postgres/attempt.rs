@@ -1,9 +1,11 @@
 //! One place, tried in each of the ways that `sslmode` allows.
 
 use std::error::Error as _;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use postgres::config::{Host, SslMode, SslNegotiation};
+use postgres::error::SqlState;
 use postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -15,6 +17,10 @@ use crate::error::{Error, ErrorKind};
 use crate::target::within::within;
 use crate::target::{TargetError, TargetResult};
 use crate::tls::explain;
+
+/// What the server is asked for when a session begins: that no statement waits for a lock, or works, for ever, since
+/// nobody hears a signal meanwhile. They stand before the URL's own `options`, which so have the last word.
+pub(super) const LIMITS: &str = "-c lock_timeout=10s -c statement_timeout=120s";
 
 /// The library bounds the time until a host accepts, and says more of it, so it gets to speak first.
 const GRACE: Duration = Duration::from_millis(500);
@@ -62,14 +68,29 @@ struct Here<'a> {
 }
 
 impl Here<'_> {
+    /// One attempt, with [`LIMITS`] unless a pooler refuses them.
     fn attempt(&self, attempt: Attempt) -> TargetResult<Result<Client, postgres::Error>> {
-        let mut config = self.place.of(&self.complete.settings.config);
+        let settings = &self.complete.settings;
+        let mut config = self.place.of(&settings.config);
         config.ssl_mode(match attempt {
             Attempt::Plain => SslMode::Disable,
             Attempt::MaybeTls => SslMode::Prefer,
             Attempt::Tls => SslMode::Require,
         });
         let tls = self.tls(attempt, &config)?;
+        let refused = &settings.refuses_limits;
+        if !refused.load(Ordering::Relaxed) {
+            let own = config.get_options().unwrap_or_default();
+            let mut limited = config.clone();
+            limited.options(format!("{LIMITS} {own}").trim_end());
+            match self.once(limited, tls.clone())? {
+                Err(error) if refuses_options(&error) => {
+                    tracing::debug!(%error, "connecting without limits for locks and statements");
+                    refused.store(true, Ordering::Relaxed);
+                }
+                result => return Ok(result),
+            }
+        }
         self.once(config, tls)
     }
 
@@ -179,5 +200,15 @@ fn is_handshake(error: &postgres::Error) -> bool {
 fn is_refused(error: &postgres::Error) -> bool {
     error.as_db_error().is_some_and(|database| {
         database.code().code().starts_with("28") || database.message() == BOUNCER_WANTS_TLS
+    })
+}
+
+/// Whether a pooler takes no `options`. Most say "unsupported startup parameter" as `PgBouncer` does, under codes of
+/// their own; the proxy of Amazon RDS has it as a feature that is missing.
+fn refuses_options(error: &postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|error| {
+        let message = error.message();
+        *error.code() == SqlState::FEATURE_NOT_SUPPORTED
+            || (message.contains("unsupported") && message.contains("startup parameter"))
     })
 }

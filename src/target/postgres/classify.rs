@@ -29,6 +29,10 @@ const UNAVAILABLE: Verdict = Verdict {
     interrupted: true,
     advice: "see that the server is up and can be reached from here, and run again; what was committed is kept, and the run goes on from there",
 };
+const BLOCKED: Verdict = Verdict {
+    advice: "look on the server for what holds locks on the tables of fga-sync, or keeps it busy (pg_stat_activity, pg_locks); what was committed is kept, and the run goes on from there",
+    ..UNAVAILABLE
+};
 const UNSTORABLE: Verdict = fatal(
     ErrorKind::Unstorable,
     "that is a value the database can't hold; what was applied before it is kept",
@@ -59,11 +63,11 @@ fn judge(state: &SqlState) -> Verdict {
     let code = state.code();
     match (code.get(..2).unwrap_or_default(), code) {
         // Among them 57P01 to 57P05: the server or an administrator ended the session; 25P03 and 25P04: a timeout
-        // did; 57014: a timeout ended the statement. The pooler's own errors are of class 08.
+        // did. The pooler's own errors are of class 08.
         ("08" | "40" | "53", _)
-        | (_, "55P03" | "57014" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04") => {
-            UNAVAILABLE
-        }
+        | (_, "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04") => UNAVAILABLE,
+        // A timeout ended the wait for a lock, or the statement.
+        (_, "55P03" | "57014") => BLOCKED,
         (_, ROW_CHANGED) => Verdict {
             advice: "look for what changes or keeps rows of fga_tuples: another session, a trigger or a policy; what was committed is kept, and the run goes on from there",
             ..UNAVAILABLE

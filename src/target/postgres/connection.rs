@@ -1,5 +1,7 @@
 //! How the target connects: what the URL says, what it leaves open, and which of its hosts answers.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use postgres::config::TargetSessionAttrs;
@@ -31,6 +33,8 @@ const LIBRARY_KEEPALIVE_IDLE: Duration = Duration::from_secs(7_200);
 pub struct PostgresSettings {
     pub(super) config: Config,
     pub(super) tls: Tls,
+    /// Whether a pooler has refused [`LIMITS`](super::attempt::LIMITS). All connections of these settings share it.
+    pub(super) refuses_limits: Arc<AtomicBool>,
 }
 
 /// The settings with everything that the URL left open, and where servers may be.
@@ -54,7 +58,11 @@ impl PostgresSettings {
                 .because(error)
                 .advise("--target postgres://USER:PASSWORD@HOST:PORT/DATABASE")
         })?;
-        Ok(Self { config, tls })
+        Ok(Self {
+            config,
+            tls,
+            refuses_limits: Arc::default(),
+        })
     }
 
     /// Takes a password that is given apart from the URL.

@@ -1,7 +1,7 @@
 //! PostgreSQL: a schema of its tables, and a second connection for the lock.
 //!
 //! Everything works behind a pooler in transaction mode: statements are unnamed, nothing is kept in the
-//! session, and nothing is asked for at its start that a pooler would refuse.
+//! session, and what a pooler refuses at its start is done without (`attempt.rs`).
 
 mod attempt;
 mod classify;
@@ -170,6 +170,7 @@ fn read_unsettled(row: &Row) -> TargetResult<UnsettledPage> {
 fn migrate(client: &mut Client, schema: &str) -> Result<(), postgres::Error> {
     let key = LockKey::of_migration(schema);
     let mut transaction = client.transaction()?;
+    transaction.batch_execute(statements::TAKE_TIME)?;
     transaction.query_typed(statements::LOCK, &[(&key.0, Type::INT8)])?;
     let has_schema: bool = transaction
         .query_typed_one(statements::HAS_SCHEMA, &[(&schema, Type::TEXT)])?

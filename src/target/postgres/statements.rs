@@ -43,6 +43,10 @@ pub(super) const TRY_LOCK: &str = "select pg_catalog.pg_try_advisory_xact_lock($
 /// The same, waiting for it.
 pub(super) const LOCK: &str = "select pg_catalog.pg_advisory_xact_lock($1)";
 
+/// For the transaction that makes the tables: an index can take hours, and another migration that is under way is waited for.
+pub(super) const TAKE_TIME: &str =
+    "set local statement_timeout = 0; set local lock_timeout = '60s'";
+
 /// For the transaction that holds the lock: no server-side timeout may end it, and a server whose client
 /// vanished without a word finds out within a minute. Settings that the server's version lacks are left out.
 pub(super) const KEEP_LOCK: &str = "
