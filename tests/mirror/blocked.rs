@@ -1,4 +1,4 @@
-//! Another session of a PostgreSQL database holds a lock that a run needs.
+//! Another session of a PostgreSQL database holds a lock that a run needs: a user's on a table, or another run's.
 
 use std::sync::Arc;
 use std::thread::sleep;
@@ -8,9 +8,10 @@ use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
 use super::binary::Binary;
-use super::engine::Engine;
+use super::engine::{Database, Engine, Server};
 use super::oracle::assert_mirrors;
 use super::world::World;
+use crate::support::servers::{PgBouncer, Postgres, TestDir};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     let trial =
@@ -20,6 +21,12 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         trial("a_limit_in_the_url_is_the_one_that_holds", limit_of_the_url),
         trial("no_limit_ends_a_migration", migration_waits),
         trial("no_limit_ends_the_lock_of_a_run", lock_lasts),
+        trial("waiting_for_a_run_takes_one_connection", wait_on_one),
+        world.trial(
+            Engine::PgBouncer,
+            "waiting_for_a_run_leaves_the_pool_to_it",
+            wait_beside_small_pool,
+        ),
         world.trial(
             Engine::PgBouncer,
             "a_pooler_that_refuses_limits_is_asked_once",
@@ -120,5 +127,48 @@ fn without_limits(world: &World, engine: Engine) -> Result<()> {
         .end_with(0)?;
     let times = ended.stderr.matches("connecting without limits").count();
     ensure!(times == 1, "{times} times: {}", ended.stderr);
+    assert_mirrors(&database, &history.truth)
+}
+
+/// Each further connection would be a process of the server's, four times a second for as long as the other run takes.
+fn wait_on_one(world: &World, engine: Engine) -> Result<()> {
+    let history = world.short_history()?;
+    let dir = TestDir::new()?;
+    let server = Server::start(engine, dir.path())?;
+    let database = server.create_database()?;
+    server
+        .postgres()?
+        .run("alter system set log_connections = on")?;
+    server.postgres()?.run("select pg_reload_conf()")?;
+    let run = || Binary::run(&history.store, &database);
+    let first = run()
+        .args(["--page-size", "50", "--max-rps", "2"])
+        .start()?;
+    sleep(Duration::from_secs(1));
+    let waiting = run().args(["--if-locked", "wait"]).start()?;
+    first.end()?.with(0)?;
+    waiting.end()?.with(0)?;
+    let log = std::fs::read_to_string(dir.path().join("postgres-1.log"))?;
+    let connections = log.matches("application_name=fga-sync").count();
+    ensure!(connections == 4, "{connections} connections");
+    assert_mirrors(&database, &history.truth)
+}
+
+/// The pool has the two connections that a run needs, and no third.
+fn wait_beside_small_pool(world: &World, engine: Engine) -> Result<()> {
+    let history = world.short_history()?;
+    let dir = TestDir::new()?;
+    let server = Postgres::start(dir.path())?;
+    let owner = server.create_database("mirror")?;
+    let pool = PgBouncer::start_sized(dir.path(), &server, 2)?;
+    let database = Database::secured(engine, "mirror", pool.url("mirror"), owner);
+    let run = || Binary::run(&history.store, &database);
+    let first = run()
+        .args(["--page-size", "50", "--max-rps", "4"])
+        .start()?;
+    sleep(Duration::from_secs(1));
+    let waiting = run().args(["--if-locked", "wait"]).start()?;
+    first.end()?.with(0)?;
+    waiting.end()?.with(0)?;
     assert_mirrors(&database, &history.truth)
 }

@@ -200,16 +200,15 @@ impl Target for Postgres {
 
     fn try_lock(&mut self, name: &str) -> TargetResult<bool> {
         let key = LockKey::of_run(&self.schema, name);
-        if self.lock.as_ref().is_some_and(|lock| lock.is_on(key)) {
+        let lock = match &mut self.lock {
+            Some(lock) if lock.is_on(key) => lock,
+            other => other.insert(RunLock::on(key)),
+        };
+        if lock.is_held() {
             return Ok(true);
         }
         tracing::debug!(name, "locking");
-        let mut lock = RunLock::on(key);
-        let taken = lock.take(&self.settings)?;
-        if taken {
-            self.lock = Some(lock);
-        }
-        Ok(taken)
+        lock.take(&self.settings)
     }
 
     fn schema(&mut self) -> TargetResult<SchemaStatus> {
@@ -340,11 +339,13 @@ impl Target for Postgres {
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {
-        if let Some(lock) = &mut self.lock {
+        // One that was not got yet is waited for on its own.
+        let mut lost = self.lock.as_mut().filter(|lock| lock.is_held());
+        if let Some(lock) = &mut lost {
             lock.let_go();
         }
         self.client = connection::connect(&self.settings)?;
-        if let Some(lock) = &mut self.lock {
+        if let Some(lock) = lost {
             // The server may not have noticed yet that the session which holds it is gone. Whoever else has
             // got it by now has also moved the fence.
             match lock.take(&self.settings) {
