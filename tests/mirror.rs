@@ -23,6 +23,7 @@ mod mirror {
     pub mod store;
     pub mod world;
 
+    pub mod blocked;
     pub mod cut;
     pub mod equality;
     pub mod false_ends;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         mirror::tls_source::trials,
         mirror::tls_target::trials,
         mirror::hosts::trials,
+        mirror::blocked::trials,
         mirror::recorded::trials,
     ]
     .iter()

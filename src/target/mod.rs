@@ -8,6 +8,7 @@ mod postgres;
 mod schema;
 mod settings;
 mod sqlite;
+mod within;
 
 use std::ops::Range;
 

@@ -141,11 +141,23 @@ fn certificate(error: &CertificateError, hints: Hints) -> Trouble {
             "the server's certificate is that of a certificate authority (CA:TRUE), which can't be a server's as well",
             "have the authority issue one for the server, with CA:FALSE",
         ),
+        error if is_version_1(error) => distrust(
+            "the server's certificate is of X.509 version 1, which can't name the hosts that it is for",
+            WANT_VERSION_3,
+        ),
         error => distrust(
             format!("the server's certificate can't be accepted: {error}"),
             "have another one issued for the server",
         ),
     }
+}
+
+/// What helps where [`is_version_1`].
+pub(super) const WANT_VERSION_3: &str = "have it issued anew as version 3, which `openssl x509 -req` does where -extfile gives it extensions";
+
+/// Whether a certificate is older than extensions are. The library has no public word for it.
+pub(super) fn is_version_1(error: &CertificateError) -> bool {
+    error.to_string().contains("UnsupportedCertVersion")
 }
 
 /// A name as rustls has it: `DnsName("localhost")`, `IpAddress(127.0.0.1)`.
@@ -217,4 +229,59 @@ fn refusal(alert: AlertDescription, hints: Hints) -> Option<Trouble> {
         advice,
         refused: true,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::RootCertStore;
+    use rustls::client::WebPkiServerVerifier;
+    use rustls::client::danger::ServerCertVerifier;
+    use rustls::crypto::ring;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, ServerName};
+
+    use super::*;
+
+    /// Of X.509 version 1, and its own authority.
+    const VERSION_1: &[u8] = b"
+-----BEGIN CERTIFICATE-----
+MIIBJTCBywIUIiEhgW2CY2soFcoHJDY1n9h6IA0wCgYIKoZIzj0EAwIwFDESMBAG
+A1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNDEwMDUzMVoYDzIxMjYxMDMxMTAwNTMx
+WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AASKcVDTO0oGUg/xb02Ift8Skqkvwtttqsih2OZ6eN7eBiLjGKbNi8OTWr7YbMAd
+48Zua7ANy4vkOitZ/rHw79TXMAoGCCqGSM49BAMCA0kAMEYCIQCqVP0ixO+QCGkb
+6Vzp8XrN1j1tagB6Pzy3mGHJAP9X8QIhAIGADd+w/cdYsidXFmigmCiR82NeiFQi
+Yb3XQcbSkQW+
+-----END CERTIFICATE-----
+";
+
+    #[test]
+    fn a_server_s_certificate_of_version_1_is_told_in_words() {
+        let certificate = CertificateDer::from_pem_slice(VERSION_1).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.clone()).unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let error = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+            .build()
+            .unwrap()
+            .verify_server_cert(
+                &certificate,
+                &[],
+                &ServerName::try_from("localhost").unwrap(),
+                &[],
+                UnixTime::now(),
+            )
+            .unwrap_err();
+        let hints = Hints {
+            authority: "--tls-ca FILE",
+            identity: "--tls-cert FILE",
+            shows_identity: false,
+        };
+        let trouble = explain(&error, hints).unwrap();
+        assert!(trouble.what.contains("X.509 version 1"), "{trouble:?}");
+        assert!(trouble.advice.contains("version 3"), "{trouble:?}");
+        assert!(!trouble.what.contains("OtherError"), "{trouble:?}");
+    }
 }

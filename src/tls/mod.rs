@@ -11,9 +11,10 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, Error as TlsError, RootCertStore};
 
 pub use explain::{Hints, Trouble, explain};
+use explain::{WANT_VERSION_3, is_version_1};
 use verify::{AnyHostName, Anyone, Platform};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -128,18 +129,38 @@ impl TlsSettings {
         };
         let chain = identity.certificate.certificates()?;
         let key = identity.key.private_key()?;
-        builder.with_client_auth_cert(chain, key).map_err(|error| {
-            let Identity { certificate, key } = identity;
-            Error::usage(format!(
-                "the private key in {} ({}) does not fit the certificate in {} ({})",
-                key.path.display(),
-                key.setting,
-                certificate.path.display(),
-                certificate.setting
+        builder
+            .with_client_auth_cert(chain, key)
+            .map_err(|error| identity.unusable(error))
+    }
+}
+
+impl Identity {
+    /// Why the library does not take certificate and key, which it looks into in this order: key, certificate, both.
+    fn unusable(&self, error: TlsError) -> Error {
+        let Self { certificate, key } = self;
+        match error {
+            TlsError::InconsistentKeys(_) => Error::usage(format!(
+                "the private key in {key} does not fit the certificate in {certificate}"
             ))
-            .because(error)
-            .advise("name the key that the certificate was issued for; the client's own certificate stands first in its file")
-        })
+            .advise("name the key that the certificate was issued for; the client's own certificate stands first in its file"),
+            // Its own words for these speak of a peer.
+            TlsError::InvalidCertificate(CertificateError::BadEncoding) => Error::usage(format!(
+                "the certificate in {certificate} can't be read"
+            ))
+            .advise("write the file anew, whole"),
+            TlsError::InvalidCertificate(error) if is_version_1(&error) => Error::usage(format!(
+                "the certificate in {certificate} is of X.509 version 1, which can't be used here"
+            ))
+            .advise(WANT_VERSION_3),
+            TlsError::InvalidCertificate(error) => Error::usage(format!(
+                "the certificate in {certificate} can't be used: {error}"
+            ))
+            .advise("have another one issued"),
+            error => Error::usage(format!("the private key in {key} can't be used"))
+                .because(error)
+                .advise("have a key of RSA, ECDSA (P-256 or P-384) or Ed25519, and a certificate for it"),
+        }
     }
 }
 
@@ -177,14 +198,18 @@ impl PemFile {
 
     fn private_key(&self) -> Result<PrivateKeyDer<'static>> {
         let text = self.read()?;
-        PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
-            pem::Error::NoItemsFound if contains(&text, b"BEGIN ENCRYPTED PRIVATE KEY") => {
-                Error::usage(format!("the private key in {self} is encrypted")).advise(
+        PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
+            // The second is older: its headers are taken for the key's text.
+            let encrypted: [&[u8]; 2] = [b"BEGIN ENCRYPTED PRIVATE KEY", b"Proc-Type: 4,ENCRYPTED"];
+            if encrypted.iter().any(|mark| contains(&text, mark)) {
+                return Error::usage(format!("the private key in {self} is encrypted")).advise(
                     "decrypt it (openssl pkey -in FILE -out FILE) and let only the user who runs fga-sync read it",
-                )
+                );
             }
-            pem::Error::NoItemsFound => self.holds_no("private key", "PRIVATE KEY"),
-            error => self.broken(&error),
+            match error {
+                pem::Error::NoItemsFound => self.holds_no("private key", "PRIVATE KEY"),
+                error => self.broken(&error),
+            }
         })
     }
 

@@ -43,7 +43,12 @@ impl Sandbox {
 
     /// The binary, with an environment of nothing but `PATH`.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(binary());
+        self.command_of(binary())
+    }
+
+    /// The same for another program.
+    pub fn command_of(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())

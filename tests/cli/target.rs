@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use crate::fake_openfga::{FakeOpenFga, changes};
-use crate::sandbox::{DATABASE, Sandbox};
+use crate::sandbox::{DATABASE, Ended, Sandbox, binary, sync_arguments};
 
 #[test]
 fn a_file_that_cannot_be_a_database_is_left_as_it_is() {
@@ -52,6 +52,70 @@ fn a_file_that_cannot_be_a_database_is_left_as_it_is() {
         0,
         "nothing is asked before the target is open"
     );
+}
+
+/// To SQLite's own way of naming files, what follows is a URI, and this one is a database in memory.
+#[test]
+fn a_path_that_begins_like_a_uri_is_a_path() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    let name = "file:u.db?mode=memory";
+    for _ in 0..2 {
+        sandbox
+            .sync(&fake, &format!("--target sqlite:{name}"))
+            .code(0);
+    }
+    assert!(sandbox.has(name) && sandbox.has(&format!("{name}.lock")));
+    sandbox
+        .sync(&fake, &format!("--target sqlite:{name} --dry-run"))
+        .code(0)
+        .says_on_stdout(&["nothing new"]);
+    let copy = sandbox.file(DATABASE);
+    std::fs::rename(sandbox.file(name), copy).unwrap();
+    sandbox.assert_holds(3);
+}
+
+/// A file of which nobody can tell whether it exists is not one that does not.
+#[test]
+fn a_dry_run_fails_where_the_run_would() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    sandbox.write("notes.txt", "These are my notes.");
+    for dry in ["", "--dry-run"] {
+        sandbox
+            .sync(&fake, &format!("--target sqlite:notes.txt/fga.db {dry}"))
+            .code(5)
+            .says(&["notes.txt/fga.db", "check that the directory exists"]);
+    }
+}
+
+/// The administrator may enter every directory, so this takes one without that right.
+#[test]
+#[ignore = "needs setpriv where it runs as root: use ./tests/run"]
+fn a_dry_run_says_that_it_may_not_enter_the_directory() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    let locked = sandbox.file("locked");
+    std::fs::create_dir(&locked).unwrap();
+    std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o000)).unwrap();
+    let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    for dry in ["", "--dry-run"] {
+        let mut command = if is_root {
+            let mut command = sandbox.command_of("setpriv");
+            command
+                .arg("--bounding-set=-dac_override,-dac_read_search")
+                .arg(binary());
+            command
+        } else {
+            sandbox.command()
+        };
+        let arguments = sync_arguments(&fake, &format!("--target sqlite:locked/fga.db {dry}"));
+        Ended::of(command.args(arguments.split_whitespace()))
+            .code(6)
+            .says(&["locked/fga.db", "Permission denied", "must be writable"]);
+    }
 }
 
 #[test]
@@ -135,6 +199,20 @@ fn tables_that_are_not_as_they_should_be_are_left_alone() {
         }
         assert!(code == 0 || sandbox.token() == token, "{alteration}");
     }
+}
+
+#[test]
+fn a_tuple_does_not_take_the_place_of_another() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    sandbox.sync(&fake, "--max-changes 1").code(3);
+    let index = "create unique index of_a_user on fga_tuples (store_id)";
+    sandbox.database().execute_batch(index).unwrap();
+    sandbox
+        .sync(&fake, "")
+        .code(8)
+        .says(&["UNIQUE", "was added to the tables"]);
+    sandbox.assert_holds(1);
 }
 
 #[test]

@@ -6,6 +6,19 @@ use crate::certificates::Authority;
 use crate::fake_openfga::{FakeOpenFga, changes};
 use crate::sandbox::{Ended, Sandbox};
 
+/// As tools made them long ago: of X.509 version 1, which has no extensions.
+const VERSION_1: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBJTCBywIUIiEhgW2CY2soFcoHJDY1n9h6IA0wCgYIKoZIzj0EAwIwFDESMBAG
+A1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNDEwMDUzMVoYDzIxMjYxMDMxMTAwNTMx
+WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
+AASKcVDTO0oGUg/xb02Ift8Skqkvwtttqsih2OZ6eN7eBiLjGKbNi8OTWr7YbMAd
+48Zua7ANy4vkOitZ/rHw79TXMAoGCCqGSM49BAMCA0kAMEYCIQCqVP0ixO+QCGkb
+6Vzp8XrN1j1tagB6Pzy3mGHJAP9X8QIhAIGADd+w/cdYsidXFmigmCiR82NeiFQi
+Yb3XQcbSkQW+
+-----END CERTIFICATE-----
+";
+
 /// Files that do not hold what they should.
 fn files() -> Sandbox {
     let sandbox = Sandbox::new();
@@ -31,11 +44,18 @@ fn files() -> Sandbox {
             "-----BEGIN ENCRYPTED PRIVATE KEY-----\n{body}\n-----END ENCRYPTED PRIVATE KEY-----\n"
         ),
     );
+    sandbox.write(
+        "old-locked.key",
+        format!(
+            "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,A1\n\n{body}\n-----END EC PRIVATE KEY-----\n"
+        ),
+    );
+    sandbox.write("version-1.pem", VERSION_1);
     sandbox
 }
 
 /// (authority, certificate, key, what is said); `-` is not given.
-const WRONG: [(&str, &str, &str, &[&str]); 11] = [
+const WRONG: [(&str, &str, &str, &[&str]); 14] = [
     (
         "none.pem",
         "-",
@@ -75,6 +95,29 @@ const WRONG: [(&str, &str, &str, &[&str]); 11] = [
         "one.pem",
         "locked.key",
         &["locked.key", "KEY", "encrypted", "openssl pkey"],
+    ),
+    (
+        "-",
+        "one.pem",
+        "old-locked.key",
+        &["old-locked.key", "KEY", "encrypted", "openssl pkey"],
+    ),
+    (
+        "-",
+        "version-1.pem",
+        "one.key",
+        &[
+            "the certificate in version-1.pem",
+            "CERT",
+            "X.509 version 1",
+            "issued anew",
+        ],
+    ),
+    (
+        "-",
+        "garbled.pem",
+        "one.key",
+        &["the certificate in garbled.pem", "CERT", "can't be read"],
     ),
     ("-", "one.pem", "-", &["CERT", "without", "KEY"]),
 ];

@@ -47,6 +47,9 @@ pub enum Locks {
     Unreliable,
 }
 
+/// Commits a transaction that is open.
+pub type Held = Box<dyn FnOnce() -> anyhow::Result<()> + Send>;
+
 /// A database of one case.
 pub trait Database {
     /// A new connection of the target.
@@ -57,6 +60,9 @@ pub trait Database {
 
     /// Runs a statement on a connection that is not the target's.
     fn run(&self, sql: &str) -> anyhow::Result<Vec<Row>>;
+
+    /// Begins a transaction on a connection of its own and runs a statement in it.
+    fn hold(&self, sql: &str) -> anyhow::Result<Held>;
 
     /// The name of a table as it stands in SQL.
     fn table(&self, name: &str) -> String;
@@ -88,11 +94,22 @@ impl dyn Database + '_ {
 
     /// Runs a statement, in which `{fga_…}` stands for a table.
     pub fn query(&self, sql: &str) -> anyhow::Result<Vec<Row>> {
+        let text = self.text(sql);
+        self.run(&text).with_context(|| text)
+    }
+
+    /// The same in a transaction that stays open.
+    pub fn begin(&self, sql: &str) -> anyhow::Result<Held> {
+        let text = self.text(sql);
+        self.hold(&text).with_context(|| text)
+    }
+
+    fn text(&self, sql: &str) -> String {
         let mut text = sql.to_owned();
         for name in TABLES.iter().chain(&["fga_sync_schema"]) {
             text = text.replace(&format!("{{{name}}}"), &self.table(name));
         }
-        self.run(&text).with_context(|| text)
+        text
     }
 
     /// The single value that a statement yields.

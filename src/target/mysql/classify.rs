@@ -23,7 +23,9 @@ const BUSY: &str =
 const PASSWORD: &str = "check user and password in the URL, and from where the user may sign in";
 const RIGHTS: &str = "grant the user select, insert, update and delete on the tables of fga-sync, on a server that takes writes";
 const SPACE: &str = "free space on the database's disk and run again; what was committed is kept, and the run goes on from there";
-const ALTERED: &str = "undo what was altered in the tables of fga-sync; `fga-sync doctor` names it";
+const ALTERED: &str = "undo what was altered in the tables of fga-sync; a run begins by comparing them and names what differs";
+const CONSTRAINED: &str = "look for a constraint, a trigger or a column that was added to the tables of fga-sync; what was applied before is kept";
+const STATEMENT_LOG: &str = "set binlog_format to ROW or MIXED on the server: a log of statements can't hold transactions that are read committed";
 const UNFIT: &str = "look whether a column of the tables of fga-sync was made narrower";
 const PACKET: &str = "raise max_allowed_packet of the server";
 const REPORT: &str = "please report this with the text above";
@@ -124,7 +126,10 @@ fn by_code(error: &ServerError) -> Call {
             ErrorKind::Usage,
             "create the database, or correct its name in the URL",
         ),
-        1048 | 1054 | 1136 | 1146 | 1364 | 1932 | 3819 | 4025 => GiveUp(ErrorKind::Schema, ALTERED),
+        1665 => GiveUp(ErrorKind::Usage, STATEMENT_LOG),
+        1054 | 1136 | 1146 | 1932 => GiveUp(ErrorKind::Schema, ALTERED),
+        // A column without a default, and checks: not all of them have a state of class 23.
+        1048 | 1364 | 3819 | 4025 => GiveUp(ErrorKind::Schema, CONSTRAINED),
         1118 | 1264 | 1265 | 1292 | 1366 | 1406 | 3140 => GiveUp(ErrorKind::Unstorable, UNFIT),
         1153 => GiveUp(ErrorKind::Unstorable, PACKET),
         1021 | 1026 | 1030 | 1037 | 1038 | 1041 | 1114 | 1206 => {
@@ -134,6 +139,8 @@ fn by_code(error: &ServerError) -> Call {
             Some("08") => Again(UNREACHABLE),
             Some("40") => Again(BUSY),
             Some("22") => GiveUp(ErrorKind::Unstorable, UNFIT),
+            // A valid change violates none of the constraints that are there from the start.
+            Some("23") => GiveUp(ErrorKind::Schema, CONSTRAINED),
             Some("28") => GiveUp(ErrorKind::Denied, PASSWORD),
             _ => GiveUp(ErrorKind::Unexpected, REPORT),
         },
@@ -170,7 +177,12 @@ mod tests {
             (1045, ErrorKind::Denied),
             (1142, ErrorKind::Denied),
             (1049, ErrorKind::Usage),
+            (1048, ErrorKind::Schema),
             (1146, ErrorKind::Schema),
+            (1364, ErrorKind::Schema),
+            (3819, ErrorKind::Schema),
+            (4025, ErrorKind::Schema),
+            (1665, ErrorKind::Usage),
             (1406, ErrorKind::Unstorable),
             (1114, ErrorKind::TargetUnavailable),
             (9999, ErrorKind::Unexpected),
@@ -179,6 +191,17 @@ mod tests {
                 TargetError::Fatal(error) => assert_eq!(error.kind(), kind, "{code}"),
                 error => panic!("{code}: {error:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_constraint_that_is_violated_is_one_that_was_added() {
+        for code in [1048, 1062, 1451, 1452, 4025] {
+            let TargetError::Fatal(error) = server(code, "23000", "") else {
+                panic!("{code} passes by itself");
+            };
+            assert_eq!(error.kind(), ErrorKind::Schema, "{code}");
+            assert!(error.advice().unwrap().contains("added"), "{code}");
         }
     }
 

@@ -115,11 +115,14 @@ pub(super) fn connect(settings: &MySqlSettings, access: Access) -> TargetResult<
 /// The library gives up after the first address, which for `localhost` is often `::1`, unless it is told what to
 /// bind to: then it tries each address of that family.
 fn open(settings: &MySqlSettings, doing: &str) -> TargetResult<Conn> {
-    let opts = OptsBuilder::from_opts(settings.opts.clone())
-        .tcp_connect_timeout(Some(CONNECT_TIMEOUT))
+    let given = &settings.opts;
+    let connect_timeout = given.get_tcp_connect_timeout().unwrap_or(CONNECT_TIMEOUT);
+    let keepalive = given.get_tcp_keepalive_time_ms().unwrap_or(KEEPALIVE_MS);
+    let opts = OptsBuilder::from_opts(given.clone())
+        .tcp_connect_timeout(Some(connect_timeout))
         .read_timeout(Some(ANSWER_TIMEOUT))
         .write_timeout(Some(ANSWER_TIMEOUT))
-        .tcp_keepalive_time_ms(Some(KEEPALIVE_MS))
+        .tcp_keepalive_time_ms(Some(keepalive))
         .stmt_cache_size(CACHED_STATEMENTS)
         // Behind a forwarded port the server's socket path may be that of another server on this machine.
         .prefer_socket(false);

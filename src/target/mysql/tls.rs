@@ -35,6 +35,19 @@ impl Mode {
     }
 }
 
+/// Words for TLS that do not say so by their beginning.
+const OTHER_WORDS: [&str; 9] = [
+    "cert-chain-path",
+    "cipher-suites",
+    "pkcs12-pass",
+    "pkcs12-path",
+    "priv-key-path",
+    "require-ssl",
+    "root-cert-path",
+    "verify-ca",
+    "verify-identity",
+];
+
 /// How to encrypt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tls {
@@ -63,11 +76,13 @@ impl Parameters {
             "ssl-ca" => self.ca = path(),
             "ssl-cert" => self.certificate = path(),
             "ssl-key" => self.key = path(),
-            // The library's own words, which say less; what they were for is in `ssl-mode`.
+            // What the client and other libraries have beside these, and the driver's own words, which would be
+            // overruled: nothing would be checked.
             other
                 if other.starts_with("ssl-")
                     || other.starts_with("tls-")
-                    || matches!(other, "require-ssl" | "verify-ca" | "verify-identity") =>
+                    || other.starts_with("danger-")
+                    || OTHER_WORDS.contains(&other) =>
             {
                 return Err(Error::usage(format!(
                     "the target's URL has {name}, which fga-sync can't obey"
@@ -127,6 +142,11 @@ impl Parameters {
 }
 
 impl Tls {
+    /// Whether going on without TLS would not be what was asked for.
+    pub(super) const fn is_demanded(&self) -> bool {
+        !matches!(self.mode, Mode::Disabled | Mode::Preferred) || self.settings.identity.is_some()
+    }
+
     /// What the library is to do; nothing where it is to speak without TLS.
     ///
     /// # Errors

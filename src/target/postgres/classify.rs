@@ -29,6 +29,10 @@ const UNAVAILABLE: Verdict = Verdict {
     interrupted: true,
     advice: "see that the server is up and can be reached from here, and run again; what was committed is kept, and the run goes on from there",
 };
+const BLOCKED: Verdict = Verdict {
+    advice: "look on the server for what holds locks on the tables of fga-sync, or keeps it busy (pg_stat_activity, pg_locks); what was committed is kept, and the run goes on from there",
+    ..UNAVAILABLE
+};
 const UNSTORABLE: Verdict = fatal(
     ErrorKind::Unstorable,
     "that is a value the database can't hold; what was applied before it is kept",
@@ -37,6 +41,9 @@ const UNEXPECTED: Verdict = fatal(
     ErrorKind::Unexpected,
     "look into the server's log; where it tells nothing, please report this with the text above",
 );
+
+/// How [`ALL_DELETED`](super::statements::ALL_DELETED) fails: `invalid_argument_for_logarithm`.
+const ROW_CHANGED: &str = "2201E";
 
 const REFUSED: Verdict = fatal(
     ErrorKind::Denied,
@@ -56,11 +63,15 @@ fn judge(state: &SqlState) -> Verdict {
     let code = state.code();
     match (code.get(..2).unwrap_or_default(), code) {
         // Among them 57P01 to 57P05: the server or an administrator ended the session; 25P03 and 25P04: a timeout
-        // did; 57014: a timeout ended the statement. The pooler's own errors are of class 08.
+        // did. The pooler's own errors are of class 08.
         ("08" | "40" | "53", _)
-        | (_, "55P03" | "57014" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04") => {
-            UNAVAILABLE
-        }
+        | (_, "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04") => UNAVAILABLE,
+        // A timeout ended the wait for a lock, or the statement.
+        (_, "55P03" | "57014") => BLOCKED,
+        (_, ROW_CHANGED) => Verdict {
+            advice: "look for what changes or keeps rows of fga_tuples: another session, a trigger or a policy; what was committed is kept, and the run goes on from there",
+            ..UNAVAILABLE
+        },
         ("28", _) => REFUSED,
         (_, "25006") => fatal(
             ErrorKind::Denied,
@@ -77,9 +88,14 @@ fn judge(state: &SqlState) -> Verdict {
         (_, "42601") => UNEXPECTED,
         ("42", _) | (_, "3F000") => fatal(
             ErrorKind::Schema,
-            "fga-sync doctor tells how the tables differ from what is needed; fga-sync migrate creates them",
+            "run again, which begins by comparing the tables and names what differs; fga-sync migrate creates those that are missing",
         ),
-        ("22" | "23" | "54", _) => UNSTORABLE,
+        // A valid change violates none of the constraints that are there from the start.
+        ("23", _) => fatal(
+            ErrorKind::Schema,
+            "look for a constraint, a trigger or a column that was added to the tables of fga-sync, and after a restore for a sequence of fga_changelog.id that lies behind the table; what was applied before is kept",
+        ),
+        ("22" | "54", _) => UNSTORABLE,
         _ => UNEXPECTED,
     }
 }
@@ -90,7 +106,12 @@ fn judge(state: &SqlState) -> Verdict {
 pub(super) fn classify(doing: impl Into<String>, error: postgres::Error) -> TargetError {
     let (verdict, cause) = if let Some(database) = error.as_db_error() {
         let code = database.code();
-        let cause = anyhow::anyhow!("{} (SQLSTATE {})", database.message(), code.code());
+        let message = if code.code() == ROW_CHANGED {
+            "a row that it deletes was changed or kept by somebody else meanwhile"
+        } else {
+            database.message()
+        };
+        let cause = anyhow::anyhow!("{message} (SQLSTATE {})", code.code());
         let verdict = if is_refused_by_pooler(code, database.message()) {
             REFUSED
         } else {
@@ -156,7 +177,7 @@ mod tests {
     fn what_may_pass_is_tried_again() {
         for code in [
             "08000", "08003", "08006", "08P01", "57P01", "57P02", "57P03", "57P05", "53100",
-            "53300", "40001", "40003", "40P01", "55P03", "57014", "25P03", "25P04",
+            "53300", "40001", "40003", "40P01", "55P03", "57014", "25P03", "25P04", "2201E",
         ] {
             assert_eq!(
                 kind_of(code),
@@ -182,7 +203,9 @@ mod tests {
             ("3F000", ErrorKind::Schema),
             ("22021", ErrorKind::Unstorable),
             ("22P02", ErrorKind::Unstorable),
-            ("23514", ErrorKind::Unstorable),
+            ("23502", ErrorKind::Schema),
+            ("23505", ErrorKind::Schema),
+            ("23514", ErrorKind::Schema),
             ("54000", ErrorKind::Unstorable),
             ("42601", ErrorKind::Unexpected),
             ("P0001", ErrorKind::Unexpected),

@@ -9,7 +9,8 @@ use postgres::types::Type;
 use sha2::{Digest, Sha256};
 
 use super::classify::classify;
-use super::{PostgresSettings, connection, statements};
+use super::connection::Complete;
+use super::{connection, statements};
 use crate::target::TargetResult;
 
 /// A key of PostgreSQL's advisory locks, which all programs in a database share.
@@ -42,7 +43,8 @@ impl LockKey {
 /// The lock, held from [`take`](Self::take) until this is dropped or its connection breaks.
 pub(super) struct RunLock {
     key: LockKey,
-    transaction: Option<Client>,
+    is_held: bool,
+    client: Option<Client>,
 }
 
 impl RunLock {
@@ -50,7 +52,8 @@ impl RunLock {
     pub(super) const fn on(key: LockKey) -> Self {
         Self {
             key,
-            transaction: None,
+            is_held: false,
+            client: None,
         }
     }
 
@@ -59,25 +62,41 @@ impl RunLock {
         self.key == key
     }
 
-    /// Takes the lock on a new connection; `false` says that someone else holds it.
-    pub(super) fn take(&mut self, settings: &PostgresSettings) -> TargetResult<bool> {
-        let mut client = connection::connect(settings)?;
-        let mut take = || -> Result<bool, postgres::Error> {
-            client.batch_execute("begin isolation level read committed")?;
-            client.query_typed(statements::KEEP_LOCK, &[])?;
-            client
-                .query_typed_one(statements::TRY_LOCK, &[(&self.key.0, Type::INT8)])?
-                .try_get(0)
-        };
-        let taken =
-            take().map_err(|error| classify("PostgreSQL failed to take the lock", error))?;
-        self.transaction = taken.then_some(client);
-        Ok(taken)
+    /// Whether it was taken.
+    pub(super) const fn is_held(&self) -> bool {
+        self.is_held
     }
 
-    /// Ends the transaction that holds the lock.
+    /// Takes the lock, on a connection of its own; `false` says that someone else holds it. The connection stays for
+    /// the next attempt, but no transaction on it: a pooler with few connections may need the one that it would pin
+    /// for the run that holds the lock.
+    pub(super) fn take(&mut self, settings: &Complete) -> TargetResult<bool> {
+        let mut client = match self.client.take() {
+            Some(client) if !client.is_closed() => client,
+            _ => connection::connect(settings)?,
+        };
+        let mut take = || -> Result<bool, postgres::Error> {
+            client.batch_execute("begin isolation level read committed")?;
+            let taken = client
+                .query_typed_one(statements::TRY_LOCK, &[(&self.key.0, Type::INT8)])?
+                .try_get(0)?;
+            if taken {
+                client.query_typed(statements::KEEP_LOCK, &[])?;
+            } else {
+                client.batch_execute("rollback")?;
+            }
+            Ok(taken)
+        };
+        self.is_held =
+            take().map_err(|error| classify("PostgreSQL failed to take the lock", error))?;
+        self.client = Some(client);
+        Ok(self.is_held)
+    }
+
+    /// Ends the transaction that holds the lock, and its connection.
     pub(super) fn let_go(&mut self) {
-        self.transaction = None;
+        self.is_held = false;
+        self.client = None;
     }
 }
 

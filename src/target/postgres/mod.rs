@@ -1,10 +1,12 @@
 //! PostgreSQL: a schema of its tables, and a second connection for the lock.
 //!
 //! Everything works behind a pooler in transaction mode: statements are unnamed, nothing is kept in the
-//! session, and nothing is asked for at its start that a pooler would refuse.
+//! session, and what a pooler refuses at its start is done without (`attempt.rs`).
 
+mod attempt;
 mod classify;
 mod connection;
+mod hosts;
 mod lock;
 mod page;
 mod statements;
@@ -15,6 +17,7 @@ use postgres::types::Type;
 use postgres::{Client, Row};
 
 use self::classify::classify;
+use self::connection::Complete;
 pub use self::connection::PostgresSettings;
 use self::lock::{LockKey, RunLock};
 use super::schema::{self, Column, Kind, SchemaStatus};
@@ -31,7 +34,7 @@ const IDENTIFIER_BYTES: usize = 63;
 
 /// A mirror in a PostgreSQL schema.
 pub struct Postgres {
-    settings: PostgresSettings,
+    settings: Complete,
     schema: String,
     client: Client,
     lock: Option<RunLock>,
@@ -167,6 +170,7 @@ fn read_unsettled(row: &Row) -> TargetResult<UnsettledPage> {
 fn migrate(client: &mut Client, schema: &str) -> Result<(), postgres::Error> {
     let key = LockKey::of_migration(schema);
     let mut transaction = client.transaction()?;
+    transaction.batch_execute(statements::TAKE_TIME)?;
     transaction.query_typed(statements::LOCK, &[(&key.0, Type::INT8)])?;
     let has_schema: bool = transaction
         .query_typed_one(statements::HAS_SCHEMA, &[(&schema, Type::TEXT)])?
@@ -196,16 +200,15 @@ impl Target for Postgres {
 
     fn try_lock(&mut self, name: &str) -> TargetResult<bool> {
         let key = LockKey::of_run(&self.schema, name);
-        if self.lock.as_ref().is_some_and(|lock| lock.is_on(key)) {
+        let lock = match &mut self.lock {
+            Some(lock) if lock.is_on(key) => lock,
+            other => other.insert(RunLock::on(key)),
+        };
+        if lock.is_held() {
             return Ok(true);
         }
         tracing::debug!(name, "locking");
-        let mut lock = RunLock::on(key);
-        let taken = lock.take(&self.settings)?;
-        if taken {
-            self.lock = Some(lock);
-        }
-        Ok(taken)
+        lock.take(&self.settings)
     }
 
     fn schema(&mut self) -> TargetResult<SchemaStatus> {
@@ -336,11 +339,13 @@ impl Target for Postgres {
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {
-        if let Some(lock) = &mut self.lock {
+        // One that was not got yet is waited for on its own.
+        let mut lost = self.lock.as_mut().filter(|lock| lock.is_held());
+        if let Some(lock) = &mut lost {
             lock.let_go();
         }
         self.client = connection::connect(&self.settings)?;
-        if let Some(lock) = &mut self.lock {
+        if let Some(lock) = lost {
             // The server may not have noticed yet that the session which holds it is gone. Whoever else has
             // got it by now has also moved the fence.
             match lock.take(&self.settings) {

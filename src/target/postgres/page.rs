@@ -75,12 +75,13 @@ fn statement(commit: &PageCommit) -> String {
     let expects = net_effect.expected().next().is_some();
     let look_back = commit.look_back;
     let forget = look_back.forget.as_ref();
+    let deletes = !net_effect.deleted.is_empty();
     let parts = [
         (expects, statements::FIND_UNEXPECTED),
         (!expects, statements::NOTHING_UNEXPECTED),
         (true, statements::MOVE_CHECKPOINT),
         (!commit.changelog.is_empty(), statements::APPEND_CHANGES),
-        (!net_effect.deleted.is_empty(), statements::DELETE_TUPLES),
+        (deletes, statements::DELETE_TUPLES),
         (!net_effect.written.is_empty(), statements::WRITE_TUPLES),
         (!look_back.unsettled.is_empty(), statements::KEEP_UNSETTLED),
         (
@@ -92,6 +93,7 @@ fn statement(commit: &PageCommit) -> String {
             statements::FORGET_EARLIER_PASSES,
         ),
         (true, statements::WHETHER_MOVED),
+        (deletes, statements::ALL_DELETED),
     ];
     parts
         .into_iter()

@@ -43,6 +43,10 @@ pub(super) const TRY_LOCK: &str = "select pg_catalog.pg_try_advisory_xact_lock($
 /// The same, waiting for it.
 pub(super) const LOCK: &str = "select pg_catalog.pg_advisory_xact_lock($1)";
 
+/// For the transaction that makes the tables: an index can take hours, and another migration that is under way is waited for.
+pub(super) const TAKE_TIME: &str =
+    "set local statement_timeout = 0; set local lock_timeout = '60s'";
+
 /// For the transaction that holds the lock: no server-side timeout may end it, and a server whose client
 /// vanished without a word finds out within a minute. Settings that the server's version lacks are left out.
 pub(super) const KEEP_LOCK: &str = "
@@ -137,21 +141,23 @@ pub(super) const APPEND_CHANGES: &str = r#",
 
 /// $21 to $26 the tuples, an array for each column, and $27 whether each existed before. Each is looked up by itself (`offset 0` keeps the lookup
 /// from being merged into a join, which becomes a scan of the table as its statistics grow old) and deleted by
-/// its place, which names a row in this one table (`only`). Nobody else changes these rows meanwhile: whoever
-/// writes them holds the checkpoint's row.
+/// its place, which names a row in this one table (`only`). Of fga-sync nobody else changes these rows meanwhile: whoever
+/// writes them holds the checkpoint's row. Of others see [`ALL_DELETED`].
 pub(super) const DELETE_TUPLES: &str = ",
+    doomed as materialized (
+        select t.ctid as place
+        from moved, unnest($21, $22, $23, $24, $25, $26)
+             as d (object_type, object_id, relation, user_type, user_id, user_relation)
+        cross join lateral (
+            select t.ctid from only {schema}.fga_tuples t
+            where t.store_id = $7 and t.object_type = d.object_type and t.object_id = d.object_id
+              and t.relation = d.relation and t.user_type = d.user_type and t.user_id = d.user_id
+              and t.user_relation = d.user_relation
+            offset 0) t),
     deleted as (
         delete from only {schema}.fga_tuples
-        where ctid = any (array(
-            select t.ctid
-            from moved, unnest($21, $22, $23, $24, $25, $26)
-                 as d (object_type, object_id, relation, user_type, user_id, user_relation)
-            cross join lateral (
-                select t.ctid from only {schema}.fga_tuples t
-                where t.store_id = $7 and t.object_type = d.object_type and t.object_id = d.object_id
-                  and t.relation = d.relation and t.user_type = d.user_type and t.user_id = d.user_id
-                  and t.user_relation = d.user_relation
-                offset 0) t)))";
+        where ctid = any (array(select place from doomed))
+        returning true)";
 
 /// $28 to $36 the tuples, an array for each column, and $37 whether each existed before.
 pub(super) const WRITE_TUPLES: &str = r#",
@@ -194,6 +200,13 @@ pub(super) const WHETHER_MOVED: &str = "
         where exists (
             select from {schema}.fga_sync_state
             where name = $1 and fence = $2 and read_token is not distinct from $3)), '{}')";
+
+/// Follows where [`DELETE_TUPLES`] is part of the page. A user may have a column of his own in the table, and be about to
+/// fill it: the delete waits for him, and then finds the row at another place, which it leaves alone without a word. So a
+/// row that was not deleted is an error, which undoes the page; the next attempt sees where the row is now. SQL has no
+/// way to raise one but a function that fails, and this one fails with a code that is nobody else's.
+pub(super) const ALL_DELETED: &str = ",
+    ln(case when (select count(*) from doomed) = (select count(*) from deleted) then 1 else 0 end)";
 
 pub(super) const END_RUN: &str = "
     update {schema}.fga_sync_runs set finished_at = $2, outcome = $3, exit_code = $4 where run_id = $1";

@@ -64,9 +64,14 @@ pub(super) fn classify(doing: &str, error: rusqlite::Error) -> TargetError {
             ErrorKind::TargetUnavailable,
             "another program holds a transaction on that file; end it and run again",
         ),
-        Some(ErrorCode::TooBig | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => (
+        Some(ErrorCode::TooBig) => (
             ErrorKind::Unstorable,
             "everything before it is stored; another target may be able to hold it",
+        ),
+        // A valid change violates none of the constraints that are there from the start.
+        Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch) => (
+            ErrorKind::Schema,
+            "look for a constraint, a trigger or a column that was added to the tables of fga-sync; what was applied before is kept",
         ),
         // SQLITE_ERROR: a statement that was compiled against other tables.
         Some(ErrorCode::Unknown | ErrorCode::SchemaChanged) => (
@@ -96,4 +101,30 @@ pub(super) fn classify(doing: &str, error: rusqlite::Error) -> TargetError {
 
 pub(super) fn while_doing(doing: &str) -> impl FnOnce(rusqlite::Error) -> TargetError {
     move |error| classify(&format!("SQLite failed to {doing}"), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+
+    /// Changes that are valid never violate the constraints that the tables have from here.
+    #[test]
+    fn a_constraint_that_is_violated_is_one_that_was_added() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch("create table t (a integer primary key, b text check (b <> 'x')) strict")
+            .unwrap();
+        for row in ["(1, 'x')", "('one', 'y')"] {
+            let error = connection
+                .execute(&format!("insert into t values {row}"), [])
+                .unwrap_err();
+            let TargetError::Fatal(error) = classify("SQLite failed to do it", error) else {
+                panic!("it does not pass by itself");
+            };
+            assert_eq!(error.kind(), ErrorKind::Schema, "{row}: {error}");
+            assert!(error.advice().unwrap().contains("added"), "{row}");
+        }
+    }
 }

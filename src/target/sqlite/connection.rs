@@ -1,5 +1,6 @@
 //! How the file is opened.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,6 +19,16 @@ const CACHE_KIB: i64 = 16_384;
 /// longer log carries each over once.
 const WAL_PAGES: i64 = 16_384;
 
+/// The file as SQLite is told it. The build that comes with rusqlite takes `file:` for the beginning of a URI, whose
+/// parameters can turn the file into a database in memory.
+fn plain(path: &Path) -> Cow<'_, Path> {
+    if path.as_os_str().as_encoded_bytes().starts_with(b"file:") {
+        Path::new(".").join(path).into()
+    } else {
+        path.into()
+    }
+}
+
 pub(super) fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
     let failed = |error: rusqlite::Error| {
         let doing = format!("can't open the SQLite file {}", path.display());
@@ -26,11 +37,12 @@ pub(super) fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = match access {
         Access::ReadWrite => Connection::open_with_flags(
-            path,
+            plain(path),
             flags | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
         ),
-        Access::ReadOnly if path.exists() => {
-            Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_READ_ONLY)
+        // Where that can't be told, opening it says why.
+        Access::ReadOnly if path.try_exists().unwrap_or(true) => {
+            Connection::open_with_flags(plain(path), flags | OpenFlags::SQLITE_OPEN_READ_ONLY)
         }
         Access::ReadOnly => Connection::open_in_memory(),
     }

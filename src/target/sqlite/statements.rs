@@ -87,12 +87,13 @@ pub(super) const DELETE_TUPLE: &str = r#"
     where store_id = ?1 and object_type = ?2 and object_id = ?3 and relation = ?4
       and user_type = ?5 and user_id = ?6 and user_relation = ?7"#;
 
+/// The key is named: without it, the row that stands in the way of an index of the user's would be overwritten.
 pub(super) const WRITE_TUPLE: &str = r#"
     insert into "{prefix}fga_tuples"
         (store_id, object_type, object_id, relation, user_type, user_id, user_relation,
          condition_name, condition_context, timestamp)
     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
-    on conflict do update
+    on conflict (store_id, object_type, object_id, relation, user_type, user_id, user_relation) do update
         set condition_name = excluded.condition_name, condition_context = excluded.condition_context,
             timestamp = excluded.timestamp"#;
 

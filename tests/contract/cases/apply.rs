@@ -1,17 +1,20 @@
 //! What a page does to the tables.
 
 use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{anyhow, bail, ensure};
 use fga_sync::change::{Change, Operation};
 use fga_sync::checkpoint::Mode;
+use fga_sync::target::TargetError;
 use fga_sync::tuple::TupleKey;
 
 use super::cases;
 use crate::changes::{With, delete, tuple, viewer, write, writes};
-use crate::engine::{Database, Engine};
+use crate::engine::{Database, Done, Engine};
 use crate::run::{
-    Run, STORE, changelog, expected_changelog, expected_tuples, same_rows, subject, tuples,
+    Run, STORE, changelog, expected_changelog, expected_tuples, same_rows, subject, token, tuples,
 };
 
 cases![
@@ -24,6 +27,7 @@ cases![
     a_random_history_comes_to_its_model,
     stores_do_not_mix,
     jobs_do_not_mix,
+    rows_that_a_user_is_changing_are_waited_for,
 ];
 
 fn each_mode_fills_its_tables(engine: &dyn Engine) -> anyhow::Result<()> {
@@ -278,4 +282,46 @@ impl Random {
         let index = self.below(choices.len() as u64);
         choices[usize::try_from(index).unwrap_or_default()]
     }
+}
+
+/// A column of the user's own is filled in a transaction that lasts. The row that is then deleted is another version of
+/// itself, which a delete by its place does not meet.
+fn rows_that_a_user_is_changing_are_waited_for(engine: &dyn Engine) -> anyhow::Result<()> {
+    const HELD: Duration = Duration::from_millis(700);
+    let database = engine.fresh()?;
+    let mut run = Run::begin(database.as_ref())?;
+    run.page(&writes(4))?;
+    database.query("alter table {fga_tuples} add column ticket text")?;
+    let commit = database.begin("update {fga_tuples} set ticket = 'T-1'")?;
+    let begun = Instant::now();
+    let user = thread::spawn(move || {
+        thread::sleep(HELD);
+        commit()
+    });
+    let rewritten = write(viewer("2", "anne")).guarded("office_hours", None);
+    let page = [
+        delete(viewer("0", "anne")),
+        delete(viewer("1", "anne")),
+        rewritten.clone(),
+    ];
+    let (from, to) = (run.at.clone(), token("next")?);
+    for attempt in 1.. {
+        match run.attempt(from.as_ref(), &to, run.fence, &page) {
+            Ok(()) => break,
+            // It wrote nothing, or this attempt would find the checkpoint moved.
+            Err(TargetError::Interrupted(error)) if attempt < 5 => {
+                ensure!(!error.to_string().contains("logarithm"), "{error}");
+                run.target.reconnect().done()?;
+            }
+            Err(error) => bail!("attempt {attempt}: {error:?}"),
+        }
+    }
+    ensure!(begun.elapsed() >= HELD, "nobody waited");
+    user.join().map_err(|_| anyhow!("the user panicked"))??;
+    let kept = [rewritten, write(viewer("3", "anne"))];
+    let expected = expected_tuples(database.as_ref(), STORE, &kept)?;
+    same_rows(&tuples(database.as_ref())?, &expected)?;
+    let tickets = database.value("select count(*) from {fga_tuples} where ticket = 'T-1'")?;
+    ensure!(tickets.as_deref() == Some("2"), "{tickets:?}");
+    Ok(())
 }

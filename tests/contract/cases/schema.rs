@@ -1,12 +1,13 @@
 //! Whether the tables are there and as needed.
 
 use anyhow::{bail, ensure};
-use fga_sync::target::{Access, SchemaStatus};
+use fga_sync::error::ErrorKind;
+use fga_sync::target::{Access, SchemaStatus, TargetError};
 
 use super::cases;
 use crate::changes::{viewer, write, writes};
 use crate::engine::{Database, Done, Engine, TABLES};
-use crate::run::{Run, changelog, expected_changelog, same_rows};
+use crate::run::{Run, changelog, expected_changelog, same_rows, token};
 
 cases![
     missing_until_migrated,
@@ -20,6 +21,7 @@ cases![
     a_column_that_may_be_null_is_named,
     another_primary_key_is_named,
     columns_of_the_user_are_theirs,
+    what_violates_a_constraint_of_the_user_is_about_the_tables,
     a_reader_sees_what_is_there,
     odd_names_are_quoted,
     namespaces_are_apart,
@@ -261,6 +263,28 @@ fn columns_of_the_user_are_theirs(engine: &dyn Engine) -> anyhow::Result<()> {
     run.page(&writes(2))?;
     let tickets = database.value("select count(*) from {fga_tuples} where ticket = 'T-1'")?;
     ensure!(tickets.as_deref() == Some("2"), "{tickets:?}");
+    Ok(())
+}
+
+/// The change is as good as any.
+fn what_violates_a_constraint_of_the_user_is_about_the_tables(
+    engine: &dyn Engine,
+) -> anyhow::Result<()> {
+    let database = engine.fresh()?;
+    let mut run = Run::begin(database.as_ref())?;
+    run.page(&writes(1))?;
+    database.query("create unique index one_store on {fga_changelog} (store_id)")?;
+    let before = database.dump()?;
+    let (from, to) = (run.at.clone(), token("next")?);
+    match run.attempt(from.as_ref(), &to, run.fence, &writes(2)) {
+        Err(TargetError::Fatal(error)) => {
+            ensure!(error.kind() == ErrorKind::Schema, "{error}");
+            let advice = error.advice().unwrap_or_default();
+            ensure!(advice.contains("added"), "{error}: {advice}");
+        }
+        other => bail!("{other:?}"),
+    }
+    ensure!(database.dump()? == before, "it wrote something");
     Ok(())
 }
 

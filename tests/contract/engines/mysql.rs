@@ -8,7 +8,7 @@ use fga_sync::target::{self, Access, Target, TargetError, TargetResult};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder, Value};
 
-use crate::engine::{Database, Engine, Locks, Row};
+use crate::engine::{Database, Engine, Held, Locks, Row};
 use crate::support::servers::{MariaDb, MySql, MySqlFamily, TestDir};
 
 pub struct Server {
@@ -86,6 +86,13 @@ struct InServer {
     prefix: String,
 }
 
+impl InServer {
+    fn client(&self) -> anyhow::Result<Conn> {
+        let opts = OptsBuilder::from_opts(Opts::from_url(&self.url)?).prefer_socket(false);
+        Ok(Conn::new(opts)?)
+    }
+}
+
 impl Database for InServer {
     fn connect(&self, access: Access) -> TargetResult<Box<dyn Target>> {
         let settings = target::MySqlSettings::parse(&self.url).map_err(TargetError::Fatal)?;
@@ -101,8 +108,7 @@ impl Database for InServer {
     }
 
     fn run(&self, sql: &str) -> anyhow::Result<Vec<Row>> {
-        let opts = OptsBuilder::from_opts(Opts::from_url(&self.url)?).prefer_socket(false);
-        let rows: Vec<mysql::Row> = Conn::new(opts)?.query(sql)?;
+        let rows: Vec<mysql::Row> = self.client()?.query(sql)?;
         rows.into_iter()
             .map(|row| {
                 row.unwrap()
@@ -118,6 +124,13 @@ impl Database for InServer {
                     .collect()
             })
             .collect()
+    }
+
+    fn hold(&self, sql: &str) -> anyhow::Result<Held> {
+        let mut client = self.client()?;
+        client.query_drop("begin")?;
+        client.query_drop(sql)?;
+        Ok(Box::new(move || Ok(client.query_drop("commit")?)))
     }
 
     fn table(&self, name: &str) -> String {

@@ -9,7 +9,7 @@ use anyhow::anyhow;
 use fga_sync::target::{self, Access, Target, TargetError, TargetResult};
 use postgres::{Client, NoTls, SimpleQueryMessage};
 
-use crate::engine::{Database, Engine, Locks, Row};
+use crate::engine::{Database, Engine, Held, Locks, Row};
 use crate::support::servers::{PgBouncer, Postgres, TestDir};
 
 pub struct Server {
@@ -153,6 +153,12 @@ impl Database for InServer {
                 _ => None,
             })
             .collect())
+    }
+
+    fn hold(&self, sql: &str) -> anyhow::Result<Held> {
+        let mut client = connect(&self.direct_url)?;
+        client.batch_execute(&format!("begin; {sql}"))?;
+        Ok(Box::new(move || Ok(client.batch_execute("commit")?)))
     }
 
     fn table(&self, name: &str) -> String {

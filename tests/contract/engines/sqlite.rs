@@ -11,7 +11,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
-use crate::engine::{Database, Engine, Locks, Row};
+use crate::engine::{Database, Engine, Held, Locks, Row};
 
 pub struct Sqlite;
 
@@ -95,6 +95,12 @@ impl Database for File {
             );
         }
         Ok(found)
+    }
+
+    fn hold(&self, sql: &str) -> anyhow::Result<Held> {
+        let connection = Connection::open(self.path())?;
+        connection.execute_batch(&format!("begin immediate; {sql}"))?;
+        Ok(Box::new(move || Ok(connection.execute_batch("commit")?)))
     }
 
     fn table(&self, name: &str) -> String {

@@ -23,6 +23,20 @@ impl PgBouncer {
         server: &Postgres,
         certified: Option<&Certified>,
     ) -> anyhow::Result<Self> {
+        Self::launch(dir, server, certified, 5)
+    }
+
+    /// As [`start`](Self::start), with so many connections to the server for each database.
+    pub fn start_sized(dir: &Path, server: &Postgres, size: u32) -> anyhow::Result<Self> {
+        Self::launch(dir, server, None, size)
+    }
+
+    fn launch(
+        dir: &Path,
+        server: &Postgres,
+        certified: Option<&Certified>,
+        size: u32,
+    ) -> anyhow::Result<Self> {
         let home = Home::new(dir, "pgbouncer")?;
         give_to(SYSTEM_USER, &home.path())?;
         let mut tls = String::new();
@@ -58,7 +72,7 @@ impl PgBouncer {
                      auth_type = scram-sha-256\n\
                      auth_file = {users}\n\
                      pool_mode = transaction\n\
-                     default_pool_size = 5\n\
+                     default_pool_size = {size}\n\
                      {tls}",
                     users = users.display(),
                 );

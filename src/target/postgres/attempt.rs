@@ -1,0 +1,214 @@
+//! One place, tried in each of the ways that `sslmode` allows.
+
+use std::error::Error as _;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use postgres::config::{Host, SslMode, SslNegotiation};
+use postgres::error::SqlState;
+use postgres::{Client, Config, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::classify::classify;
+use super::connection::{Complete, doing};
+use super::hosts::Place;
+use super::tls::Attempt;
+use crate::error::{Error, ErrorKind};
+use crate::target::within::within;
+use crate::target::{TargetError, TargetResult};
+use crate::tls::explain;
+
+/// What the server is asked for when a session begins: that no statement waits for a lock, or works, for ever, since
+/// nobody hears a signal meanwhile. They stand before the URL's own `options`, which so have the last word.
+pub(super) const LIMITS: &str = "-c lock_timeout=10s -c statement_timeout=120s";
+
+/// The library bounds the time until a host accepts, and says more of it, so it gets to speak first.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// What `PgBouncer` says to a client that comes without TLS, under the code of a broken protocol.
+const BOUNCER_WANTS_TLS: &str = "SSL required";
+
+/// Connects to a place, in one of the ways that `sslmode` allows.
+pub(super) fn connect_to(place: &Place, complete: &Complete) -> TargetResult<Client> {
+    let here = Here {
+        place,
+        complete,
+        doing: doing(place),
+    };
+    // As with libpq, nothing of TLS goes for a Unix socket.
+    let (first, second) = match place.host {
+        Host::Unix(_) => (Attempt::Plain, None),
+        Host::Tcp(_) => complete.settings.tls.attempts(),
+    };
+    let error = match here.attempt(first)? {
+        Ok(client) => return Ok(client),
+        Err(error) => error,
+    };
+    let Some(second) = second.filter(|_| is_refused(&error) || is_handshake(&error)) else {
+        return Err(here.failed(first, error));
+    };
+    tracing::debug!(?second, "connecting in another way");
+    match here.attempt(second)? {
+        Ok(client) => Ok(client),
+        // What the server says within TLS is about the user, and says more than that it wants TLS or has none.
+        Err(later) if second == Attempt::Plain && is_handshake(&error) => {
+            Err(here.failed(second, later))
+        }
+        Err(later) if second == Attempt::Tls && !is_handshake(&later) => {
+            Err(here.failed(second, later))
+        }
+        Err(_) => Err(here.failed(first, error)),
+    }
+}
+
+struct Here<'a> {
+    place: &'a Place,
+    complete: &'a Complete,
+    doing: String,
+}
+
+impl Here<'_> {
+    /// One attempt, with [`LIMITS`] unless a pooler refuses them.
+    fn attempt(&self, attempt: Attempt) -> TargetResult<Result<Client, postgres::Error>> {
+        let settings = &self.complete.settings;
+        let mut config = self.place.of(&settings.config);
+        config.ssl_mode(match attempt {
+            Attempt::Plain => SslMode::Disable,
+            Attempt::MaybeTls => SslMode::Prefer,
+            Attempt::Tls => SslMode::Require,
+        });
+        let tls = self.tls(attempt, &config)?;
+        let refused = &settings.refuses_limits;
+        if !refused.load(Ordering::Relaxed) {
+            let own = config.get_options().unwrap_or_default();
+            let mut limited = config.clone();
+            limited.options(format!("{LIMITS} {own}").trim_end());
+            match self.once(limited, tls.clone())? {
+                Err(error) if refuses_options(&error) => {
+                    tracing::debug!(%error, "connecting without limits for locks and statements");
+                    refused.store(true, Ordering::Relaxed);
+                }
+                result => return Ok(result),
+            }
+        }
+        self.once(config, tls)
+    }
+
+    fn tls(&self, attempt: Attempt, config: &Config) -> TargetResult<Option<MakeRustlsConnect>> {
+        if attempt == Attempt::Plain {
+            return Ok(None);
+        }
+        // The files are read anew for each connection: a certificate may be renewed during a long run.
+        let mut tls = self
+            .complete
+            .settings
+            .tls
+            .settings
+            .client_config()
+            .map_err(TargetError::Fatal)?;
+        // Else the server can't tell which of its protocols is meant.
+        if config.get_ssl_negotiation() == SslNegotiation::Direct {
+            tls.alpn_protocols = vec![b"postgresql".to_vec()];
+        }
+        Ok(Some(MakeRustlsConnect::new(tls)))
+    }
+
+    /// The library would wait for a host that accepts and says nothing more as long as that lives.
+    fn once(
+        &self,
+        config: Config,
+        tls: Option<MakeRustlsConnect>,
+    ) -> TargetResult<Result<Client, postgres::Error>> {
+        let limit = self.complete.limit;
+        let connect = move || match tls {
+            None => config.connect(NoTls),
+            Some(tls) => config.connect(tls),
+        };
+        within(limit + GRACE, connect).ok_or_else(|| {
+            TargetError::Interrupted(
+                Error::new(
+                    ErrorKind::TargetUnavailable,
+                    format!(
+                        "{}: it accepted the connection and did not answer within {limit:?}",
+                        self.doing
+                    ),
+                )
+                .advise(
+                    "see whether the server, or the pooler before it, is overloaded or stopped",
+                ),
+            )
+        })
+    }
+
+    /// What a failed attempt means. Distrust does not pass by itself, so it is not tried again.
+    fn failed(&self, attempt: Attempt, error: postgres::Error) -> TargetError {
+        let doing = &self.doing;
+        let fatal = |kind, what: &str, advice: &str| {
+            TargetError::Fatal(Error::new(kind, format!("{doing}: {what}")).advise(advice))
+        };
+        if let Some(trouble) = explain(&error, self.complete.settings.tls.hints()) {
+            let kind = if trouble.refused {
+                ErrorKind::Denied
+            } else {
+                ErrorKind::TargetUnavailable
+            };
+            return fatal(kind, &trouble.what, &trouble.advice);
+        }
+        // The library has no public word for it.
+        let offers_none =
+            |cause: &dyn std::error::Error| cause.to_string().contains("not support TLS");
+        if is_handshake(&error) && error.source().is_some_and(offers_none) {
+            return fatal(
+                ErrorKind::TargetUnavailable,
+                "the server does not offer TLS",
+                "turn TLS on there (ssl = on); or, on a network that you trust, sslmode=prefer or disable",
+            );
+        }
+        let advice = advice(attempt, &error);
+        match (classify(doing.as_str(), error), advice) {
+            (TargetError::Fatal(error) | TargetError::Interrupted(error), Some(advice)) => {
+                TargetError::Fatal(Error::new(ErrorKind::Denied, error.to_string()).advise(advice))
+            }
+            (error, _) => error,
+        }
+    }
+}
+
+/// What helps where the server does not let the user in this way.
+fn advice(attempt: Attempt, error: &postgres::Error) -> Option<&'static str> {
+    let message = error.as_db_error()?.message();
+    if message.contains("client certificate") {
+        return Some(
+            "give one that is for this user: sslcert=FILE and sslkey=FILE in the target's URL",
+        );
+    }
+    // The first is PostgreSQL's, the second PgBouncer's.
+    let demands_tls = message.contains("no encryption") || message == BOUNCER_WANTS_TLS;
+    (attempt == Attempt::Plain && demands_tls).then_some(
+        "the server may demand TLS: sslmode=verify-full, verify-ca or require in the target's URL",
+    )
+}
+
+/// Whether TLS itself failed.
+fn is_handshake(error: &postgres::Error) -> bool {
+    error
+        .to_string()
+        .starts_with("error performing TLS handshake")
+}
+
+/// Whether the server does not let the user in, in this way.
+fn is_refused(error: &postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|database| {
+        database.code().code().starts_with("28") || database.message() == BOUNCER_WANTS_TLS
+    })
+}
+
+/// Whether a pooler takes no `options`. Most say "unsupported startup parameter" as `PgBouncer` does, under codes of
+/// their own; the proxy of Amazon RDS has it as a feature that is missing.
+fn refuses_options(error: &postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|error| {
+        let message = error.message();
+        *error.code() == SqlState::FEATURE_NOT_SUPPORTED
+            || (message.contains("unsupported") && message.contains("startup parameter"))
+    })
+}
