@@ -4,6 +4,30 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use super::{TargetError, TargetResult};
+use crate::error::{Error, ErrorKind};
+
+/// The drivers bound the time until a host accepts, and say more of it, so they get to speak first.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Connects, unless the host accepts and then stays silent: a driver would wait as long as it lives. `doing` says what
+/// failed.
+pub(super) fn sign_in<T: Send + 'static>(
+    doing: &str,
+    limit: Duration,
+    connect: impl FnOnce() -> T + Send + 'static,
+) -> TargetResult<T> {
+    within(limit + GRACE, connect).ok_or_else(|| {
+        TargetError::Interrupted(
+            Error::new(
+                ErrorKind::TargetUnavailable,
+                format!("{doing}: it accepted the connection and did not answer within {limit:?}"),
+            )
+            .advise("see whether the server, or the pooler before it, is overloaded or stopped"),
+        )
+    })
+}
+
 /// What the work comes to, or nothing where it takes longer. Work that takes longer goes on in a thread of its own,
 /// finds nobody to tell when it is done, and what it made is dropped.
 pub(super) fn within<T: Send + 'static>(

@@ -1,4 +1,6 @@
-//! SQLite targets that can't be used.
+//! Targets that can't be used, or not yet.
+
+use std::net::TcpListener;
 
 use rusqlite::Connection;
 
@@ -228,4 +230,26 @@ fn another_program_that_writes_is_waited_for() {
     other.execute_batch("commit").unwrap();
     run.end().code(0);
     sandbox.assert_holds(3);
+}
+
+#[test]
+fn a_server_that_accepts_and_stays_silent_is_not_waited_for() {
+    let sandbox = Sandbox::new();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let migrations = [
+        ("postgres", "connect_timeout=1"),
+        ("mysql", "tcp_connect_timeout_ms=1000"),
+    ]
+    .map(|(scheme, limit)| {
+        let target = format!("{scheme}://sync@{address}/audit?{limit}");
+        sandbox.start_with(&format!("migrate --target {target}"))
+    });
+    for migration in migrations {
+        migration.end().code(5).says(&[
+            &address.to_string(),
+            "did not answer within 1s",
+            "overloaded",
+        ]);
+    }
 }

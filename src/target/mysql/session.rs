@@ -9,9 +9,13 @@ use ::mysql::{Conn, Error as MySqlError, Opts, OptsBuilder};
 use super::classify::classify;
 use super::{MySqlSettings, statements};
 use crate::error::{Error, ErrorKind};
+use crate::target::within::sign_in;
 use crate::target::{Access, TargetError, TargetResult};
 
+/// How long a host may take to accept a connection,
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// and to let us in, where the URL says nothing of `tcp_connect_timeout_ms`, which is for both.
+const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longer than the server waits for any lock.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 /// After how much silence the network is asked whether the server is still there.
@@ -128,7 +132,7 @@ fn open(settings: &MySqlSettings, doing: &str) -> TargetResult<Conn> {
         .prefer_socket(false);
     let given = Opts::from(opts.clone());
     if given.get_socket().is_some() {
-        return Conn::new(given).map_err(|error| classify(doing, error));
+        return attempt(settings, opts, doing)?.map_err(|error| classify(doing, error));
     }
     let mut failed = TargetError::Interrupted(
         Error::new(
@@ -177,18 +181,25 @@ fn families(opts: &Opts, doing: &str) -> TargetResult<Vec<SocketAddr>> {
 fn encrypt(settings: &MySqlSettings, opts: OptsBuilder, doing: &str) -> TargetResult<Conn> {
     let tls = &settings.tls;
     let options = tls.options().map_err(TargetError::Fatal)?;
-    Conn::new(opts.clone().ssl_opts(options))
-        .or_else(|error| {
-            if tls.falls_back(&error) {
-                tracing::debug!("the server does not offer TLS");
-                return Conn::new(opts);
-            }
-            Err(error)
-        })
-        .map_err(|error| {
-            tls.judge(doing, &error)
-                .unwrap_or_else(|| classify(doing, error))
-        })
+    let mut done = attempt(settings, opts.clone().ssl_opts(options), doing)?;
+    if done.as_ref().is_err_and(|error| tls.falls_back(error)) {
+        tracing::debug!("the server does not offer TLS");
+        done = attempt(settings, opts, doing)?;
+    }
+    done.map_err(|error| {
+        tls.judge(doing, &error)
+            .unwrap_or_else(|| classify(doing, error))
+    })
+}
+
+fn attempt(
+    settings: &MySqlSettings,
+    opts: OptsBuilder,
+    doing: &str,
+) -> TargetResult<::mysql::Result<Conn>> {
+    let given = settings.opts.get_tcp_connect_timeout();
+    let limit = given.unwrap_or(SIGN_IN_TIMEOUT);
+    sign_in(doing, limit, move || Conn::new(opts))
 }
 
 /// Whether the tables can be made there: they need binary collations without padding, and checks.

@@ -46,7 +46,7 @@ const OBEYED: [&str; 9] = [
 /// What has a place of its own in a URL, where it is also shown from, or masked.
 const PLACED: [&str; 5] = ["user", "password", "host", "port", "db_name"];
 
-const FORM: &str = "mysql://USER:PASSWORD@HOST:PORT/DATABASE";
+const FORM: &str = "mysql://USER@HOST:PORT/DATABASE";
 
 /// Reads a URL, with the parameters for TLS as users know them from the `mysql` client.
 fn read(url: &str) -> Result<MySqlSettings, Error> {

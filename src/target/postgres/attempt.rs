@@ -2,7 +2,6 @@
 
 use std::error::Error as _;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use postgres::config::{Host, SslMode, SslNegotiation};
 use postgres::error::SqlState;
@@ -14,16 +13,13 @@ use super::connection::{Complete, doing};
 use super::hosts::Place;
 use super::tls::Attempt;
 use crate::error::{Error, ErrorKind};
-use crate::target::within::within;
+use crate::target::within::sign_in;
 use crate::target::{TargetError, TargetResult};
 use crate::tls::explain;
 
 /// What the server is asked for when a session begins: that no statement waits for a lock, or works, for ever, since
 /// nobody hears a signal meanwhile. They stand before the URL's own `options`, which so have the last word.
 pub(super) const LIMITS: &str = "-c lock_timeout=10s -c statement_timeout=120s";
-
-/// The library bounds the time until a host accepts, and says more of it, so it gets to speak first.
-const GRACE: Duration = Duration::from_millis(500);
 
 /// What `PgBouncer` says to a client that comes without TLS, under the code of a broken protocol.
 const BOUNCER_WANTS_TLS: &str = "SSL required";
@@ -113,7 +109,6 @@ impl Here<'_> {
         Ok(Some(MakeRustlsConnect::new(tls)))
     }
 
-    /// The library would wait for a host that accepts and says nothing more as long as that lives.
     fn once(
         &self,
         config: Config,
@@ -124,20 +119,7 @@ impl Here<'_> {
             None => config.connect(NoTls),
             Some(tls) => config.connect(tls),
         };
-        within(limit + GRACE, connect).ok_or_else(|| {
-            TargetError::Interrupted(
-                Error::new(
-                    ErrorKind::TargetUnavailable,
-                    format!(
-                        "{}: it accepted the connection and did not answer within {limit:?}",
-                        self.doing
-                    ),
-                )
-                .advise(
-                    "see whether the server, or the pooler before it, is overloaded or stopped",
-                ),
-            )
-        })
+        sign_in(&self.doing, limit, connect)
     }
 
     /// What a failed attempt means. Distrust does not pass by itself, so it is not tried again.

@@ -148,14 +148,14 @@ fn judge_client(error: &postgres::Error) -> Verdict {
     } else if text.starts_with("authentication error") || cause == "password missing" {
         fatal(
             ErrorKind::Denied,
-            "give the user's password in --target, or another way of signing in than the server asks for",
+            "give the user's password (FGA_SYNC_TARGET_PASSWORD_FILE), or let the server ask for another way of signing in",
         )
     } else if text.starts_with("invalid configuration")
         || text.starts_with("invalid connection string")
     {
         fatal(
             ErrorKind::Usage,
-            "--target postgres://USER:PASSWORD@HOST:PORT/DATABASE",
+            "--target postgres://USER@HOST:PORT/DATABASE",
         )
     } else {
         UNAVAILABLE

@@ -56,7 +56,7 @@ impl PostgresSettings {
         let config = url.parse().map_err(|error: postgres::Error| {
             Error::usage("can't read the PostgreSQL URL")
                 .because(error)
-                .advise("--target postgres://USER:PASSWORD@HOST:PORT/DATABASE")
+                .advise("--target postgres://USER@HOST:PORT/DATABASE")
         })?;
         Ok(Self {
             config,

@@ -47,7 +47,7 @@ pub(super) fn places(config: &Config) -> Result<Vec<Place>> {
     let (hosts, addresses) = (config.get_hosts(), config.get_hostaddrs());
     let ports = config.get_ports();
     let count = hosts.len().max(addresses.len());
-    let form = "--target postgres://USER:PASSWORD@HOST:PORT/DATABASE";
+    let form = "--target postgres://USER@HOST:PORT/DATABASE";
     if count == 0 {
         return Err(Error::usage("the PostgreSQL URL names no host").advise(form));
     }
