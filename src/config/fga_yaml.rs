@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use saphyr::{MarkedYaml, YamlData, YamlLoader};
 use saphyr_parser::{Event, Parser, SpannedEventReceiver};
 
+use super::environment::Env;
 use super::file::{Entries, Entry};
-use super::layers::Env;
 use super::settings::{SETTINGS, Setting};
 use crate::error::{Error, Result};
 

@@ -1,13 +1,13 @@
 //! Where each setting's value comes from: flag, then environment, then file, then the official CLI's file if asked for,
 //! then default.
 
-use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
+use super::environment::{Env, variable};
 use super::fga_yaml::FgaYaml;
 use super::file::{Entries, Entry, File};
 use super::settings::{CONFIG_ENV, FGA_CONFIG_ANYWHERE, SETTINGS, Setting};
@@ -58,9 +58,6 @@ pub(super) enum Layer {
     Environment,
     Flags,
 }
-
-/// Looks up an environment variable; tests give their own.
-pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
 /// What a part of the file says of a setting.
 enum Said {
@@ -260,16 +257,6 @@ pub(super) fn find_file(flags: &ArgMatches, env: Env) -> Result<Option<File>> {
         None => variable(env, CONFIG_ENV)?.map(PathBuf::from),
     };
     path.map(|path| File::read(&path)).transpose()
-}
-
-fn variable(env: Env, name: &str) -> Result<Option<String>> {
-    match env(name).map(OsString::into_string) {
-        None => Ok(None),
-        Some(Ok(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
-        Some(Err(_)) => Err(Error::usage(format!(
-            "the environment variable {name} is not Unicode"
-        ))),
-    }
 }
 
 fn no_job(file: &File, name: &str) -> Error {

@@ -1,6 +1,7 @@
 //! Settings: collected from flags, environment, file and defaults, then checked and typed.
 
 mod api_url;
+mod environment;
 pub(crate) mod fga_yaml;
 pub(crate) mod file;
 mod jobs;
@@ -18,10 +19,11 @@ use jiff::SignedDuration;
 use secrecy::SecretString;
 
 pub(crate) use api_url::masked_source;
+pub use environment::Env;
 use file::File;
 use layers::find_file;
 pub(crate) use layers::read_secret;
-pub use layers::{Env, Layers, Origin, Value};
+pub use layers::{Layers, Origin, Value};
 pub use output::{Format, OutputSettings};
 use settings::SETTINGS;
 pub(crate) use sign_in::parse_headers;
