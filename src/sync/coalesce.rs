@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::change::{Change, Operation};
-use crate::target::{Deleted, NetEffect, Written};
+use crate::target::{Before, Deleted, NetEffect, Written};
 use crate::tuple::TupleKey;
 
 /// Keeps the last change of each tuple. Whether the tuple existed before follows from the first one, since the changes of
-/// a tuple alternate.
+/// a tuple alternate; that it was not written later, from the last one.
 pub fn coalesce<'a>(changes: impl IntoIterator<Item = &'a Change>) -> NetEffect<'a> {
     let mut tuples: BTreeMap<&TupleKey, (bool, &Change)> = BTreeMap::new();
     for change in changes {
@@ -19,10 +19,13 @@ pub fn coalesce<'a>(changes: impl IntoIterator<Item = &'a Change>) -> NetEffect<
     }
     let mut net_effect = NetEffect::default();
     for (tuple, (existed, change)) in tuples {
-        let existed = Some(existed);
+        let before = Some(Before {
+            existed,
+            no_later_than: change.timestamp,
+        });
         match change.operation {
-            Operation::Write => net_effect.written.push(Written { change, existed }),
-            Operation::Delete => net_effect.deleted.push(Deleted { tuple, existed }),
+            Operation::Write => net_effect.written.push(Written { change, before }),
+            Operation::Delete => net_effect.deleted.push(Deleted { tuple, before }),
         }
     }
     net_effect

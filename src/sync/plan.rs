@@ -11,7 +11,7 @@ use super::stop::Stop;
 use crate::change::Change;
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::{TupleReader, TupleState};
-use crate::target::{Deleted, NetEffect, Written};
+use crate::target::{Before, Deleted, NetEffect, Written};
 use crate::tuple::TupleKey;
 use crate::unsettled::{ChangeDigest, TupleDigest, UnsettledPage, tuple_digest};
 
@@ -206,21 +206,21 @@ impl Plan<'_> {
             |tuple: &TupleKey| matches!(self.asked.get(tuple), None | Some(TupleState::Refused));
         let by_log = self.effective.iter().copied();
         let mut net_effect = coalesce(by_log.filter(|change| is_by_log(&change.tuple)));
-        let expected = |tuple: &TupleKey, existed: Option<bool>| {
+        let known = |tuple: &TupleKey, before: Option<Before>| {
             let is_sure = planner.tuple_reader.is_some() && !self.asked.contains_key(tuple);
-            existed.filter(|existed| is_sure && (planner.is_whole_log || !existed))
+            before.filter(|before| is_sure && (planner.is_whole_log || !before.existed))
         };
         for written in &mut net_effect.written {
-            written.existed = expected(&written.change.tuple, written.existed);
+            written.before = known(&written.change.tuple, written.before);
         }
         for deleted in &mut net_effect.deleted {
-            deleted.existed = expected(deleted.tuple, deleted.existed);
+            deleted.before = known(deleted.tuple, deleted.before);
         }
-        let existed = None;
+        let before = None;
         for (tuple, state) in &self.asked {
             match state {
-                TupleState::Exists(change) => net_effect.written.push(Written { change, existed }),
-                TupleState::Missing => net_effect.deleted.push(Deleted { tuple, existed }),
+                TupleState::Exists(change) => net_effect.written.push(Written { change, before }),
+                TupleState::Missing => net_effect.deleted.push(Deleted { tuple, before }),
                 TupleState::Refused => {}
             }
         }

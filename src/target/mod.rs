@@ -95,13 +95,22 @@ pub struct RunEnd<'a> {
     pub exit_code: u8,
 }
 
+/// What the mirror must have of a tuple before some changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Before {
+    /// Whether it existed: changes of a tuple alternate.
+    pub existed: bool,
+    /// If it did, what wrote it was no later than the last of the changes.
+    pub no_later_than: Timestamp,
+}
+
 /// A tuple that exists after some changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Written<'a> {
     /// The last of them.
     pub change: &'a Change,
-    /// Whether it must have existed before, where that is known: changes of a tuple alternate.
-    pub existed: Option<bool>,
+    /// Where that is known.
+    pub before: Option<Before>,
 }
 
 /// A tuple that does not exist after some changes.
@@ -109,8 +118,8 @@ pub struct Written<'a> {
 pub struct Deleted<'a> {
     /// The tuple.
     pub tuple: &'a TupleKey,
-    /// As in [`Written`].
-    pub existed: Option<bool>,
+    /// Where that is known.
+    pub before: Option<Before>,
 }
 
 /// What consecutive changes come to: each tuple is in one of the lists, once. Both are sorted by tuple, so that
@@ -124,19 +133,19 @@ pub struct NetEffect<'a> {
 }
 
 impl<'a> NetEffect<'a> {
-    /// The tuples of which it is known whether they existed before.
-    pub fn expected(&self) -> impl Iterator<Item = (&'a TupleKey, bool)> {
+    /// The tuples of which it is known what they were before.
+    pub fn expected(&self) -> impl Iterator<Item = (&'a TupleKey, Before)> {
         let written = self
             .written
             .iter()
-            .map(|written| (&written.change.tuple, written.existed));
+            .map(|written| (&written.change.tuple, written.before));
         let deleted = self
             .deleted
             .iter()
-            .map(|deleted| (deleted.tuple, deleted.existed));
+            .map(|deleted| (deleted.tuple, deleted.before));
         written
             .chain(deleted)
-            .filter_map(|(tuple, existed)| Some((tuple, existed?)))
+            .filter_map(|(tuple, before)| Some((tuple, before?)))
     }
 }
 
@@ -165,7 +174,7 @@ pub struct LookBack {
 pub enum Applied {
     /// All of it.
     Committed,
-    /// Nothing was written: these tuples exist and should not have before the page, or the other way round.
+    /// Nothing was written: these tuples were not what they must have been [before](Before) the page.
     Unexpected(Vec<TupleKey>),
 }
 
@@ -209,8 +218,8 @@ pub struct PageCommit<'a> {
 /// * **Atomic.** [`apply`](Self::apply) commits everything in its [`PageCommit`] or nothing. It moves the
 ///   checkpoint only from `from`, and only while the row still carries `fence`; else it writes nothing and
 ///   says [`TargetError::Fenced`].
-/// * **Wary.** Where a tuple of the net effect exists and should not have before, or the other way round, `apply`
-///   writes nothing and says [`Applied::Unexpected`].
+/// * **Wary.** Where a tuple of the net effect exists and should not have before, or the other way round, or was written by a later
+///   change, `apply` writes nothing and says [`Applied::Unexpected`].
 /// * **Durable.** What `apply` said `Ok` to survives a crash of the database as far as the database is
 ///   configured to survive one.
 /// * **Honest about doubt.** Where a commit may or may not have happened, the error is

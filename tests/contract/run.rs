@@ -173,10 +173,10 @@ impl Run {
         };
         if !draft.expects {
             for written in &mut net_effect.written {
-                written.existed = None;
+                written.before = None;
             }
             for deleted in &mut net_effect.deleted {
-                deleted.existed = None;
+                deleted.before = None;
             }
         }
         let all: Vec<_> = changes.iter().collect();

@@ -1,14 +1,14 @@
 //! A page in one transaction.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use ::mysql::prelude::Queryable;
-use ::mysql::{Conn, Result};
+use ::mysql::{Conn, Result, Value};
 
 use super::rows::{self, datetime};
 use super::statements;
 use crate::page::ContinuationToken;
-use crate::target::{Applied, PageCommit};
+use crate::target::{Applied, Before, PageCommit};
 use crate::tuple::TupleKey;
 
 /// Does what the page asks for, but for the commit. `None` says that the checkpoint was not where it should be.
@@ -75,20 +75,25 @@ fn move_checkpoint(
     Ok(true)
 }
 
-/// Tuples that exist and should not, or the other way round.
+/// Tuples that are not what they must have been before.
 fn unexpected(
     connection: &mut Conn,
     commit: &PageCommit,
     with_prefix: &impl Fn(&str) -> String,
 ) -> Result<Vec<TupleKey>> {
     let expected = rows::expected(commit.store_id, commit.net_effect);
-    let mut existing = BTreeSet::new();
+    let mut times: BTreeMap<Vec<u8>, Value> = BTreeMap::new();
     for (sql, values) in rows::existing(expected.keys()) {
-        existing.extend(connection.exec::<Vec<u8>, _, _>(with_prefix(&sql), values)?);
+        times.extend(connection.exec::<(Vec<u8>, Value), _, _>(with_prefix(&sql), values)?);
     }
+    let is_as_before = |hash: &[u8], before: Before| {
+        times.get(hash).map_or(!before.existed, |time| {
+            before.existed && *time <= datetime(before.no_later_than)
+        })
+    };
     Ok(expected
         .into_iter()
-        .filter(|(hash, (existed, _))| existing.contains(hash.as_slice()) != *existed)
+        .filter(|(hash, (before, _))| !is_as_before(hash, *before))
         .map(|(_, (_, tuple))| tuple.clone())
         .collect())
 }

@@ -9,7 +9,7 @@ use jiff::tz::Offset;
 use super::hash::tuple_hash;
 use super::statements::{APPEND_CHANGES, DELETE_TUPLES, EXISTING_TUPLES, ManyRows, WRITE_TUPLES};
 use crate::change::Change;
-use crate::target::{Deleted, NetEffect, PageCommit, Written};
+use crate::target::{Before, Deleted, NetEffect, PageCommit, Written};
 use crate::tuple::TupleKey;
 
 /// Rows that a statement gets at most: the largest page that OpenFGA sends unless configured otherwise, so that full
@@ -51,18 +51,18 @@ pub(super) fn statements(commit: &PageCommit, max_packet: usize) -> Vec<(String,
         .collect()
 }
 
-/// Tuples of which it is known whether they existed before, by their hashes.
+/// Tuples of which it is known what they were before, by their hashes.
 pub(super) fn expected<'a>(
     store_id: &str,
     net_effect: &NetEffect<'a>,
-) -> BTreeMap<[u8; 32], (bool, &'a TupleKey)> {
+) -> BTreeMap<[u8; 32], (Before, &'a TupleKey)> {
     net_effect
         .expected()
-        .map(|(tuple, existed)| (tuple_hash(store_id, tuple), (existed, tuple)))
+        .map(|(tuple, before)| (tuple_hash(store_id, tuple), (before, tuple)))
         .collect()
 }
 
-/// What asks which of the tuples exist: statements, each with its values.
+/// What asks which of the tuples exist, and since when: statements, each with its values.
 pub(super) fn existing<'a>(
     hashes: impl IntoIterator<Item = &'a [u8; 32]>,
 ) -> Vec<(String, Params)> {
@@ -257,7 +257,7 @@ mod tests {
                     "S",
                     &[Deleted {
                         tuple: &tuple,
-                        existed: None,
+                        before: None,
                     }],
                 )
                 .concat(),
@@ -268,7 +268,7 @@ mod tests {
                     "S",
                     &[Written {
                         change: &change,
-                        existed: None,
+                        before: None,
                     }],
                 )
                 .concat(),

@@ -121,7 +121,7 @@ pub(super) const APPEND_CHANGES: &ManyRows = &ManyRows {
 /// The hashes of those tuples that exist. As with [`DELETE_TUPLES`], the order of the join is fixed.
 pub(super) const EXISTING_TUPLES: &ManyRows = &ManyRows {
     sql: "
-    select t.tuple_hash from ({rows}) as k
+    select t.tuple_hash, t.`timestamp` from ({rows}) as k
         straight_join `{prefix}fga_tuples` as t force index (primary) on t.tuple_hash = k.tuple_hash",
     row: "select cast(? as binary(32)) as tuple_hash",
     between: " union all ",

@@ -124,15 +124,17 @@ pub(super) fn apply(
     }
     let mut deleted = TupleColumns::default();
     let mut deleted_existed = Vec::new();
+    let mut no_later_than = Vec::new();
     for entry in &commit.net_effect.deleted {
         deleted.push(entry.tuple);
-        deleted_existed.push(entry.existed);
+        deleted_existed.push(entry.before.map(|before| before.existed));
+        no_later_than.push(entry.before.map(|before| floor(before.no_later_than)));
     }
     let mut written = ChangeColumns::default();
     let mut written_existed = Vec::new();
     for entry in &commit.net_effect.written {
         written.push(entry.change);
-        written_existed.push(entry.existed);
+        written_existed.push(entry.before.map(|before| before.existed));
     }
     let late_arrivals = i64::from(commit.late_arrivals);
     let order_anomalies = i64::from(commit.order_anomalies);
@@ -157,7 +159,7 @@ pub(super) fn apply(
         (&write_count, Type::INT8),
         (&delete_count, Type::INT8),
     ];
-    let more_scalars: [Parameter<'_>; 9] = [
+    let more_scalars: [Parameter<'_>; 10] = [
         (&late_arrivals, Type::INT8),
         (&order_anomalies, Type::INT8),
         (&settled, Type::TEXT),
@@ -167,8 +169,9 @@ pub(super) fn apply(
         (&forget_from, Type::INT8),
         (&forget_before, Type::INT8),
         (&commit.moves_position, Type::BOOL),
+        (&no_later_than, Type::TIMESTAMPTZ_ARRAY),
     ];
-    let mut parameters: Vec<Parameter<'_>> = Vec::with_capacity(46);
+    let mut parameters: Vec<Parameter<'_>> = Vec::with_capacity(47);
     parameters.extend(scalars);
     parameters.push((&change_type, Type::TEXT_ARRAY));
     parameters.extend(appended.parameters());
@@ -240,9 +243,9 @@ mod tests {
             statements::FORGET_PAGES,
         ]
         .concat();
-        for number in 1..=46 {
+        for number in 1..=47 {
             assert!(sql.contains(&format!("${number}")), "${number} is not used");
         }
-        assert!(!sql.contains("$47"));
+        assert!(!sql.contains("$48"));
     }
 }

@@ -84,28 +84,28 @@ pub(super) const UNSETTLED: &str = "
     select pass, place, seen_at, changes from {schema}.fga_sync_unsettled
     where name = $1 order by pass, place";
 
-/// $7 store id, $21 to $27 and $28 to $37 the tuples of [`DELETE_TUPLES`] and [`WRITE_TUPLES`]. Finds those that exist and
-/// should not, or the other way round: deleted ones by their place from 1 up, written ones from -1 down. Each is looked up by
-/// itself, for the same reason as there.
+/// $7 store id, $21 to $27 and $28 to $37 the tuples of [`DELETE_TUPLES`] and [`WRITE_TUPLES`], $47 the time of each delete. Finds
+/// those that are not what they must have been before: deleted ones by their place from 1 up, written ones from -1 down. Each is
+/// looked up by itself, for the same reason as there.
 pub(super) const FIND_UNEXPECTED: &str = "
     with unexpected as (
         select k.number
         from (
             select d.place as number, d.object_type, d.object_id, d.relation, d.user_type, d.user_id,
-                   d.user_relation, d.existed
-            from unnest($21, $22, $23, $24, $25, $26, $27) with ordinality
-                 as d (object_type, object_id, relation, user_type, user_id, user_relation, existed, place)
+                   d.user_relation, d.existed, d.no_later_than
+            from unnest($21, $22, $23, $24, $25, $26, $27, $47) with ordinality
+                 as d (object_type, object_id, relation, user_type, user_id, user_relation, existed, no_later_than, place)
             union all
             select -w.place, w.object_type, w.object_id, w.relation, w.user_type, w.user_id,
-                   w.user_relation, w.existed
-            from unnest($28, $29, $30, $31, $32, $33, $37) with ordinality
-                 as w (object_type, object_id, relation, user_type, user_id, user_relation, existed, place)) k
-        where k.existed <> coalesce((
-            select true from only {schema}.fga_tuples t
+                   w.user_relation, w.existed, w.no_later_than
+            from unnest($28, $29, $30, $31, $32, $33, $37, $36) with ordinality
+                 as w (object_type, object_id, relation, user_type, user_id, user_relation, existed, no_later_than, place)) k
+        where k.existed is not null and coalesce((
+            select not k.existed or t.\"timestamp\" > k.no_later_than from only {schema}.fga_tuples t
             where t.store_id = $7 and t.object_type = k.object_type and t.object_id = k.object_id
               and t.relation = k.relation and t.user_type = k.user_type and t.user_id = k.user_id
               and t.user_relation = k.user_relation
-            limit 1), false)),";
+            limit 1), k.existed)),";
 
 /// The same where nothing is expected.
 pub(super) const NOTHING_UNEXPECTED: &str = "

@@ -1,7 +1,10 @@
 //! A page in one transaction.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Params, Transaction, TransactionBehavior, params, params_from_iter};
+use rusqlite::{
+    Connection, OptionalExtension, Params, Transaction, TransactionBehavior, params,
+    params_from_iter,
+};
 
 use super::{statements, text};
 use crate::page::ContinuationToken;
@@ -76,14 +79,18 @@ impl Page<'_> {
         Ok(true)
     }
 
-    /// Tuples that exist and should not, or the other way round.
+    /// Tuples that are not what they must have been before.
     fn unexpected(&self, net_effect: &NetEffect) -> rusqlite::Result<Vec<TupleKey>> {
-        let mut has_tuple = self.prepare(statements::HAS_TUPLE)?;
+        let mut tuple_time = self.prepare(statements::TUPLE_TIME)?;
         let mut unexpected = Vec::new();
-        for (tuple, existed) in net_effect.expected() {
-            let exists: bool =
-                has_tuple.query_row(tuple_params(self.commit.store_id, tuple), |row| row.get(0))?;
-            if exists != existed {
+        for (tuple, before) in net_effect.expected() {
+            let time: Option<String> = tuple_time
+                .query_row(tuple_params(self.commit.store_id, tuple), |row| row.get(0))
+                .optional()?;
+            let is_as_before = time.map_or(!before.existed, |time| {
+                before.existed && time <= text(before.no_later_than)
+            });
+            if !is_as_before {
                 unexpected.push(tuple.clone());
             }
         }

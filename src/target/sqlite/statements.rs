@@ -76,11 +76,10 @@ pub(super) const APPEND_CHANGE: &str = r#"
          condition_name, condition_context, timestamp, raw_event, recorded_at, run_id)
     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"#;
 
-pub(super) const HAS_TUPLE: &str = r#"
-    select exists (
-        select 1 from "{prefix}fga_tuples"
-        where store_id = ?1 and object_type = ?2 and object_id = ?3 and relation = ?4
-          and user_type = ?5 and user_id = ?6 and user_relation = ?7)"#;
+pub(super) const TUPLE_TIME: &str = r#"
+    select timestamp from "{prefix}fga_tuples"
+    where store_id = ?1 and object_type = ?2 and object_id = ?3 and relation = ?4
+      and user_type = ?5 and user_id = ?6 and user_relation = ?7"#;
 
 pub(super) const DELETE_TUPLE: &str = r#"
     delete from "{prefix}fga_tuples"

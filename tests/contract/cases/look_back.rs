@@ -13,6 +13,7 @@ use crate::run::{Draft, LATER_RUN, RUN, Run, begin, subject, token};
 cases![
     a_tuple_that_should_not_exist_stops_the_page,
     a_tuple_that_should_exist_stops_the_page,
+    a_tuple_that_was_written_later_stops_the_page,
     what_alternates_is_applied,
     a_page_from_elsewhere_is_fenced_whatever_it_contradicts,
     unsettled_pages_come_back_as_they_were_kept,
@@ -83,6 +84,38 @@ fn a_tuple_that_should_exist_stops_the_page(engine: &dyn Engine) -> anyhow::Resu
         database.dump()? == before,
         "a page that was stopped wrote to the tables"
     );
+    Ok(())
+}
+
+/// The log has the tuple's changes in the wrong order: an older state would come back, with an older condition.
+fn a_tuple_that_was_written_later_stops_the_page(engine: &dyn Engine) -> anyhow::Result<()> {
+    const BEFORE: &str = "2026-11-21T09:00:00.123455999Z";
+    let database = engine.fresh()?;
+    let mut run = Run::begin(database.as_ref())?;
+    // All at 09:00:00.123456789.
+    run.page(&writes(6))?;
+    let before = database.dump()?;
+    let page = [
+        delete(viewer("0", "anne")).at(BEFORE),
+        delete(viewer("1", "anne")).at(BEFORE),
+        write(viewer("1", "anne")).at(BEFORE),
+        // At the same time, and later; what counts is the last change of a page.
+        delete(viewer("2", "anne")),
+        delete(viewer("3", "anne")),
+        write(viewer("3", "anne")),
+        delete(viewer("4", "anne")).at("2026-11-21T09:00:01Z"),
+        delete(viewer("5", "anne")).at(BEFORE),
+        write(viewer("5", "anne")).at("2026-11-21T09:00:01Z"),
+    ];
+    let Applied::Unexpected(mut tuples) = run.draft(&page, &expecting())? else {
+        anyhow::bail!("the page was committed");
+    };
+    tuples.sort();
+    ensure!(
+        tuples == [viewer("0", "anne"), viewer("1", "anne")],
+        "{tuples:?}"
+    );
+    ensure!(database.dump()? == before);
     Ok(())
 }
 
