@@ -22,6 +22,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         trial("no_limit_ends_a_migration", migration_waits),
         trial("no_limit_ends_the_lock_of_a_run", lock_lasts),
         trial("waiting_for_a_run_takes_one_connection", wait_on_one),
+        trial("a_run_that_is_kept_waiting_keeps_its_lock", lock_is_kept),
         world.trial(
             Engine::PgBouncer,
             "waiting_for_a_run_leaves_the_pool_to_it",
@@ -127,6 +128,29 @@ fn without_limits(world: &World, engine: Engine) -> Result<()> {
         .end_with(0)?;
     let times = ended.stderr.matches("connecting without limits").count();
     ensure!(times == 1, "{times} times: {}", ended.stderr);
+    assert_mirrors(&database, &history.truth)
+}
+
+/// Another run waits for it all the time.
+fn lock_is_kept(world: &World, engine: Engine) -> Result<()> {
+    let history = world.short_history()?;
+    let database = world.database(engine)?;
+    let run = || {
+        Binary::run(&history.store, &database).env(
+            "FGA_SYNC_TARGET",
+            &format!("{}?options=-c%20lock_timeout%3D100", database.url),
+        )
+    };
+    run().args(["--max-changes", "100"]).end_with(3)?;
+    let mut other = database.open()?;
+    other.run("begin; lock table fga_changelog in exclusive mode")?;
+    let kept_waiting = run().start()?;
+    sleep(Duration::from_secs(1));
+    let waiting = run().args(["--if-locked", "wait"]).start()?;
+    sleep(Duration::from_secs(3));
+    other.run("rollback")?;
+    kept_waiting.end()?.with(0)?;
+    waiting.end()?.with(0)?;
     assert_mirrors(&database, &history.truth)
 }
 

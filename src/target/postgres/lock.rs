@@ -4,6 +4,8 @@
 //! keeps its server connection for itself even behind a pooler in transaction mode, and ends with the client.
 //! It has no transaction id and, read committed, no snapshot between statements: vacuum doesn't wait for it.
 
+use std::time::Duration;
+
 use postgres::Client;
 use postgres::types::Type;
 use sha2::{Digest, Sha256};
@@ -12,6 +14,9 @@ use super::classify::classify;
 use super::connection::Complete;
 use super::{connection, statements};
 use crate::target::TargetResult;
+
+/// How long the server may take to show that the lock's connection lives.
+const ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A key of PostgreSQL's advisory locks, which all programs in a database share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +48,9 @@ impl LockKey {
 /// The lock, held from [`take`](Self::take) until this is dropped or its connection breaks.
 pub(super) struct RunLock {
     key: LockKey,
+    /// Whether it was taken once, and is to be taken again where it is lost.
+    was_taken: bool,
+    /// Whether it is held, as long as the connection lives.
     is_held: bool,
     client: Option<Client>,
 }
@@ -52,6 +60,7 @@ impl RunLock {
     pub(super) const fn on(key: LockKey) -> Self {
         Self {
             key,
+            was_taken: false,
             is_held: false,
             client: None,
         }
@@ -62,9 +71,19 @@ impl RunLock {
         self.key == key
     }
 
-    /// Whether it was taken.
-    pub(super) const fn is_held(&self) -> bool {
-        self.is_held
+    /// Whether it was taken once.
+    pub(super) const fn was_taken(&self) -> bool {
+        self.was_taken
+    }
+
+    /// Whether it was taken and is not held any more. Ends a connection that does not answer, with whatever it holds.
+    pub(super) fn is_lost(&mut self) -> bool {
+        let is_alive = |client: &mut Client| client.is_valid(ALIVE_TIMEOUT).is_ok();
+        if self.is_held && !self.client.as_mut().is_some_and(is_alive) {
+            self.is_held = false;
+            self.client = None;
+        }
+        self.was_taken && !self.is_held
     }
 
     /// Takes the lock, on a connection of its own; `false` says that someone else holds it. The connection stays for
@@ -89,14 +108,9 @@ impl RunLock {
         };
         self.is_held =
             take().map_err(|error| classify("PostgreSQL failed to take the lock", error))?;
+        self.was_taken |= self.is_held;
         self.client = Some(client);
         Ok(self.is_held)
-    }
-
-    /// Ends the transaction that holds the lock, and its connection.
-    pub(super) fn let_go(&mut self) {
-        self.is_held = false;
-        self.client = None;
     }
 }
 

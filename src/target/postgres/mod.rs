@@ -204,7 +204,7 @@ impl Target for Postgres {
             Some(lock) if lock.is_on(key) => lock,
             other => other.insert(RunLock::on(key)),
         };
-        if lock.is_held() {
+        if lock.was_taken() {
             return Ok(true);
         }
         tracing::debug!(name, "locking");
@@ -339,13 +339,9 @@ impl Target for Postgres {
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {
-        // One that was not got yet is waited for on its own.
-        let mut lost = self.lock.as_mut().filter(|lock| lock.is_held());
-        if let Some(lock) = &mut lost {
-            lock.let_go();
-        }
+        let is_lost = self.lock.as_mut().is_some_and(RunLock::is_lost);
         self.client = connection::connect(&self.settings)?;
-        if let Some(lock) = lost {
+        if is_lost && let Some(lock) = &mut self.lock {
             // The server may not have noticed yet that the session which holds it is gone. Whoever else has
             // got it by now has also moved the fence.
             match lock.take(&self.settings) {
