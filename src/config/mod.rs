@@ -111,7 +111,7 @@ impl<'a> Config<'a> {
                 duration,
             )?,
             look_back,
-            start_time: source.start_time(),
+            start_time: source::start_time(&layers)?,
             if_locked,
             migrate: !switch(&layers, "run.no_migrate")?,
         };

@@ -42,14 +42,6 @@ impl SourceSettings {
         }
     }
 
-    /// Where a log that is read for the first time begins.
-    pub(super) const fn start_time(&self) -> Option<Timestamp> {
-        match self {
-            Self::OpenFga(settings) => settings.start_time,
-            Self::Recording { .. } => None,
-        }
-    }
-
     /// The store's id; empty where a recording's store was not named.
     pub(super) fn store_id(&self) -> &str {
         match self {
@@ -68,13 +60,8 @@ pub(super) fn source(layers: &Layers) -> Result<SourceSettings> {
     };
     let store_id = text(layers, "source.store_id")?;
     let type_filter = text(layers, "run.type")?;
-    let start_time = layers.parse(
-        "run.start_time",
-        "a time such as 2026-01-31T00:00:00Z",
-        |text| text.parse::<Timestamp>().ok(),
-    )?;
     if let Some(path) = url.text.strip_prefix("file:") {
-        if type_filter.is_some() || start_time.is_some() {
+        if type_filter.is_some() || start_time(layers)?.is_some() {
             return Err(Error::usage(
                 "recorded pages can't be filtered: --type and --start-time are the server's work",
             )
@@ -108,7 +95,6 @@ pub(super) fn source(layers: &Layers) -> Result<SourceSettings> {
         sign_in: sign_in(layers)?,
         headers: headers(layers)?,
         type_filter,
-        start_time,
         page_size: page_size(layers)?,
         max_rps,
         retry_for: layers.parse_default(
@@ -118,6 +104,12 @@ pub(super) fn source(layers: &Layers) -> Result<SourceSettings> {
         )?,
         tls: tls(layers)?,
     })))
+}
+
+/// Where a log that is read for the first time begins.
+pub(super) fn start_time(layers: &Layers) -> Result<Option<Timestamp>> {
+    let expected = "a time such as 2026-01-31T00:00:00Z";
+    layers.parse("run.start_time", expected, |text| text.parse().ok())
 }
 
 fn tls(layers: &Layers) -> Result<TlsSettings> {

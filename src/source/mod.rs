@@ -8,6 +8,8 @@ pub(crate) use openfga::is_this_machine;
 pub use openfga::{AssertionKey, ClientCredentials, OpenFga, OpenFgaSettings, Proof, SignIn};
 pub use replay::{Input, Replay};
 
+use jiff::Timestamp;
+
 use crate::change::Change;
 use crate::checkpoint::StoreIdentity;
 use crate::error::Result;
@@ -30,7 +32,11 @@ pub trait ChangeSource: Send {
     /// the change feed itself answers an unknown store with an empty page (OpenFGA v1.18.1).
     fn store(&mut self) -> Result<StoreIdentity>;
 
-    /// Reads at most `limit` changes after `token`, or from the start of the log.
+    /// Where to begin when there is no token to read after; `None` is the start of the log, which is where it begins unless it is told.
+    /// A recording has no other.
+    fn begin_at(&mut self, _start_time: Option<Timestamp>) {}
+
+    /// Reads at most `limit` changes after `token`, or from where the log is begun.
     ///
     /// A change that can't be decoded ends the page; see [`Page::rejection`].
     ///

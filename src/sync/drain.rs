@@ -222,6 +222,11 @@ pub fn open_persistently<T>(
     let sleeper = stop.clone();
     open.retry(backoff().with_max_times(5))
         .sleep(move |delay| sleeper.sleep(delay))
+        .notify(|error, delay| {
+            if let TargetError::Interrupted(error) = error {
+                tracing::warn!(retry_in_ms = delay.as_millis(), "{error}");
+            }
+        })
         .when(|error| matches!(error, TargetError::Interrupted(_)) && stop.requested().is_none())
         .call()
         .map_err(TargetError::into_error)

@@ -94,7 +94,8 @@ impl EndOfLog {
     pub(super) fn note_answer(&mut self, page: &Page) {
         if page.is_slow || page.is_retried {
             self.begin_doubt();
-        } else {
+        } else if !page.is_empty() {
+            // Whether an empty one is good is what is in doubt.
             self.doubt = self.doubt.saturating_sub(1);
         }
     }
@@ -159,7 +160,7 @@ impl EndOfLog {
     }
 
     /// Takes note of a page with changes. An empty page before them was wrong if they were there already, and not if they have come since.
-    pub(super) fn note_changes(&mut self, page: &Page) {
+    pub(super) fn note_changes(&mut self, page: &Page, received_at: Timestamp) {
         let first = page.changes.first().map(|change| change.timestamp);
         let was_missed =
             |since: Timestamp| first.is_some_and(|first| since.duration_since(first) > MISSED);
@@ -172,14 +173,23 @@ impl EndOfLog {
             let ended_at = page.token.as_ref().and_then(ContinuationToken::time);
             ended_at.map_or(first, |ended_at| first.min(ended_at))
         });
-        if written_at.is_none_or(|written_at| written_at <= self.began_at) {
+        // A time that is yet to come tells of a clock, and not of when it was written.
+        let is_new = |written_at: Timestamp| {
+            written_at > self.began_at && written_at.duration_since(received_at) <= MISSED
+        };
+        if !written_at.is_some_and(is_new) {
             self.pages_of_new = 0;
         } else if !page.is_full {
             self.pages_of_new += 1;
         }
         self.empty_pages = 0;
         self.contradictions = 0;
+    }
+
+    /// Takes note of a change that was known, and came.
+    pub(super) const fn note_known(&mut self) {
         self.attempts_for_known = 0;
+        self.pages_of_new = 0;
     }
 
     /// Whether what was written before the reading began is read, and only what others write meanwhile goes on.

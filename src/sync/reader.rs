@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::end_of_log::{DOUBT_PAUSE, EndOfLog, Proof};
 use super::known::{Known, Seen};
-use super::source_errors::{broken, unstorable};
+use super::source_errors::{broken, missing, unstorable};
 use super::tokens::Tokens;
 use crate::change::Change;
 use crate::error::Result;
@@ -106,6 +106,15 @@ struct LastPage {
     may_repeat: bool,
 }
 
+impl LastPage {
+    /// Whether a page ends with its last change. The tokens may differ each time that they are made.
+    fn ends(&self, page: &Page) -> bool {
+        let end = page.changes.last().map(ChangeDigest::of);
+        end.zip(self.digests.last())
+            .is_some_and(|(one, other)| one.is_same_change(other))
+    }
+}
+
 impl Reader {
     fn read(&mut self, pages: &SyncSender<Result<Fetched>>) -> Result<()> {
         loop {
@@ -121,9 +130,13 @@ impl Reader {
 
     /// Asks once for what follows; `None` where the answer says nothing yet.
     fn next(&mut self) -> Result<Option<Fetched>> {
-        if self.end.has_caught_up() && self.reading.known.is_empty() {
+        if self.end.has_caught_up() {
+            // They were written before what has come.
+            if !self.reading.known.is_empty() {
+                return Err(missing(self.reading.known.len()));
+            }
             tracing::info!("the log grows as fast as it is read: what was written before is read");
-            return Ok(Some(Fetched::End));
+            return self.end_of_log().map(Some);
         }
         let requested_at = Timestamp::now();
         let Some(page) = self.read_storable()? else {
@@ -131,10 +144,13 @@ impl Reader {
         };
         self.end.note_answer(&page);
         if page.is_empty() {
-            let is_end = self.judge_empty(page, requested_at)?;
-            return Ok(is_end.then_some(Fetched::End));
+            if self.judge_empty(page, requested_at)? {
+                return self.end_of_log().map(Some);
+            }
+            return Ok(None);
         }
-        self.end.note_changes(&page);
+        let received_at = Timestamp::now();
+        self.end.note_changes(&page, received_at);
         let Some(token) = page.token else {
             return Err(broken("sent changes without a continuation token"));
         };
@@ -153,8 +169,10 @@ impl Reader {
             digests: digests.clone(),
             may_repeat: false,
         });
-        let received_at = Timestamp::now();
         let (seen, seen_at) = self.reading.known.recognise(&mut digests, received_at);
+        if seen.contains(&Seen::Known) {
+            self.end.note_known();
+        }
         if let Some(left) = &mut self.reading.max_changes {
             let new = seen.iter().filter(|seen| **seen != Seen::Known).count();
             *left = left.saturating_sub(new as u64);
@@ -170,6 +188,12 @@ impl Reader {
             seen_at,
             known_remain: !self.reading.known.is_empty(),
         })))
+    }
+
+    /// The end, unless the store is there no more: the feed of one that was deleted is empty.
+    fn end_of_log(&mut self) -> Result<Fetched> {
+        self.reading.source.store()?;
+        Ok(Fetched::End)
     }
 
     /// Whether an empty page is the end.
@@ -204,11 +228,14 @@ impl Reader {
             Some(last) => {
                 // With room for what may have come late between its changes.
                 let limit = as_limit(last.digests.len()).saturating_add(LATE_IN_LAST_PAGE);
-                let page = source.read_changes(last.before.as_ref(), limit)?;
-                // The tokens may differ each time that they are made.
-                let end = page.changes.last().map(ChangeDigest::of);
-                let is_last = end.zip(last.digests.last());
-                let is_last = is_last.is_some_and(|(one, other)| one.is_same_change(other));
+                let mut page = source.read_changes(last.before.as_ref(), limit)?;
+                let mut is_last = last.ends(&page);
+                // The pages may be smaller than that.
+                if !is_last && page.is_full {
+                    self.end.note_answer(&page);
+                    page = source.read_changes(page.token.as_ref(), limit)?;
+                    is_last = last.ends(&page);
+                }
                 (page, Some(Proof::LastPage).filter(|_| is_last))
             }
             // It may lie behind all that there is.

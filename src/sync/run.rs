@@ -1,5 +1,6 @@
 //! One run: the lock, the tables, the store, the checkpoint, the pages, and the record of how it ended.
 
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -8,12 +9,12 @@ use super::drain::{Drain, persistently};
 use super::known::Known;
 use super::outcome::Outcome;
 use super::plan::Planner;
-use super::reader::Reading;
+use super::reader::{Fetched, Reading};
 use super::settling::Settling;
 use super::stop::{GivenUp, Stop};
 use super::subject;
 use super::tally::{Observer, Tally};
-use crate::checkpoint::Subject;
+use crate::checkpoint::{Checkpoint, Subject};
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::ChangeSource;
 use crate::target::{RunEnd, RunStart, SchemaStatus, Target};
@@ -148,6 +149,36 @@ fn run_to_the_end(
     tally.position_time = checkpoint.position_time;
     tracing::info!(run_id, name = %subject.name, token = tally.token, "the run holds the checkpoint");
 
+    let resumed = resume(source, target, options, &checkpoint, (stop, deadline));
+    let result = resumed.and_then(|(pages, planner, settling)| {
+        Drain {
+            target: &mut *target,
+            run_id,
+            checkpoint,
+            planner,
+            settling,
+            deadline,
+            stop,
+            observer,
+            tally,
+        }
+        .drain(&pages)
+    });
+    record_end(target, run_id, &result);
+    result
+}
+
+/// Reads on from the checkpoint.
+fn resume(
+    mut source: Box<dyn ChangeSource>,
+    target: &mut dyn Target,
+    options: &RunOptions,
+    checkpoint: &Checkpoint,
+    (stop, deadline): (&Stop, Option<Instant>),
+) -> Result<(Receiver<Result<Fetched>>, Planner, Settling)> {
+    // Where the log was begun, and not where this run would begin it: a scheduler's line may hold a time that moves.
+    source.begin_at(checkpoint.start_time);
+    let begins_later = checkpoint.start_time.is_some();
     let tuple_reader = source.tuple_reader()?;
     // The past of a recording does not change.
     let look_back = if tuple_reader.is_some() {
@@ -156,51 +187,37 @@ fn run_to_the_end(
         Duration::ZERO
     };
     let unsettled = persistently(target, stop, |target| target.unsettled(&options.name))?;
-    let earlier_passes = !unsettled.is_empty();
     let (known, token) = if look_back.is_zero() {
         (Known::of(&unsettled, false), checkpoint.token.clone())
     } else {
-        subject::check_start(&checkpoint, options.start_time)?;
-        (Known::of(&unsettled, true), checkpoint.read.clone())
+        // A run that did not look back and stopped has settled all, and left what stands before.
+        let are_expected = checkpoint.settled != checkpoint.token;
+        let known = Known::of(&unsettled, are_expected);
+        (known, checkpoint.read.clone())
     };
-    drop(unsettled);
     let planner = Planner::new(
         tuple_reader,
         (stop, deadline),
         options.mode.keeps_tuples(),
-        checkpoint.start_time.is_none(),
+        !begins_later,
         &known,
     );
     let settling = Settling::new(
         look_back,
         checkpoint.fence,
         checkpoint.settled.clone(),
-        earlier_passes,
+        !unsettled.is_empty(),
     );
-    let pages = Reading {
+    let reading = Reading {
         source,
         token,
         known,
-        begins_later: options.start_time.is_some(),
+        begins_later,
         page_size: options.page_size,
         max_changes: options.max_changes,
         limits: target.limits(),
-    }
-    .start();
-    let result = Drain {
-        target: &mut *target,
-        run_id,
-        checkpoint,
-        planner,
-        settling,
-        deadline,
-        stop,
-        observer,
-        tally,
-    }
-    .drain(&pages);
-    record_end(target, run_id, &result);
-    result
+    };
+    Ok((reading.start(), planner, settling))
 }
 
 /// `Some` outcome ends the run before it began.

@@ -1,7 +1,5 @@
 //! Whether a run mirrors what the target was filled with.
 
-use jiff::Timestamp;
-
 use crate::checkpoint::{Checkpoint, Subject};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -75,32 +73,6 @@ pub(super) fn check(checkpoints: &[Checkpoint], subject: &Subject) -> Result<()>
         tracing::warn!(was = ?kept.store.name, is = ?subject.store.name, "the store was renamed");
     }
     Ok(())
-}
-
-/// Refuses to read again from another place than where the log was begun. That matters only while nothing of it is settled.
-pub(super) fn check_start(checkpoint: &Checkpoint, start_time: Option<Timestamp>) -> Result<()> {
-    let begins_here = checkpoint.read.is_none() && checkpoint.token.is_some();
-    // The server knows milliseconds.
-    let place = |time: Option<Timestamp>| time.map(Timestamp::as_millisecond);
-    if !begins_here || place(checkpoint.start_time) == place(start_time) {
-        return Ok(());
-    }
-    let shown = |time: Option<Timestamp>| {
-        time.map_or_else(
-            || "the start of the log".to_owned(),
-            |time| time.to_string(),
-        )
-    };
-    Err(Error::new(
-        ErrorKind::WrongPosition,
-        format!(
-            "the mirror {:?} begins at {}, not at {}, and what it holds has yet to be read again from there",
-            checkpoint.subject.name,
-            shown(checkpoint.start_time),
-            shown(start_time)
-        ),
-    )
-    .advise("use the --start-time that it was begun with"))
 }
 
 /// Refuses to fill one store's rows twice.

@@ -1,5 +1,7 @@
 //! Where the log ends: what is an end, what only looks like one, and a log that has none because it grows.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
 use jiff::{SignedDuration, Timestamp};
@@ -7,6 +9,7 @@ use serde_json::{Value, json};
 use ulid::Ulid;
 
 use crate::fake_openfga::{FakeOpenFga, Reply, Request, at_time, change, changes};
+use crate::look_back::by_place;
 use crate::sandbox::Sandbox;
 
 #[test]
@@ -116,6 +119,88 @@ fn pages_cut_short_are_read_to_the_end_however_many_they_are() {
     fake.script(|request, reply| one_after_another(request, reply, change));
     sandbox.sync(&fake, "").code(0);
     sandbox.assert_holds(LENGTH);
+}
+
+/// Of what was written since the run began, so many such pages would say that the log only grows.
+#[test]
+fn pages_cut_short_are_read_to_the_end_though_a_clock_is_ahead() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start([]);
+    fake.script(|request, reply| {
+        let an_hour_ahead =
+            |n| at_time(&change(n), Timestamp::now() + SignedDuration::from_hours(1));
+        one_after_another(request, reply, an_hour_ahead)
+    });
+    sandbox.sync(&fake, "").code(0);
+    sandbox.assert_holds(LENGTH);
+}
+
+/// A server whose database is away has been seen to send nothing but empty pages, and quickly.
+#[test]
+fn empty_pages_alone_never_dispel_a_doubt() {
+    let doubts: [fn(Reply) -> Reply; 3] = [
+        |_| Reply::error(500, "deadline_exceeded", "no"),
+        |reply| reply.after(Duration::from_millis(1_500)),
+        |_| Reply::page(&[], &hex::encode("|200")).after(Duration::from_millis(1_500)),
+    ];
+    for doubt in doubts {
+        let sandbox = Sandbox::new();
+        let fake = FakeOpenFga::scripted(changes(0..300), move |request, reply| {
+            match request.number {
+                _ if !request.is_page() => reply,
+                0..=3 => reply,
+                4 => doubt(reply),
+                _ => Reply::page(&[], request.token().unwrap_or_default()),
+            }
+        });
+        sandbox
+            .sync(&fake, "--page-size 50")
+            .code(4)
+            .says(&["fails too often to tell whether its log ends"]);
+    }
+}
+
+/// The last page can't be had whole any more in one of the size that the user wants.
+#[test]
+fn a_late_arrival_in_a_full_last_page_is_no_contradiction() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start([]);
+    fake.script(|request, reply| {
+        if !request.is_page() {
+            return reply;
+        }
+        if request.number == 2 {
+            return Reply::error(503, "unavailable", "no");
+        }
+        // Between the last two, when the end is asked for.
+        let late = (request.number > 3).then_some(95);
+        let mut places: Vec<_> = (1..=10).map(|n| n * 10).chain(late).collect();
+        places.sort_unstable();
+        by_place(&places)(request, reply)
+    });
+    sandbox.sync(&fake, "--page-size 5").code(0);
+    assert!(fake.page_requests().len() < 30);
+    sandbox.sync(&fake, "--page-size 5 --lookback 1h").code(0);
+    assert_eq!(sandbox.changelog().len(), 11);
+}
+
+/// The feed of a store that does not exist is empty, as if nothing had ever been written.
+#[test]
+fn a_store_that_is_deleted_while_it_is_read_is_not_at_its_end() {
+    let sandbox = Sandbox::new();
+    let mut is_deleted = false;
+    let fake = FakeOpenFga::scripted(changes(0..30), move |request, reply| {
+        is_deleted |= request.is_page() && request.number == 2;
+        match (is_deleted, request.is_page()) {
+            (false, _) => reply,
+            (true, true) => Reply::page(&[], request.token().unwrap_or_default()),
+            (true, false) => Reply::error(404, "store_id_not_found", "Store ID not found"),
+        }
+    });
+    sandbox
+        .sync(&fake, "--page-size 10")
+        .code(7)
+        .says(&["store_id_not_found"]);
 }
 
 /// A full page says that more may follow.

@@ -262,7 +262,7 @@ fn what_follows_a_gap_in_what_is_known_does_not_come_late() {
 }
 
 /// Serves the changes of these places, by tokens that name places: one that is lost leaves its place to none.
-fn by_place(places: &[usize]) -> impl FnMut(&Request, Reply) -> Reply + Send + 'static {
+pub fn by_place(places: &[usize]) -> impl FnMut(&Request, Reply) -> Reply + Send + 'static {
     let places = places.to_vec();
     move |request, reply| {
         if !request.is_page() {
@@ -297,7 +297,7 @@ fn without_looking_back_what_the_store_has_lost_is_given_up_for_good() {
             assert_eq!(sandbox.changelog(), held);
         }
         // Also where it takes more than one run.
-        let first = sandbox.sync(&fake, "--lookback 0s --page-size 1 --max-duration 1ms");
+        let first = sandbox.sync(&fake, "--lookback 0s --max-changes 1");
         assert!(matches!(first.code, Some(0 | 3)), "{first}");
         sandbox.sync(&fake, "--lookback 0s").code(0);
         for _ in 0..2 {
@@ -305,6 +305,54 @@ fn without_looking_back_what_the_store_has_lost_is_given_up_for_good() {
         }
         assert_eq!(sandbox.changelog(), held);
     }
+}
+
+/// One that stops has left what earlier runs knew, and no later run may expect that behind the new position.
+#[test]
+fn a_run_that_does_not_look_back_may_stop_anywhere() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::scripted([], by_place(&[1, 2, 3]));
+    sync(&sandbox, &fake, "").code(0);
+    fake.script(by_place(&[1, 2, 3, 4, 5, 6]));
+    sandbox.sync(&fake, "--lookback 0s --max-changes 1").code(3);
+    for _ in 0..2 {
+        sync(&sandbox, &fake, "").code(0);
+        assert_eq!(sandbox.changelog(), ["1", "2", "3", "4", "5", "6"]);
+    }
+}
+
+/// Whole seconds are all that the server keeps on MySQL.
+#[test]
+fn what_looks_like_a_known_change_and_follows_the_position_is_another() {
+    for arguments in ["--lookback 0s", "--lookback 0s --max-changes 1", RECENT] {
+        let sandbox = Sandbox::new();
+        let fake = FakeOpenFga::start([change(0)]);
+        sync(&sandbox, &fake, "").code(0);
+        fake.append([at_time(&deletion(0, 0), time_of(0)), change(0)]);
+        let run = sandbox.sync(&fake, arguments);
+        assert!(matches!(run.code, Some(0 | 3)), "{run}");
+        sync(&sandbox, &fake, "").code(0);
+        assert_eq!(sandbox.changelog(), ["0", "0", "0"], "{arguments}");
+        let tuples = sandbox.column::<String>("select object_id from fga_tuples");
+        assert_eq!(tuples, ["0"], "{arguments}");
+    }
+}
+
+#[test]
+fn a_loss_is_told_however_much_others_write() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::scripted([], by_place(&[1, 2, 3]));
+    sync(&sandbox, &fake, "").code(0);
+    let began_at = Instant::now();
+    fake.script(move |request, reply| {
+        let written = usize::try_from(began_at.elapsed().as_millis() / 200).unwrap();
+        let places: Vec<_> = [1, 3].into_iter().chain(4..4 + written).collect();
+        by_place(&places)(request, reply)
+    });
+    sync(&sandbox, &fake, "")
+        .code(4)
+        .says(&["no longer sends 1 of the changes"]);
+    assert!(began_at.elapsed() < Duration::from_secs(30));
 }
 
 /// 4 was committed before 3, and the first run stopped at its limit, behind 3.
@@ -369,21 +417,19 @@ fn without_looking_back_it_does_not_matter_where_the_log_was_begun() {
     assert_eq!(sandbox.changelog(), ["2", "3", "4", "5"]);
 }
 
+/// A scheduler's line may hold a time that moves with the clock.
 #[test]
 fn what_is_read_again_is_read_from_where_it_was_begun() {
     let sandbox = Sandbox::new();
     let fake = FakeOpenFga::start(changes(0..6));
     let from = |n| format!("--start-time {}", time_of(n));
     sync(&sandbox, &fake, &from(2)).code(0);
-    for other in ["", &from(3)] {
-        sync(&sandbox, &fake, other).code(7).says(&[
-            &format!("begins at {}", time_of(2)),
-            "--start-time that it was begun with",
-        ]);
+    for (number, other) in ["", &from(3), &from(2), &from(9)].into_iter().enumerate() {
+        fake.append([change(6 + number)]);
+        sync(&sandbox, &fake, other).code(0);
+        let expected: Vec<_> = (2..7 + number).map(|n| n.to_string()).collect();
+        assert_eq!(sandbox.changelog(), expected, "{other}");
     }
-    fake.append(changes(6..7));
-    sync(&sandbox, &fake, &from(2)).code(0);
-    assert_eq!(sandbox.changelog(), ["2", "3", "4", "5", "6"]);
 }
 
 #[test]

@@ -151,6 +151,8 @@ struct Writer {
     first_place: usize,
     places: BTreeSet<usize>,
     last_places: BTreeMap<u8, usize>,
+    /// Times are kept in whole seconds, as by the server on MySQL.
+    whole_seconds: bool,
 }
 
 impl Writer {
@@ -171,7 +173,12 @@ impl Writer {
         let last = store.changes().rfind(|change| change.tuple == tuple(id));
         let operation = next_operation(last.map(|change| change.operation));
         let time = since + SignedDuration::from_millis(self.number.try_into().unwrap());
-        let change = change(id, operation, self.number, time);
+        let mut change = change(id, operation, self.number, time);
+        if self.whole_seconds {
+            change.timestamp = Timestamp::from_second(time.as_second()).unwrap();
+            // Nothing else tells changes apart.
+            change.raw_event = format!("{id} {operation:?} {}", change.timestamp);
+        }
         store.committed.push(Committed { place, change });
     }
 }
@@ -190,7 +197,7 @@ fn rounds() -> impl Strategy<Value = Vec<Round>> {
         1u32..8,
         max_changes,
         lag,
-        prop::bool::weighted(0.05),
+        prop::bool::weighted(0.2),
     );
     let round = round.prop_map(
         |(commits, page_size, max_changes, lag, looks_not_back)| Round {
@@ -212,6 +219,8 @@ proptest! {
         mode in prop_oneof![Just(Mode::Changelog), Just(Mode::Stateful), Just(Mode::Both)],
         // Transactions that wait keep the order of a tuple's changes; clocks that differ do not.
         keeps_order in any::<bool>(),
+        whole_seconds in any::<bool>(),
+        comes_late in prop::bool::weighted(0.7),
         // These were committed long ago, and in order.
         old in prop::collection::vec(0u8..5, 0..20),
     ) {
@@ -219,7 +228,9 @@ proptest! {
         let path = scratch.path().join("mirror.db");
         let log = Log(Arc::default());
         let now = Timestamp::now();
-        let mut writer = Writer::default();
+        // Where equal changes stand in the wrong order, nobody can tell one that follows from one that is sent twice.
+        let whole_seconds = whole_seconds && keeps_order;
+        let mut writer = Writer { whole_seconds, ..Writer::default() };
         for id in old {
             writer.commit(&log, id, 0, now - OLD);
         }
@@ -228,9 +239,10 @@ proptest! {
         let mut seen = BTreeMap::new();
         let mut misses = false;
         for (index, round) in rounds.into_iter().chain([last.clone(), last]).enumerate() {
-            let mut lag = round.lag;
+            let mut lag = if comes_late { round.lag } else { Lag::default() };
             lag.changes += round.commits.len();
             for (id, late) in round.commits {
+                let late = if comes_late { late } else { 0 };
                 let late = if keeps_order { late.min(writer.since_last(id)) } else { late };
                 writer.commit(&log, id, late, now - YOUNG);
             }
@@ -242,7 +254,7 @@ proptest! {
                 look_back: if round.looks_not_back { Duration::ZERO } else { LOOK_BACK },
                 ..options(mode, round.page_size)
             };
-            misses |= round.looks_not_back;
+            misses |= round.looks_not_back && comes_late;
             let mut reader = Reader { path: &path, log: &log, seen: &mut seen };
             // Which changes contradict each other is kept with what is looked back to.
             let watches = mode.keeps_tuples() && (keeps_order || !misses);
@@ -257,15 +269,21 @@ proptest! {
                 &mut tally,
             );
             prop_assert!(tally.changes <= round.max_changes.unwrap_or(u64::MAX));
-            let twice = "select raw_event from fga_changelog group by raw_event having count(*) > 1";
-            prop_assert_eq!(strings(&path, twice), Vec::<String>::new());
+            let mut surplus = strings(&path, "select raw_event from fga_changelog");
+            let mut lacking: Vec<_> = {
+                let store = log.0.lock().unwrap();
+                store.changes().map(|change| change.raw_event.clone()).collect()
+            };
+            surplus.retain(|event| {
+                let found = lacking.iter().position(|lacking| lacking == event);
+                found.map(|index| lacking.swap_remove(index)).is_none()
+            });
+            prop_assert_eq!(surplus, Vec::<String>::new());
             match result {
                 Ok(Outcome::LimitReached) => continue,
                 // What came up behind the run is found by the next one.
                 Ok(_) if lag.pages > 0 => continue,
                 Err(error) if lag.pages > 0 && error.kind() == ErrorKind::SourceUnavailable => continue,
-                // Stopped without looking back, it has left what no log holds behind its new position.
-                Err(error) if misses && error.kind() == ErrorKind::SourceUnavailable => continue,
                 result => prop_assert_eq!(result.unwrap(), Outcome::Drained),
             }
             if misses {
@@ -273,9 +291,7 @@ proptest! {
             }
             let store = log.0.lock().unwrap();
             if mode.keeps_changelog() {
-                let events = strings(&path, "select raw_event from fga_changelog order by cast(raw_event as integer)");
-                let all: Vec<_> = (1..=writer.number).map(|number| number.to_string()).collect();
-                prop_assert_eq!(events, all);
+                prop_assert_eq!(lacking, Vec::<String>::new());
             }
             if mode.keeps_tuples() {
                 let tuples = (0..5).map(tuple);

@@ -58,8 +58,6 @@ pub struct OpenFgaSettings {
     pub headers: HeaderMap,
     /// Read only the changes of objects of this type; the server filters.
     pub type_filter: Option<String>,
-    /// Where a log that is read for the first time begins.
-    pub start_time: Option<Timestamp>,
     /// Pages of this size, even if the server refuses it; or else the largest that it accepts.
     pub page_size: Option<u32>,
     /// At most this many requests a second, whatever they ask for.
@@ -82,6 +80,7 @@ pub struct OpenFga {
     page_size: PageSize,
     settings: OpenFgaSettings,
     pace: Pace,
+    start_time: Option<Timestamp>,
     /// How long the server took for its last answer.
     took: Duration,
     /// Its clock at the time.
@@ -134,6 +133,7 @@ impl OpenFga {
             page_size: PageSize::new(settings.page_size),
             settings,
             pace,
+            start_time: None,
             took: Duration::ZERO,
             served_at: None,
             has_failed: false,
@@ -223,7 +223,7 @@ impl OpenFga {
         if let Some(type_filter) = &type_filter {
             query.push(("type", type_filter));
         }
-        let start_time = self.settings.start_time.map(|time| time.to_string());
+        let start_time = self.start_time.map(|time| time.to_string());
         match (token, &start_time) {
             (Some(token), _) => query.push(("continuation_token", token.as_str())),
             (None, Some(start_time)) => query.push(("start_time", start_time)),
@@ -244,6 +244,10 @@ impl ChangeSource for OpenFga {
             name: Some(store.name),
             created_at: Some(store.created_at),
         })
+    }
+
+    fn begin_at(&mut self, start_time: Option<Timestamp>) {
+        self.start_time = start_time;
     }
 
     fn read_changes(&mut self, token: Option<&ContinuationToken>, limit: u32) -> Result<Page> {
