@@ -32,7 +32,9 @@ struct TokenEndpoint {
 
 impl TokenEndpoint {
     /// `answer` gets the number of the request, and what was asked.
-    fn start(answer: impl Fn(usize, &Asked) -> (u16, String) + Send + Sync + 'static) -> Self {
+    fn start<Body: Into<Vec<u8>>>(
+        answer: impl Fn(usize, &Asked) -> (u16, Body) + Send + Sync + 'static,
+    ) -> Self {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let heard = asked.clone();
         let server = HttpServer::start(move |request| {
@@ -52,7 +54,7 @@ impl TokenEndpoint {
             HttpAnswer {
                 status,
                 headers: vec![("location".to_owned(), "http://127.0.0.1:1/".to_owned())],
-                body: body.into_bytes(),
+                body: body.into(),
                 padding: 0,
                 delay: Duration::ZERO,
                 line: Line::Good,
@@ -208,6 +210,30 @@ fn a_wrong_secret_is_refused_at_once() {
         assert!(endpoint.count() <= 2);
         assert_eq!(fake.requests().len(), 0);
     }
+}
+
+#[test]
+fn a_refusal_that_is_not_utf8_is_one() {
+    const REFUSAL: &[u8] = b"<html>acc\xe8s refus\xe9</html>";
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    let endpoint = TokenEndpoint::start(|_, _| (401, REFUSAL));
+    sync(&sandbox, &fake, &endpoint.url(), &[])
+        .code(6)
+        .says(&["401 Unauthorized, and no error of OAuth"]);
+    // The secret in the header, and in the body.
+    assert_eq!(endpoint.count(), 2);
+    let endpoint = TokenEndpoint::start(|number, asked| match asked.authorization {
+        Some(_) => (401, REFUSAL.to_vec()),
+        None => (200, token(number, &json!(3600)).into_bytes()),
+    });
+    fake.script(|request, reply| match request.authorization.as_deref() {
+        Some("Bearer token-1") => Reply::new(401, "").with_bytes(REFUSAL.to_vec()),
+        _ => reply,
+    });
+    sync(&sandbox, &fake, &endpoint.url(), &[]).code(0);
+    sandbox.assert_holds(3);
+    assert_eq!(endpoint.count(), 3);
 }
 
 #[test]

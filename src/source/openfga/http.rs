@@ -29,6 +29,7 @@ pub(super) struct Http {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
+    /// Of a success as it came; what is not UTF-8 in that of another status is replaced.
     pub(super) body: String,
 }
 
@@ -40,7 +41,7 @@ pub(super) enum NoAnswer {
     Untrusted(Trouble),
     /// The body is longer than was allowed; the rest was not read.
     TooLarge,
-    /// The body is not UTF-8.
+    /// The body of a success is not UTF-8.
     NotText,
 }
 
@@ -99,10 +100,17 @@ impl Http {
                 }
                 body.extend_from_slice(&chunk);
             }
+            let status = response.status();
+            // What a gateway says to a refusal may be in any encoding, and the status counts all the same.
+            let body = if status.is_success() {
+                String::from_utf8(body).map_err(|_| NoAnswer::NotText)?
+            } else {
+                String::from_utf8_lossy(&body).into_owned()
+            };
             Ok(Answer {
-                status: response.status(),
+                status,
                 headers: std::mem::take(response.headers_mut()),
-                body: String::from_utf8(body).map_err(|_| NoAnswer::NotText)?,
+                body,
             })
         })
     }
