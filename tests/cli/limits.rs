@@ -260,6 +260,25 @@ fn a_server_that_names_a_time_to_come_again_is_obeyed() {
 }
 
 #[test]
+fn a_limit_that_is_not_used_up_asks_for_no_wait() {
+    for (left, code) in [("900", 0), ("0", 4)] {
+        let sandbox = Sandbox::new();
+        // As gateways do it that tell of their limits on every answer.
+        let fake = FakeOpenFga::scripted(changes(0..3), move |request, good| {
+            let reply = if request.is_page() && request.number == 0 {
+                Reply::error(503, "unavailable", "upstream reset")
+            } else {
+                good
+            };
+            reply
+                .with_header("X-RateLimit-Remaining", left)
+                .with_header("X-RateLimit-Reset", "3000")
+        });
+        sandbox.sync(&fake, "--page-size 10").code(code);
+    }
+}
+
+#[test]
 fn a_server_that_is_overloaded_for_long_is_waited_for_as_long_as_it_says_when_to_come() {
     let sandbox = Sandbox::new();
     let fake = FakeOpenFga::scripted(changes(0..3), |request, good| {

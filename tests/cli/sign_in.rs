@@ -51,9 +51,16 @@ impl TokenEndpoint {
             let mut asked = heard.lock().unwrap();
             let (status, body) = answer(asked.len(), &this);
             asked.push(this);
+            // As gateways tell of their limits on every answer.
+            let reset = if status == 429 { "0.1" } else { "3000" };
             HttpAnswer {
                 status,
-                headers: vec![("location".to_owned(), "http://127.0.0.1:1/".to_owned())],
+                headers: [
+                    ("location", "http://127.0.0.1:1/"),
+                    ("x-ratelimit-reset", reset),
+                ]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .to_vec(),
                 body: body.into(),
                 padding: 0,
                 delay: Duration::ZERO,

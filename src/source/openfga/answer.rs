@@ -142,7 +142,7 @@ pub(super) fn refusal(url: &Url, answer: &Answer, secrets: &Secrets) -> Failure 
     } else if code == "page_size_invalid" {
         Remedy::OtherPageSize(said.clone())
     } else if may_pass(status) {
-        Remedy::Wait(asked_wait(&answer.headers, SystemTime::now()))
+        Remedy::Wait(asked_wait(status, &answer.headers, SystemTime::now()))
     } else {
         Remedy::None
     };

@@ -265,7 +265,11 @@ impl TokenSource {
             ),
         };
         let remedy = if may_pass(answer.status) {
-            Remedy::Wait(asked_wait(&answer.headers, SystemTime::now()))
+            Remedy::Wait(asked_wait(
+                answer.status,
+                &answer.headers,
+                SystemTime::now(),
+            ))
         } else {
             Remedy::None
         };
