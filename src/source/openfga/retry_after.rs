@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
+use super::http::date;
+
 /// The shortest wait that an answer can ask for; less is as if it asked for none.
 pub(crate) const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 
@@ -19,12 +21,14 @@ const LIMITS: [(&str, &str); 2] = [
 /// `Retry-After` is seconds or a date (RFC 9110, 10.2.3). The rate limits' headers have no standard: the official
 /// SDKs read them in the same way, and others send the time at which the limit ends, as seconds or milliseconds
 /// since 1970, which no sane number of seconds to wait comes near. Gateways tell of their limits on every answer: one
-/// that is not used up is no reason to wait.
+/// that is not used up is no reason to wait. A time is measured by the clock that named it, which the answer's `Date`
+/// shows, and by `now` only where there is none: ours may differ.
 pub(crate) fn asked_wait(
     status: StatusCode,
     headers: &HeaderMap,
     now: SystemTime,
 ) -> Option<Duration> {
+    let now = date(headers).map_or(now, SystemTime::from);
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let is_used_up = |left| status == StatusCode::TOO_MANY_REQUESTS || text(left) == Some("0");
     let resets = LIMITS
@@ -93,6 +97,21 @@ mod tests {
         }
         let both = [("x-ratelimit-reset", "9"), ("retry-after", "7")];
         assert_eq!(asked(&both), Some(7));
+    }
+
+    #[test]
+    fn a_time_is_measured_by_the_answers_own_clock() {
+        let date = ("date", "Fri, 31 Dec 2100 23:59:30 GMT");
+        let same_day = ("retry-after", "Sat, 01 Jan 2101 00:00:00 GMT");
+        assert_eq!(asked(&[date, same_day]), Some(30));
+        assert_eq!(
+            asked(&[date, ("x-ratelimit-reset", "4133980800")]),
+            Some(30)
+        );
+        let ours = ("retry-after", "Thu, 01 Jan 2026 00:02:00 GMT");
+        assert_eq!(asked(&[date, ours]), None);
+        assert_eq!(asked(&[("date", "no time"), ours]), Some(120));
+        assert_eq!(asked(&[date, ("retry-after", "7")]), Some(7));
     }
 
     #[test]
