@@ -337,6 +337,51 @@ fn a_refused_token_is_replaced_once() {
     assert_eq!(endpoint.count(), 1);
 }
 
+/// Reads on until the token is renewed at the second attempt; the first is answered with `failure`.
+fn sync_over_a_failed_renewal(sandbox: &Sandbox, failure: u16) -> Ended {
+    let fake = FakeOpenFga::scripted(changes(0..120), |request, reply| {
+        match request.authorization.as_deref() {
+            Some("Bearer token-0") => reply.after(Duration::from_millis(100)),
+            _ => reply,
+        }
+    });
+    // The first is renewed when it has a second or two left.
+    let endpoint = TokenEndpoint::start(move |number, _| match number {
+        1 => (failure, String::new()),
+        _ => (200, token(number, &json!(11))),
+    });
+    let ended = sandbox.sync_with_env(
+        &fake,
+        &[
+            ("FGA_API_TOKEN_ISSUER", endpoint.url().as_str()),
+            ("FGA_CLIENT_ID", "me too"),
+            ("FGA_CLIENT_SECRET", SECRET),
+        ],
+        "--page-size 1",
+    );
+    let asked = endpoint.count();
+    assert_eq!(asked, if failure == 503 { 3 } else { 2 }, "{ended}");
+    ended
+}
+
+#[test]
+fn a_token_that_cannot_be_renewed_yet_is_used_as_long_as_it_lives() {
+    let sandbox = Sandbox::new();
+    sync_over_a_failed_renewal(&sandbox, 503)
+        .code(0)
+        .says(&["503", "the old one is used meanwhile"])
+        .hides("retry_in_ms");
+    sandbox.assert_holds(120);
+}
+
+#[test]
+fn a_refusal_to_renew_a_token_is_a_refused_sign_in() {
+    let sandbox = Sandbox::new();
+    sync_over_a_failed_renewal(&sandbox, 401)
+        .code(6)
+        .says(&["401 Unauthorized", "FGA_CLIENT_SECRET"]);
+}
+
 #[test]
 fn what_was_sent_as_a_proof_is_not_said_where_it_is_repeated() {
     let sandbox = Sandbox::new();
