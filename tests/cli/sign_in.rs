@@ -394,6 +394,20 @@ fn what_was_sent_as_a_proof_is_not_said_where_it_is_repeated() {
     sync(&sandbox, &fake, &endpoint.url(), &headers)
         .code(6)
         .says(&["*** may not"]);
+    // Of a header that names a scheme, what stands behind it is repeated alone.
+    fake.script(|request, _| {
+        let key = request.headers["x-key"].rsplit(' ').next().unwrap();
+        Reply::error(403, "forbidden", &format!("{key} may not"))
+    });
+    for header in [
+        "X-Key: Basic gateway-s3cret",
+        "X-Key: bearer gateway-s3cret",
+    ] {
+        let headers = [("FGA_CUSTOM_HEADERS", header)];
+        sync(&sandbox, &fake, &endpoint.url(), &headers)
+            .code(6)
+            .says(&["*** may not"]);
+    }
 
     let endpoint = TokenEndpoint::start(|_, asked| {
         let assertion = asked.form["client_assertion"].clone();
