@@ -50,6 +50,9 @@ impl TokenEndpoint {
             };
             let mut asked = heard.lock().unwrap();
             let (status, body) = answer(asked.len(), &this);
+            // Nor may what was sent as a proof be said where a header repeats it.
+            let proof = this.form.get("client_secret");
+            let proof = this.authorization.as_ref().or(proof).cloned();
             asked.push(this);
             // As gateways tell of their limits on every answer.
             let reset = if status == 429 { "0.1" } else { "3000" };
@@ -57,6 +60,7 @@ impl TokenEndpoint {
                 status,
                 headers: [
                     ("location", "http://127.0.0.1:1/"),
+                    ("x-request-id", &proof.unwrap_or_default()),
                     ("x-ratelimit-reset", reset),
                 ]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -101,6 +105,7 @@ fn sync(sandbox: &Sandbox, fake: &FakeOpenFga, issuer: &str, env: &[(&str, &str)
         .sync_with_env(fake, &all, "--log-level trace")
         .hides("s3cret")
         .hides("czNjcmV0")
+        .hides(BASIC.trim_start_matches("Basic "))
 }
 
 #[test]
@@ -274,7 +279,7 @@ fn a_token_endpoint_that_fails_is_asked_again_and_then_given_up() {
             &[("FGA_SYNC_RETRY_FOR", "500ms")],
         )
         .code(4)
-        .says(&["the token endpoint", says]);
+        .says(&["the token endpoint", says, "***)"]);
         assert!(endpoint.count() > 1);
     }
     let sandbox = Sandbox::new();
@@ -394,6 +399,12 @@ fn what_was_sent_as_a_proof_is_not_said_where_it_is_repeated() {
     sync(&sandbox, &fake, &endpoint.url(), &headers)
         .code(6)
         .says(&["*** may not"]);
+    fake.script(|request, _| {
+        Reply::new(200, "<html>").with_header("x-request-id", &request.headers["x-key"])
+    });
+    sync(&sandbox, &fake, &endpoint.url(), &headers)
+        .code(4)
+        .says(&["is not what OpenFGA sends (request id ***)"]);
     // Of a header that names a scheme, what stands behind it is repeated alone.
     fake.script(|request, _| {
         let key = request.headers["x-key"].rsplit(' ').next().unwrap();

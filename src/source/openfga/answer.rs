@@ -149,7 +149,7 @@ pub(super) fn refusal(url: &Url, answer: &Answer, secrets: &Secrets) -> Failure 
     let message = format!(
         "{} answered {said}{}",
         shown(url),
-        request_id(&answer.headers)
+        request_id(&answer.headers, secrets)
     );
     Failure {
         error: Error::new(kind, secrets.masked(&message)).advise(advice),

@@ -174,7 +174,7 @@ impl TokenSource {
         if !answer.status.is_success() {
             return Err(self.refusal(&answer, &secrets));
         }
-        let token = self.token_of(&answer)?;
+        let token = self.token_of(&answer, &secrets)?;
         self.secret_in = Some(place);
         tracing::debug!(
             "got an access token from {}",
@@ -237,12 +237,12 @@ impl TokenSource {
             .map_err(|why| self.no_answer(why))
     }
 
-    fn token_of(&self, answer: &Answer) -> Result<AccessToken, Failure> {
+    fn token_of(&self, answer: &Answer, secrets: &Secrets) -> Result<AccessToken, Failure> {
         // The parser's own words could hold a part of the token.
         let json: TokenJson =
-            serde_json::from_str(&answer.body).map_err(|_| self.not_a_token(answer))?;
+            serde_json::from_str(&answer.body).map_err(|_| self.not_a_token(answer, secrets))?;
         let header = bearer(&SecretString::from(json.access_token))
-            .ok_or_else(|| self.not_a_token(answer))?;
+            .ok_or_else(|| self.not_a_token(answer, secrets))?;
         let life = lifetime(&json.expires_in).and_then(Life::of);
         Ok(AccessToken { header, life })
     }
@@ -259,11 +259,11 @@ impl TokenSource {
         })
     }
 
-    fn not_a_token(&self, answer: &Answer) -> Failure {
+    fn not_a_token(&self, answer: &Answer, secrets: &Secrets) -> Failure {
         Failure::passing(self.unavailable(&format!(
             "answered {} without an access token{}",
             answer.status,
-            request_id(&answer.headers)
+            request_id(&answer.headers, secrets)
         )))
     }
 
@@ -315,7 +315,7 @@ impl TokenSource {
             "the token endpoint {} answered {}{said}{}",
             shown(&self.credentials.token_url),
             answer.status,
-            request_id(&answer.headers)
+            request_id(&answer.headers, secrets)
         );
         Failure {
             error: Error::new(kind, secrets.masked(&message)).advise(advice),

@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::runtime::{Builder, Runtime};
 use url::{Host, Url};
 
+use super::secrets::Secrets;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tls::{Hints, TlsSettings, Trouble, explain};
 
@@ -159,11 +160,11 @@ pub(super) fn date(headers: &HeaderMap) -> Option<Timestamp> {
     httpdate::parse_http_date(text).ok()?.try_into().ok()
 }
 
-/// The request's id as the server gave it, for messages.
-pub(super) fn request_id(headers: &HeaderMap) -> String {
+/// The request's id as the server gave it, for messages: without what it was sent, which it may repeat there.
+pub(super) fn request_id(headers: &HeaderMap, secrets: &Secrets) -> String {
     headers
         .get("x-request-id")
         .and_then(|id| id.to_str().ok())
-        .map(|id| format!(" (request id {id})"))
+        .map(|id| format!(" (request id {})", secrets.masked(id)))
         .unwrap_or_default()
 }
