@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
@@ -122,7 +123,7 @@ pub fn answer_headers(data: &[u8]) {
     }
     // 2026-01-01T00:00:00Z
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
-    if let Some(wait) = asked_wait(&headers, now) {
+    if let Some(wait) = asked_wait(StatusCode::TOO_MANY_REQUESTS, &headers, now) {
         assert!(wait >= SHORTEST_WAIT);
         assert!(with_jitter(wait) >= wait);
         assert!(!when(now + Duration::from_secs(86_400), wait).is_empty());

@@ -260,6 +260,43 @@ fn a_server_that_names_a_time_to_come_again_is_obeyed() {
 }
 
 #[test]
+fn a_time_to_come_again_is_one_of_the_clock_that_named_it() {
+    let ahead = SystemTime::now() + Duration::from_secs(3_600);
+    let then = ahead + Duration::from_secs(1);
+    let reset = then.duration_since(UNIX_EPOCH).unwrap().as_secs();
+    for (name, value) in [
+        ("Retry-After", httpdate::fmt_http_date(then)),
+        ("X-RateLimit-Reset", reset.to_string()),
+    ] {
+        let sandbox = Sandbox::new();
+        let reply = Reply::error(429, "rate_limited", "slow down")
+            .with_header("date", &httpdate::fmt_http_date(ahead));
+        let fake = once(reply.with_header(name, &value));
+        sandbox.sync(&fake, "--page-size 10").code(0);
+        sandbox.assert_holds(3);
+    }
+}
+
+#[test]
+fn a_limit_that_is_not_used_up_asks_for_no_wait() {
+    for (left, code) in [("900", 0), ("0", 4)] {
+        let sandbox = Sandbox::new();
+        // As gateways do it that tell of their limits on every answer.
+        let fake = FakeOpenFga::scripted(changes(0..3), move |request, good| {
+            let reply = if request.is_page() && request.number == 0 {
+                Reply::error(503, "unavailable", "upstream reset")
+            } else {
+                good
+            };
+            reply
+                .with_header("X-RateLimit-Remaining", left)
+                .with_header("X-RateLimit-Reset", "3000")
+        });
+        sandbox.sync(&fake, "--page-size 10").code(code);
+    }
+}
+
+#[test]
 fn a_server_that_is_overloaded_for_long_is_waited_for_as_long_as_it_says_when_to_come() {
     let sandbox = Sandbox::new();
     let fake = FakeOpenFga::scripted(changes(0..3), |request, good| {

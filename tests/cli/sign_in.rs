@@ -32,7 +32,9 @@ struct TokenEndpoint {
 
 impl TokenEndpoint {
     /// `answer` gets the number of the request, and what was asked.
-    fn start(answer: impl Fn(usize, &Asked) -> (u16, String) + Send + Sync + 'static) -> Self {
+    fn start<Body: Into<Vec<u8>>>(
+        answer: impl Fn(usize, &Asked) -> (u16, Body) + Send + Sync + 'static,
+    ) -> Self {
         let asked = Arc::new(Mutex::new(Vec::new()));
         let heard = asked.clone();
         let server = HttpServer::start(move |request| {
@@ -48,11 +50,22 @@ impl TokenEndpoint {
             };
             let mut asked = heard.lock().unwrap();
             let (status, body) = answer(asked.len(), &this);
+            // Nor may what was sent as a proof be said where a header repeats it.
+            let proof = this.form.get("client_secret");
+            let proof = this.authorization.as_ref().or(proof).cloned();
             asked.push(this);
+            // As gateways tell of their limits on every answer.
+            let reset = if status == 429 { "0.1" } else { "3000" };
             HttpAnswer {
                 status,
-                headers: vec![("location".to_owned(), "http://127.0.0.1:1/".to_owned())],
-                body: body.into_bytes(),
+                headers: [
+                    ("location", "http://127.0.0.1:1/"),
+                    ("x-request-id", &proof.unwrap_or_default()),
+                    ("x-ratelimit-reset", reset),
+                ]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .to_vec(),
+                body: body.into(),
                 padding: 0,
                 delay: Duration::ZERO,
                 line: Line::Good,
@@ -92,6 +105,7 @@ fn sync(sandbox: &Sandbox, fake: &FakeOpenFga, issuer: &str, env: &[(&str, &str)
         .sync_with_env(fake, &all, "--log-level trace")
         .hides("s3cret")
         .hides("czNjcmV0")
+        .hides(BASIC.trim_start_matches("Basic "))
 }
 
 #[test]
@@ -211,6 +225,30 @@ fn a_wrong_secret_is_refused_at_once() {
 }
 
 #[test]
+fn a_refusal_that_is_not_utf8_is_one() {
+    const REFUSAL: &[u8] = b"<html>acc\xe8s refus\xe9</html>";
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    let endpoint = TokenEndpoint::start(|_, _| (401, REFUSAL));
+    sync(&sandbox, &fake, &endpoint.url(), &[])
+        .code(6)
+        .says(&["401 Unauthorized, and no error of OAuth"]);
+    // The secret in the header, and in the body.
+    assert_eq!(endpoint.count(), 2);
+    let endpoint = TokenEndpoint::start(|number, asked| match asked.authorization {
+        Some(_) => (401, REFUSAL.to_vec()),
+        None => (200, token(number, &json!(3600)).into_bytes()),
+    });
+    fake.script(|request, reply| match request.authorization.as_deref() {
+        Some("Bearer token-1") => Reply::new(401, "").with_bytes(REFUSAL.to_vec()),
+        _ => reply,
+    });
+    sync(&sandbox, &fake, &endpoint.url(), &[]).code(0);
+    sandbox.assert_holds(3);
+    assert_eq!(endpoint.count(), 3);
+}
+
+#[test]
 fn a_token_endpoint_that_fails_is_asked_again_and_then_given_up() {
     for (status, body, says) in [
         (503, "", "503"),
@@ -241,7 +279,7 @@ fn a_token_endpoint_that_fails_is_asked_again_and_then_given_up() {
             &[("FGA_SYNC_RETRY_FOR", "500ms")],
         )
         .code(4)
-        .says(&["the token endpoint", says]);
+        .says(&["the token endpoint", says, "***)"]);
         assert!(endpoint.count() > 1);
     }
     let sandbox = Sandbox::new();
@@ -304,6 +342,51 @@ fn a_refused_token_is_replaced_once() {
     assert_eq!(endpoint.count(), 1);
 }
 
+/// Reads on until the token is renewed at the second attempt; the first is answered with `failure`.
+fn sync_over_a_failed_renewal(sandbox: &Sandbox, failure: u16) -> Ended {
+    let fake = FakeOpenFga::scripted(changes(0..120), |request, reply| {
+        match request.authorization.as_deref() {
+            Some("Bearer token-0") => reply.after(Duration::from_millis(100)),
+            _ => reply,
+        }
+    });
+    // The first is renewed when it has a second or two left.
+    let endpoint = TokenEndpoint::start(move |number, _| match number {
+        1 => (failure, String::new()),
+        _ => (200, token(number, &json!(11))),
+    });
+    let ended = sandbox.sync_with_env(
+        &fake,
+        &[
+            ("FGA_API_TOKEN_ISSUER", endpoint.url().as_str()),
+            ("FGA_CLIENT_ID", "me too"),
+            ("FGA_CLIENT_SECRET", SECRET),
+        ],
+        "--page-size 1",
+    );
+    let asked = endpoint.count();
+    assert_eq!(asked, if failure == 503 { 3 } else { 2 }, "{ended}");
+    ended
+}
+
+#[test]
+fn a_token_that_cannot_be_renewed_yet_is_used_as_long_as_it_lives() {
+    let sandbox = Sandbox::new();
+    sync_over_a_failed_renewal(&sandbox, 503)
+        .code(0)
+        .says(&["503", "the old one is used meanwhile"])
+        .hides("retry_in_ms");
+    sandbox.assert_holds(120);
+}
+
+#[test]
+fn a_refusal_to_renew_a_token_is_a_refused_sign_in() {
+    let sandbox = Sandbox::new();
+    sync_over_a_failed_renewal(&sandbox, 401)
+        .code(6)
+        .says(&["401 Unauthorized", "FGA_CLIENT_SECRET"]);
+}
+
 #[test]
 fn what_was_sent_as_a_proof_is_not_said_where_it_is_repeated() {
     let sandbox = Sandbox::new();
@@ -316,6 +399,26 @@ fn what_was_sent_as_a_proof_is_not_said_where_it_is_repeated() {
     sync(&sandbox, &fake, &endpoint.url(), &headers)
         .code(6)
         .says(&["*** may not"]);
+    fake.script(|request, _| {
+        Reply::new(200, "<html>").with_header("x-request-id", &request.headers["x-key"])
+    });
+    sync(&sandbox, &fake, &endpoint.url(), &headers)
+        .code(4)
+        .says(&["is not what OpenFGA sends (request id ***)"]);
+    // Of a header that names a scheme, what stands behind it is repeated alone.
+    fake.script(|request, _| {
+        let key = request.headers["x-key"].rsplit(' ').next().unwrap();
+        Reply::error(403, "forbidden", &format!("{key} may not"))
+    });
+    for header in [
+        "X-Key: Basic gateway-s3cret",
+        "X-Key: bearer gateway-s3cret",
+    ] {
+        let headers = [("FGA_CUSTOM_HEADERS", header)];
+        sync(&sandbox, &fake, &endpoint.url(), &headers)
+            .code(6)
+            .says(&["*** may not"]);
+    }
 
     let endpoint = TokenEndpoint::start(|_, asked| {
         let assertion = asked.form["client_assertion"].clone();

@@ -55,6 +55,7 @@ pub fn cases() -> Vec<Case> {
                 .strikes(place, Times::Always, html)
                 .fails(4, &["502 Bad Gateway, and no error of OpenFGA"]),
         );
+        cases.extend(latin_1(place));
     }
     for (name, wait) in [
         ("Retry-After of a second", "1"),
@@ -78,6 +79,39 @@ pub fn cases() -> Vec<Case> {
             Case::new(name)
                 .strikes(Place::LaterPage, Times::Always, later)
                 .fails(4, &["503"]),
+        );
+    }
+    cases
+}
+
+/// What gateways in front of a server say, which may be no UTF-8: their status counts like any other.
+fn latin_1(place: Place) -> Vec<Case> {
+    let refuse = |status: u16| {
+        move |_: &_, _| {
+            Reply::new(status, "")
+                .with_bytes(b"<html>acc\xe8s refus\xe9</html>".to_vec())
+                .with_header("content-type", "text/html; charset=iso-8859-1")
+        }
+    };
+    let name = |status: u16| format!("Latin-1 with {status}");
+    let mut cases = Vec::new();
+    for (status, exit_code) in [(302, 2), (401, 6), (403, 6), (404, 2)] {
+        cases.push(
+            Case::new(name(status))
+                .strikes(place, Times::Once, refuse(status))
+                .fails(exit_code, &[&status.to_string(), "no error of OpenFGA"])
+                .within(Duration::from_secs(10)),
+        );
+    }
+    for status in [429, 503] {
+        let later = move |request: &_, reply| {
+            refuse(status)(request, reply).with_header("retry-after", "86400")
+        };
+        cases.push(Case::new(name(status)).strikes(place, Times::Twice, refuse(status)));
+        cases.push(
+            Case::new(format!("{}, and a day to wait", name(status)))
+                .strikes(place, Times::Once, later)
+                .fails(4, &[&status.to_string(), "run again after"]),
         );
     }
     cases

@@ -142,14 +142,14 @@ pub(super) fn refusal(url: &Url, answer: &Answer, secrets: &Secrets) -> Failure 
     } else if code == "page_size_invalid" {
         Remedy::OtherPageSize(said.clone())
     } else if may_pass(status) {
-        Remedy::Wait(asked_wait(&answer.headers, SystemTime::now()))
+        Remedy::Wait(asked_wait(status, &answer.headers, SystemTime::now()))
     } else {
         Remedy::None
     };
     let message = format!(
         "{} answered {said}{}",
         shown(url),
-        request_id(&answer.headers)
+        request_id(&answer.headers, secrets)
     );
     Failure {
         error: Error::new(kind, secrets.masked(&message)).advise(advice),

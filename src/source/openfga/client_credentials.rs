@@ -24,6 +24,8 @@ const LARGEST_ANSWER: usize = 1 << 20;
 /// A token is renewed when a fifth of its life is left, or this much if that is less, give or take some jitter: the
 /// SDKs renew five to ten minutes before the end, which a short-lived token does not have.
 const RENEW_BEFORE: Duration = Duration::from_secs(600);
+/// The least time between two attempts to renew a token that lives.
+const LEAST_WAIT: Duration = Duration::from_secs(1);
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// How to get access tokens.
@@ -68,7 +70,13 @@ pub(super) struct TokenSource {
 struct AccessToken {
     header: HeaderValue,
     /// `None` for a token that does not say how long it lives: it is used until it is refused.
-    renew_at: Option<Instant>,
+    life: Option<Life>,
+}
+
+/// From when on there should be another token, and from when on there must be.
+struct Life {
+    renew_at: Instant,
+    ends_at: Instant,
 }
 
 #[derive(Deserialize)]
@@ -101,16 +109,48 @@ impl TokenSource {
         http: &Http,
         timeout: Duration,
     ) -> Result<HeaderValue, Failure> {
-        let is_old = |token: &AccessToken| token.renew_at.is_some_and(|at| Instant::now() >= at);
-        match &self.token {
-            Some(token) if !is_old(token) => Ok(token.header.clone()),
-            _ => {
-                let token = self.fetch(http, timeout)?;
-                let header = token.header.clone();
-                self.token = Some(token);
-                Ok(header)
-            }
+        let token = match self.token.take() {
+            None => self.fetch(http, timeout)?,
+            Some(token) => self.renewed(token, http, timeout)?,
+        };
+        let header = token.header.clone();
+        self.token = Some(token);
+        Ok(header)
+    }
+
+    /// Another token where it is time for one; the same where there is none for now and it still lives.
+    fn renewed(
+        &mut self,
+        mut token: AccessToken,
+        http: &Http,
+        timeout: Duration,
+    ) -> Result<AccessToken, Failure> {
+        let Some(life) = &mut token.life else {
+            return Ok(token);
+        };
+        if Instant::now() < life.renew_at {
+            return Ok(token);
         }
+        let left = life.left();
+        if left.is_zero() {
+            return self.fetch(http, timeout);
+        }
+        // An endpoint that is silent must not use up the token's life.
+        let failure = match self.fetch(http, timeout.min(left / 2)) {
+            Ok(token) => return Ok(token),
+            Err(failure) => failure,
+        };
+        // A refusal ends the run though the token may live: whoever takes a right away means it, and the sooner
+        // somebody hears of it the better.
+        let Remedy::Wait(asked) = failure.remedy else {
+            return Err(failure);
+        };
+        tracing::warn!(
+            "the access token can't be renewed yet, so the old one is used meanwhile: {}",
+            failure.error
+        );
+        life.renew_at = Instant::now() + try_again_after(life.left(), asked);
+        Ok(token)
     }
 
     /// The token was refused.
@@ -134,7 +174,7 @@ impl TokenSource {
         if !answer.status.is_success() {
             return Err(self.refusal(&answer, &secrets));
         }
-        let token = self.token_of(&answer)?;
+        let token = self.token_of(&answer, &secrets)?;
         self.secret_in = Some(place);
         tracing::debug!(
             "got an access token from {}",
@@ -197,16 +237,14 @@ impl TokenSource {
             .map_err(|why| self.no_answer(why))
     }
 
-    fn token_of(&self, answer: &Answer) -> Result<AccessToken, Failure> {
+    fn token_of(&self, answer: &Answer, secrets: &Secrets) -> Result<AccessToken, Failure> {
         // The parser's own words could hold a part of the token.
         let json: TokenJson =
-            serde_json::from_str(&answer.body).map_err(|_| self.not_a_token(answer))?;
+            serde_json::from_str(&answer.body).map_err(|_| self.not_a_token(answer, secrets))?;
         let header = bearer(&SecretString::from(json.access_token))
-            .ok_or_else(|| self.not_a_token(answer))?;
-        let lifetime = lifetime(&json.expires_in);
-        let renew_at =
-            lifetime.and_then(|lifetime| Instant::now().checked_add(renew_after(lifetime)));
-        Ok(AccessToken { header, renew_at })
+            .ok_or_else(|| self.not_a_token(answer, secrets))?;
+        let life = lifetime(&json.expires_in).and_then(Life::of);
+        Ok(AccessToken { header, life })
     }
 
     fn no_answer(&self, why: NoAnswer) -> Failure {
@@ -221,11 +259,11 @@ impl TokenSource {
         })
     }
 
-    fn not_a_token(&self, answer: &Answer) -> Failure {
+    fn not_a_token(&self, answer: &Answer, secrets: &Secrets) -> Failure {
         Failure::passing(self.unavailable(&format!(
             "answered {} without an access token{}",
             answer.status,
-            request_id(&answer.headers)
+            request_id(&answer.headers, secrets)
         )))
     }
 
@@ -265,7 +303,11 @@ impl TokenSource {
             ),
         };
         let remedy = if may_pass(answer.status) {
-            Remedy::Wait(asked_wait(&answer.headers, SystemTime::now()))
+            Remedy::Wait(asked_wait(
+                answer.status,
+                &answer.headers,
+                SystemTime::now(),
+            ))
         } else {
             Remedy::None
         };
@@ -273,13 +315,30 @@ impl TokenSource {
             "the token endpoint {} answered {}{said}{}",
             shown(&self.credentials.token_url),
             answer.status,
-            request_id(&answer.headers)
+            request_id(&answer.headers, secrets)
         );
         Failure {
             error: Error::new(kind, secrets.masked(&message)).advise(advice),
             reason: Reason::Failed,
             remedy,
         }
+    }
+}
+
+impl Life {
+    /// One that begins now, unless no clock reaches its end.
+    fn of(lifetime: Duration) -> Option<Self> {
+        // The end of a token is a whole second, rounded down.
+        let lifetime = lifetime.saturating_sub(Duration::from_secs(1));
+        let now = Instant::now();
+        Some(Self {
+            renew_at: now.checked_add(renew_after(lifetime))?,
+            ends_at: now.checked_add(lifetime)?,
+        })
+    }
+
+    fn left(&self) -> Duration {
+        self.ends_at.saturating_duration_since(Instant::now())
     }
 }
 
@@ -296,11 +355,15 @@ fn lifetime(expires_in: &Value) -> Option<Duration> {
 }
 
 fn renew_after(lifetime: Duration) -> Duration {
-    // The end of a token is a whole second, rounded down.
-    let lifetime = lifetime.saturating_sub(Duration::from_secs(1));
     let margin = (lifetime / 5).min(RENEW_BEFORE);
     // Clients that signed in together don't come back together.
     lifetime.saturating_sub(margin.mul_f64(1.0 - fastrand::f64() / 2.0))
+}
+
+/// When to try again to renew a token that has so much of its life left.
+fn try_again_after(left: Duration, asked: Option<Duration>) -> Duration {
+    let wait = asked.unwrap_or_default().max(left / 10);
+    wait.max(LEAST_WAIT).min(left)
 }
 
 #[cfg(test)]
@@ -329,10 +392,26 @@ mod tests {
     #[test]
     fn a_token_is_renewed_before_it_expires() {
         for _ in 0..100 {
-            let short = renew_after(Duration::from_secs(5)).as_secs_f64();
+            let short = renew_after(Duration::from_secs(4)).as_secs_f64();
             assert!((3.2..=3.6).contains(&short), "{short}");
-            let long = renew_after(Duration::from_secs(86_400)).as_secs_f64();
+            let long = renew_after(Duration::from_secs(86_399)).as_secs_f64();
             assert!((85_799.0..=86_099.0).contains(&long), "{long}");
+        }
+    }
+
+    #[test]
+    fn a_renewal_that_failed_is_tried_again_within_the_tokens_life_and_not_at_once() {
+        let seconds = Duration::from_secs;
+        for (left, asked, expected) in [
+            (600, None, 60),
+            (5, None, 1),
+            (0, None, 0),
+            (600, Some(120), 120),
+            (600, Some(7), 60),
+            (600, Some(u64::MAX), 600),
+        ] {
+            let after = try_again_after(seconds(left), asked.map(seconds));
+            assert_eq!(after, seconds(expected), "{left} {asked:?}");
         }
     }
 }

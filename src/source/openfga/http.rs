@@ -9,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::runtime::{Builder, Runtime};
 use url::{Host, Url};
 
+use super::secrets::Secrets;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tls::{Hints, TlsSettings, Trouble, explain};
 
@@ -29,6 +30,7 @@ pub(super) struct Http {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
+    /// Of a success as it came; what is not UTF-8 in that of another status is replaced.
     pub(super) body: String,
 }
 
@@ -40,7 +42,7 @@ pub(super) enum NoAnswer {
     Untrusted(Trouble),
     /// The body is longer than was allowed; the rest was not read.
     TooLarge,
-    /// The body is not UTF-8.
+    /// The body of a success is not UTF-8.
     NotText,
 }
 
@@ -99,10 +101,17 @@ impl Http {
                 }
                 body.extend_from_slice(&chunk);
             }
+            let status = response.status();
+            // What a gateway says to a refusal may be in any encoding, and the status counts all the same.
+            let body = if status.is_success() {
+                String::from_utf8(body).map_err(|_| NoAnswer::NotText)?
+            } else {
+                String::from_utf8_lossy(&body).into_owned()
+            };
             Ok(Answer {
-                status: response.status(),
+                status,
                 headers: std::mem::take(response.headers_mut()),
-                body: String::from_utf8(body).map_err(|_| NoAnswer::NotText)?,
+                body,
             })
         })
     }
@@ -151,11 +160,11 @@ pub(super) fn date(headers: &HeaderMap) -> Option<Timestamp> {
     httpdate::parse_http_date(text).ok()?.try_into().ok()
 }
 
-/// The request's id as the server gave it, for messages.
-pub(super) fn request_id(headers: &HeaderMap) -> String {
+/// The request's id as the server gave it, for messages: without what it was sent, which it may repeat there.
+pub(super) fn request_id(headers: &HeaderMap, secrets: &Secrets) -> String {
     headers
         .get("x-request-id")
         .and_then(|id| id.to_str().ok())
-        .map(|id| format!(" (request id {id})"))
+        .map(|id| format!(" (request id {})", secrets.masked(id)))
         .unwrap_or_default()
 }

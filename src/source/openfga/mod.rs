@@ -175,7 +175,7 @@ impl OpenFga {
             return Err(refusal(url, &answer, &secrets));
         }
         decode(&answer.body).map_err(|error| {
-            let request_id = request_id(&answer.headers);
+            let request_id = request_id(&answer.headers, &secrets);
             // What it does not understand, the parser repeats.
             let error = anyhow::anyhow!(secrets.masked(&error.to_string()));
             Failure::passing(not_openfga(&shown(url), &request_id).because(error))

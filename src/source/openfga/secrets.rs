@@ -14,10 +14,13 @@ impl Secrets {
         self.0.push(secret.into());
     }
 
-    /// A header's value, and of one that names a scheme what stands behind it.
+    /// A header's value, and what stands behind its first word: that may be a scheme, and the rest repeated alone.
     pub(super) fn add_header(&mut self, value: &HeaderValue) {
         if let Ok(value) = value.to_str() {
-            self.add(value.strip_prefix("Bearer ").unwrap_or(value));
+            self.add(value);
+            if let Some((_, credentials)) = value.split_once(' ') {
+                self.add(credentials.trim());
+            }
         }
     }
 
@@ -31,6 +34,27 @@ impl Secrets {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_header_is_masked_whole_and_without_its_scheme() {
+        let mut secrets = Secrets::default();
+        for value in [
+            "Basic dXNlcg==",
+            "ApiKey  k3y-1",
+            "two words and more",
+            "T abc",
+        ] {
+            secrets.add_header(&HeaderValue::from_static(value));
+        }
+        for (text, expected) in [
+            ("Basic dXNlcg==", "***"),
+            ("not dXNlcg==, nor k3y-1", "not ***, nor ***"),
+            ("two words and more", "***"),
+            ("T abc of abc", "*** of abc"),
+        ] {
+            assert_eq!(secrets.masked(text), expected);
+        }
+    }
 
     #[test]
     fn secrets_are_masked_wherever_they_stand() {
