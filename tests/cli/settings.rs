@@ -186,6 +186,33 @@ fn secrets_are_masked_wherever_settings_are_shown() {
     }
 }
 
+/// It would make the user the host, and the token would be sent there.
+#[test]
+fn a_source_whose_password_is_not_escaped_is_asked_nothing() {
+    let sandbox = Sandbox::new();
+    for (source, issuer) in [
+        ("https://127.0.0.1:1/s3cret@127.0.0.1:1", None),
+        ("127.0.0.1:1/s3cret@127.0.0.1:1", None),
+        (
+            "http://127.0.0.1:1",
+            Some("http://127.0.0.1:1/s3cret@127.0.0.1:1"),
+        ),
+    ] {
+        let mut command = sandbox.command();
+        if let Some(issuer) = issuer {
+            command
+                .env("FGA_API_TOKEN_ISSUER", issuer)
+                .env("FGA_CLIENT_ID", "me")
+                .env("FGA_CLIENT_SECRET", "own");
+        }
+        command.args(["run", "-vv", "--source", source, "--store-id", STORE]);
+        Ended::of(command.args(["--format", "json"]))
+            .code(2)
+            .hides("s3cret")
+            .says(&["unclear where its user and password end", "%40"]);
+    }
+}
+
 /// A server that asks for a password as PostgreSQL does, hands it on, and does not let the user in.
 fn password_server() -> (u16, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
