@@ -229,7 +229,7 @@ mod tests {
         let all = config(
             "postgres://u:p@h:7/d?hostaddr=127.0.0.1&connect_timeout=3&tcp_user_timeout=4&keepalives=1\
              &keepalives_idle=5&keepalives_interval=6&keepalives_retries=7&application_name=audit\
-             &target_session_attrs=read-only&options=-ca%3Db&channel_binding=disable&sslnegotiation=direct\
+             &target_session_attrs=read-write&options=-ca%3Db&channel_binding=disable&sslnegotiation=direct\
              &sslmode=require",
         );
         let one = places(&all).unwrap().pop().unwrap().of(&all);
