@@ -25,6 +25,7 @@ pub fn secret_file(data: &[u8]) {
     match secret {
         Ok(secret) => {
             assert!(!secret.text.is_empty() && !secret.text.ends_with(['\r', '\n']));
+            let data = data.strip_prefix("\u{feff}".as_bytes()).unwrap_or(data);
             assert!(data.starts_with(secret.text.as_bytes()));
             let rest = &data[secret.text.len()..];
             assert!(rest.iter().all(|byte| b"\r\n".contains(byte)));
