@@ -123,6 +123,38 @@ fn wrong_command_lines_are_refused_with_what_is_right() {
 }
 
 #[test]
+fn a_url_in_the_wrong_place_is_shown_without_its_password() {
+    let sandbox = Sandbox::new();
+    for (arguments, says) in [
+        ("run postgres://u:s3cret@h/d", "'postgres://u:***@h/d'"),
+        (
+            "run --mode postgres://u:s3cret@h/d",
+            "'postgres://u:***@h/d' for '--mode <MODE>'",
+        ),
+        (
+            "run --mode=postgres://u:s3cret@h/d",
+            "'postgres://u:***@h/d' for '--mode <MODE>'",
+        ),
+        ("run postgres://u:12/s3cret@h/d", "'postgres:…'"),
+        ("run u:s3cret@h", "'u:***@h'"),
+        ("run https://s3cret@h", "'https://***@h'"),
+        ("run FGA_API_TOKEN=s3cret", "'…'"),
+        ("run --postgres://u:s3cret@h=d", "'…'"),
+        ("postgres://u:s3cret@h/d", "'postgres://u:***@h/d'"),
+        ("run sqlite:audit.db", "'sqlite:audit.db'"),
+        ("run file:pages.jsonl", "'file:pages.jsonl'"),
+    ] {
+        for form in ["", " --log-format json --format json"] {
+            sandbox
+                .run(&format!("{arguments}{form}"))
+                .code(2)
+                .hides("s3cret")
+                .says(&[says]);
+        }
+    }
+}
+
+#[test]
 fn wrong_files_are_refused_by_line_and_name() {
     for (file, says) in [
         (
