@@ -69,6 +69,18 @@ const WRONG: &[(&str, &[&str])] = &[
         &["run.page_size", "from 1 to 100000", "\"0\"", "--page-size"],
     ),
     (
+        "run --source file:p --max-rps 0",
+        &["run.max_rps", "a number from 0.001 up", "--max-rps"],
+    ),
+    (
+        "run --source file:p --max-rps nan",
+        &["a number from 0.001 up"],
+    ),
+    (
+        "run --source file:p --retry-for soon",
+        &["run.retry_for", "a duration such as", "--retry-for"],
+    ),
+    (
         "run --source file:p --max-changes many",
         &["run.max_changes", "\"many\"", "--max-changes"],
     ),
