@@ -64,6 +64,10 @@ pub(crate) fn scheme(text: &str) -> Option<(&str, &str)> {
     is_scheme.then_some((scheme, rest))
 }
 
+/// What helps where a URL [`is_ambiguous`].
+pub(crate) const ESCAPE: &str =
+    "write @, /, ? and # in them, and @ in what follows, as %40, %2F, %3F and %23";
+
 /// Whether a URL has an `@` where readers of URLs disagree on what it ends: behind another, behind what ends the
 /// host, or where there is no scheme. Then it can't be told which part is the password.
 pub(crate) fn is_ambiguous(url: &str) -> bool {

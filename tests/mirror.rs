@@ -32,6 +32,7 @@ mod mirror {
     pub mod kill;
     pub mod late;
     pub mod oidc;
+    pub mod options;
     pub mod page_size;
     pub mod recorded;
     pub mod restart;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         mirror::tls_target::trials,
         mirror::hosts::trials,
         mirror::blocked::trials,
+        mirror::options::trials,
         mirror::recorded::trials,
     ]
     .iter()

@@ -11,7 +11,7 @@ use clap::{ArgMatches, FromArgMatches};
 use serde::Serialize;
 
 use crate::cli::{self, Cli, Verb};
-use crate::config::{Config, Format, OutputSettings, shown_as_text};
+use crate::config::{Config, Format, OutputSettings, masked_source, shown_as_text};
 use crate::error::{Error, ErrorKind, Result};
 use crate::report::{Subject, Summary, start_logging};
 use crate::sync::Tally;
@@ -120,6 +120,7 @@ fn not_a_command(error: &clap::Error, arguments: &[OsString]) -> u8 {
             }
         };
     }
+    let error = &without_secrets(error, arguments);
     let wrong = usage_error(error);
     match output.log_format {
         Format::Json => log_failure(&wrong, &output),
@@ -134,6 +135,38 @@ fn not_a_command(error: &clap::Error, arguments: &[OsString]) -> u8 {
         print_failure(command_name(verb), &wrong, &output);
     }
     ErrorKind::Usage.exit_code()
+}
+
+/// The same error, of arguments that hold no secrets: clap quotes those that are in the wrong place.
+fn without_secrets(error: &clap::Error, arguments: &[OsString]) -> clap::Error {
+    let mut command = cli::command();
+    let masked = arguments
+        .iter()
+        .map(|argument| masked_argument(&argument.to_string_lossy()));
+    match command.try_get_matches_from_mut(masked) {
+        Err(masked) => masked,
+        Ok(_) => clap::Error::new(error.kind()).with_cmd(&command),
+    }
+}
+
+/// An argument as it may be shown. Flags and plain words are shown as they are, everything else as a URL would be, since it
+/// may be one that was mistyped.
+fn masked_argument(argument: &str) -> String {
+    let is_plain = |text: &str| {
+        text.chars()
+            .all(|character| character.is_alphanumeric() || "-_./".contains(character))
+    };
+    if let Some((flag, value)) = argument.split_once('=')
+        && flag.starts_with('-')
+        && is_plain(flag)
+    {
+        return format!("{flag}={}", masked_argument(value));
+    }
+    if is_plain(argument) || argument.starts_with("sqlite:") {
+        argument.to_owned()
+    } else {
+        masked_source(argument)
+    }
 }
 
 /// What clap says, without its layout.

@@ -162,7 +162,10 @@ fn open_and_run(
     options.max_duration =
         deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     if dry_run {
-        target = Box::new(DryRun(target));
+        target = Box::new(DryRun {
+            target,
+            migrate: options.migrate,
+        });
     }
     let mut progress = ProgressLine::new(output.progress);
     let result = run_once(

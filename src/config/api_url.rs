@@ -7,7 +7,7 @@ use url::Url;
 use super::layers::Value;
 use crate::error::{Error, Result};
 use crate::source::is_this_machine;
-use crate::url_text::{UrlText, scheme};
+use crate::url_text::{ESCAPE, UrlText, is_ambiguous, scheme};
 
 const FORMS: &str = "a source is http://HOST, https://HOST, file:PATH or file:-";
 
@@ -16,7 +16,7 @@ const FORMS: &str = "a source is http://HOST, https://HOST, file:PATH or file:-"
 /// # Errors
 /// Where it is not a URL of HTTP, holds what may be a secret, or would send in the clear what `allow_http` does not
 /// allow to.
-pub(super) fn api_url(value: &Value, allow_http: bool) -> Result<Url> {
+pub(crate) fn api_url(value: &Value, allow_http: bool) -> Result<Url> {
     let invalid = |error: url::ParseError| {
         Error::usage(format!(
             "the source {:?} is not a URL ({})",
@@ -31,22 +31,31 @@ pub(super) fn api_url(value: &Value, allow_http: bool) -> Result<Url> {
         || ["http:", "https:"]
             .iter()
             .any(|scheme| address.starts_with(scheme));
-    let mut url = if has_scheme {
-        Url::parse(&value.text).map_err(invalid)?
-    } else if Path::new(&value.text).is_file() {
+    if !has_scheme && Path::new(&value.text).is_file() {
         return Err(Error::usage(format!(
             "the source {:?} is the name of a file here, and not a URL ({})",
             value.text, value.origin
         ))
         .advise(format!("file:{}", value.text)));
+    }
+    let text = if has_scheme {
+        value.text.clone()
     } else {
         // By itself, `localhost:8080` would be a URL of the scheme `localhost`.
-        let mut url = Url::parse(&format!("https://{}", value.text)).map_err(invalid)?;
-        if is_this_machine(&url) {
-            url = Url::parse(&format!("http://{}", value.text)).map_err(invalid)?;
-        }
-        url
+        format!("https://{}", value.text)
     };
+    // The user would be the host, which then gets the token, and the password a part of what is shown.
+    if is_ambiguous(&text) {
+        return Err(Error::usage(format!(
+            "the source can't be used: it is unclear where its user and password end ({})",
+            value.origin
+        ))
+        .advise(ESCAPE));
+    }
+    let mut url = Url::parse(&text).map_err(invalid)?;
+    if !has_scheme && is_this_machine(&url) {
+        url = Url::parse(&format!("http://{}", value.text)).map_err(invalid)?;
+    }
     if !matches!(url.scheme(), "http" | "https") {
         return Err(Error::usage(format!(
             "a source can't be of the scheme {:?} ({})",
@@ -185,6 +194,25 @@ mod tests {
             let error = read(text, false).unwrap_err();
             let advice = error.advice().unwrap_or_default();
             assert!(advice.contains("FGA_CUSTOM_HEADERS"), "{text}: {error}");
+            let said = format!("{error} {advice} {error:?}");
+            assert!(!said.contains("hidden"), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_password_that_was_not_escaped_is_refused_and_not_shown() {
+        for text in [
+            "https://sync:12/hidden@127.0.0.1:1",
+            "https://sync:12\\hidden@127.0.0.1:1",
+            "https://sync:12?hidden@127.0.0.1:1",
+            "https://sync:12#hidden@127.0.0.1:1",
+            "http:sync:12/hidden@127.0.0.1:1",
+            "sync:12/hidden@127.0.0.1:1",
+            "localhost:12/hidden@127.0.0.1:1",
+        ] {
+            let error = read(text, true).unwrap_err();
+            let advice = error.advice().unwrap_or_default();
+            assert!(advice.contains("%40"), "{text}: {error}");
             let said = format!("{error} {advice} {error:?}");
             assert!(!said.contains("hidden"), "{text}: {said}");
         }

@@ -135,17 +135,22 @@ impl<'a> Layers<'a> {
             return Ok(Some((Layer::Flags, value)));
         }
         for name in setting.env {
-            if let Some(text) = self.variable(name)? {
-                let origin = Origin::Env((*name).to_owned());
-                return Ok(Some((Layer::Environment, Value { text, origin })));
-            }
-            if setting.secret {
-                let name = format!("{name}_FILE");
-                if let Some(path) = self.variable(&name)? {
-                    let value = read_secret(Path::new(&path), Origin::Env(name))?;
-                    return Ok(Some((Layer::Environment, value)));
+            let file = format!("{name}_FILE");
+            let path = if setting.secret {
+                self.variable(&file)?
+            } else {
+                None
+            };
+            let value = match (self.variable(name)?, path) {
+                (None, None) => continue,
+                (Some(text), None) => {
+                    let origin = Origin::Env((*name).to_owned());
+                    Value { text, origin }
                 }
-            }
+                (None, Some(path)) => read_secret(Path::new(&path), Origin::Env(file))?,
+                (Some(_), Some(_)) => return Err(both(name, &file, "the environment")),
+            };
+            return Ok(Some((Layer::Environment, value)));
         }
         let job = self.job.map(|entries| (Layer::Job, entries));
         let file = (Layer::File, &self.file.common);
@@ -176,19 +181,22 @@ impl<'a> Layers<'a> {
 
     fn said(&self, setting: &Setting, entries: &Entries) -> Result<Said> {
         let origin = |line| Origin::File(self.file.path.clone(), line);
-        let direct = entries.get(setting.key);
-        let named = entries.get(&format!("{}_file", setting.key));
+        let file = format!("{}_file", setting.key);
+        let (direct, named) = (entries.get(setting.key), entries.get(&file));
         let is_given = |entry: &&Entry| !(setting.secret && entry.text.is_empty());
-        if let Some(entry) = direct.filter(is_given) {
-            let text = entry.text.clone();
-            let origin = origin(entry.line);
-            return Ok(Said::Value(Value { text, origin }));
-        }
-        if let Some(entry) = named.filter(is_given) {
-            let path = Path::new(&entry.text);
-            return read_secret(path, origin(entry.line)).map(Said::Value);
-        }
-        Ok(direct.or(named).map_or(Said::Nothing, |_| Said::None))
+        Ok(match (direct.filter(is_given), named.filter(is_given)) {
+            (None, None) => direct.or(named).map_or(Said::Nothing, |_| Said::None),
+            (Some(entry), None) => Said::Value(Value {
+                text: entry.text.clone(),
+                origin: origin(entry.line),
+            }),
+            (None, Some(entry)) => {
+                Said::Value(read_secret(Path::new(&entry.text), origin(entry.line))?)
+            }
+            (Some(_), Some(entry)) => {
+                return Err(both(setting.key, &file, &origin(entry.line).to_string()));
+            }
+        })
     }
 
     /// A setting's value, parsed.
@@ -268,7 +276,13 @@ fn no_job(file: &File, name: &str) -> Error {
     error.advise(format!("one of: {}", names.join(", ")))
 }
 
-/// Reads a secret from the file that a setting names, without the line end that editors and `echo` leave.
+/// A secret that is given twice in one place: which of the two is meant can't be told.
+fn both(secret: &str, file: &str, place: &str) -> Error {
+    Error::usage(format!("both {secret} and {file} are given ({place})")).advise("keep one of them")
+}
+
+/// Reads a secret from the file that a setting names, without the byte order mark and the line end that editors and
+/// `echo` leave.
 pub(crate) fn read_secret(path: &Path, origin: Origin) -> Result<Value> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Error::usage(format!(
@@ -278,6 +292,7 @@ pub(crate) fn read_secret(path: &Path, origin: Origin) -> Result<Value> {
         .because(error)
         .advise("check that the file is mounted and readable for this user")
     })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let text = text.trim_end_matches(['\r', '\n']).to_owned();
     if text.is_empty() {
         return Err(Error::usage(format!(

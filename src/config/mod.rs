@@ -18,7 +18,7 @@ use clap::ArgMatches;
 use jiff::SignedDuration;
 use secrecy::SecretString;
 
-pub(crate) use api_url::masked_source;
+pub(crate) use api_url::{api_url, masked_source};
 pub use environment::Env;
 use file::File;
 use layers::find_file;
@@ -26,7 +26,7 @@ pub(crate) use layers::read_secret;
 pub use layers::{Layers, Origin, Value};
 pub use output::{Format, OutputSettings};
 use settings::SETTINGS;
-pub(crate) use sign_in::parse_headers;
+pub(crate) use sign_in::{parse_headers, token_url};
 pub use source::SourceSettings;
 
 use crate::error::{Error, Result};

@@ -8,6 +8,7 @@ use super::layers::{Layers, Value};
 use super::{switch, text};
 use crate::error::{Error, Result};
 use crate::source::{AssertionKey, ClientCredentials, Proof, SignIn, is_this_machine};
+use crate::url_text::{ESCAPE, is_ambiguous};
 
 /// Where the official SDKs look for tokens if the issuer has no path.
 const TOKEN_PATH: &str = "/oauth/token";
@@ -113,12 +114,17 @@ fn issuer_url(issuer: &Value, allow_http: bool) -> Result<Url> {
         Error::usage(format!("the issuer of tokens {what} ({})", issuer.origin))
             .advise("FGA_API_TOKEN_ISSUER is a host such as auth.example.com, or the https URL of a token endpoint")
     };
-    let url = if issuer.text.contains("://") {
-        Url::parse(&issuer.text)
+    let text = if issuer.text.contains("://") {
+        issuer.text.clone()
     } else {
-        Url::parse(&format!("https://{}", issuer.text))
+        format!("https://{}", issuer.text)
     };
-    let url = url.map_err(|error| wrong("is not a URL").because(error))?;
+    // The user would be the host, which then gets the client's secret.
+    if is_ambiguous(&text) {
+        let what = "can't be used: it is unclear where its user and password end";
+        return Err(wrong(what).advise(ESCAPE));
+    }
+    let url = Url::parse(&text).map_err(|error| wrong("is not a URL").because(error))?;
     if url.password().is_some() || !url.username().is_empty() {
         return Err(wrong("holds a user or password"));
     }
@@ -136,7 +142,7 @@ fn issuer_url(issuer: &Value, allow_http: bool) -> Result<Url> {
 }
 
 /// The issuer's token endpoint.
-fn token_url(issuer: &Value, allow_http: bool) -> Result<Url> {
+pub(crate) fn token_url(issuer: &Value, allow_http: bool) -> Result<Url> {
     let mut url = issuer_url(issuer, allow_http)?;
     if matches!(url.path(), "" | "/") {
         url.set_path(TOKEN_PATH);
@@ -229,6 +235,21 @@ mod tests {
             said.contains("fragment") && !said.contains("hidden"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn an_issuer_with_a_password_that_was_not_escaped_is_refused_and_not_shown() {
+        for text in [
+            "https://sync:12/hidden@auth.example.com",
+            "https://sync:12?hidden@auth.example.com",
+            "sync:12/hidden@auth.example.com",
+        ] {
+            let error = token_url(&issuer(text), true).unwrap_err();
+            let advice = error.advice().unwrap_or_default();
+            assert!(advice.contains("%40"), "{text}: {error}");
+            let said = format!("{error} {advice} {error:?}");
+            assert!(!said.contains("hidden"), "{text}: {said}");
+        }
     }
 
     #[test]

@@ -60,6 +60,14 @@ pub(super) fn source(layers: &Layers) -> Result<SourceSettings> {
     };
     let store_id = text(layers, "source.store_id")?;
     let type_filter = text(layers, "run.type")?;
+    // What is wrong is so for a recording too, which has no use for it.
+    let max_rps = layers.parse("run.max_rps", "a number from 0.001 up", |text| {
+        text.parse::<f64>()
+            .ok()
+            .filter(|rps| rps.is_finite() && *rps >= 0.001)
+    })?;
+    let retry_for =
+        layers.parse_default("run.retry_for", "a duration such as 90s or 1h30m", duration)?;
     if let Some(path) = url.text.strip_prefix("file:") {
         if type_filter.is_some() || start_time(layers)?.is_some() {
             return Err(Error::usage(
@@ -84,11 +92,6 @@ pub(super) fn source(layers: &Layers) -> Result<SourceSettings> {
                 .advise("a store id is 26 letters and digits, as `fga store list` shows them"),
         );
     }
-    let max_rps = layers.parse("run.max_rps", "a number from 0.001 up", |text| {
-        text.parse::<f64>()
-            .ok()
-            .filter(|rps| rps.is_finite() && *rps >= 0.001)
-    })?;
     Ok(SourceSettings::OpenFga(Box::new(OpenFgaSettings {
         url,
         store_id,
@@ -97,11 +100,7 @@ pub(super) fn source(layers: &Layers) -> Result<SourceSettings> {
         type_filter,
         page_size: page_size(layers)?,
         max_rps,
-        retry_for: layers.parse_default(
-            "run.retry_for",
-            "a duration such as 90s or 1h30m",
-            duration,
-        )?,
+        retry_for,
         tls: tls(layers)?,
     })))
 }

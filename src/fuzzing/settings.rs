@@ -6,7 +6,8 @@ use secrecy::SecretString;
 
 use super::{SECRET, assert_hidden, assert_shown};
 use crate::config::{
-    Origin, Value, fga_yaml::FgaYaml, file::File, masked_source, parse_headers, read_secret,
+    Origin, Value, api_url, fga_yaml::FgaYaml, file::File, masked_source, parse_headers,
+    read_secret, token_url,
 };
 use crate::error::Error;
 use crate::target::{TargetSettings, masked};
@@ -24,6 +25,7 @@ pub fn secret_file(data: &[u8]) {
     match secret {
         Ok(secret) => {
             assert!(!secret.text.is_empty() && !secret.text.ends_with(['\r', '\n']));
+            let data = data.strip_prefix("\u{feff}".as_bytes()).unwrap_or(data);
             assert!(data.starts_with(secret.text.as_bytes()));
             let rest = &data[secret.text.len()..];
             assert!(rest.iter().all(|byte| b"\r\n".contains(byte)));
@@ -32,13 +34,36 @@ pub fn secret_file(data: &[u8]) {
     }
 }
 
-/// A source's URL: no password is shown.
+/// The URL of a source, or of an issuer of tokens: no password is shown, least of all as a part of what is asked.
 pub fn source_url(data: &[u8]) {
-    if let Some(url) = with_password(data).filter(|url| !url.starts_with("file:")) {
-        assert_hidden(&masked_source(&url));
+    if let Ok(text) = std::str::from_utf8(data) {
+        // What is not split below, and no secret is in.
+        drop(api_url(&value(text), true));
+        drop(token_url(&value(text), true));
     }
-    for url in with_parameter(data) {
+    let password = with_password(data);
+    if let Some(url) = &password {
+        assert!(token_url(&value(url), true).is_err(), "a password is sent");
+    }
+    let urls = password.into_iter().chain(with_parameter(data));
+    // What follows is a path.
+    for url in urls.filter(|url| !url.starts_with("file:")) {
         assert_hidden(&masked_source(&url));
+        let value = value(&url);
+        match api_url(&value, true) {
+            Ok(url) => assert_hidden(url.as_str()),
+            Err(error) => assert_error_hides(&error),
+        }
+        if let Err(error) = token_url(&value, true) {
+            assert_error_hides(&error);
+        }
+    }
+}
+
+fn value(text: &str) -> Value {
+    Value {
+        text: text.to_owned(),
+        origin: Origin::Default,
     }
 }
 
@@ -113,9 +138,10 @@ fn with_parameter(data: &[u8]) -> Vec<String> {
 /// Whether the secret is in another parameter than the password: an unknown name is shown, and so is a wrong value.
 fn is_parameter(url: &str) -> bool {
     let (before, after) = url.split_once(SECRET).unwrap_or_default();
-    let Some((_, start)) = before.rsplit_once(['?', '&']) else {
+    let Some((_, query)) = before.split_once('?') else {
         return false;
     };
+    let start = query.rsplit('&').next().unwrap_or_default();
     let end = after.split('&').next().unwrap_or_default();
     format!("{start}{end}").contains('=') && !start.starts_with("password=")
 }

@@ -5,11 +5,16 @@ use crate::checkpoint::Checkpoint;
 use crate::unsettled::UnsettledPage;
 
 /// Any target, with everything that writes left out. It takes no lock either: there is nothing to protect.
-pub struct DryRun(pub Box<dyn Target>);
+pub struct DryRun {
+    /// Where the run would write.
+    pub target: Box<dyn Target>,
+    /// Whether the run would create or upgrade the tables.
+    pub migrate: bool,
+}
 
 impl Target for DryRun {
     fn limits(&self) -> Limits {
-        self.0.limits()
+        self.target.limits()
     }
 
     fn try_lock(&mut self, _name: &str) -> TargetResult<bool> {
@@ -17,9 +22,11 @@ impl Target for DryRun {
     }
 
     fn schema(&mut self) -> TargetResult<SchemaStatus> {
-        match self.0.schema()? {
+        match self.target.schema()? {
             // They would have been created or upgraded first.
-            SchemaStatus::Missing | SchemaStatus::Older(_) => Ok(SchemaStatus::Current),
+            SchemaStatus::Missing | SchemaStatus::Older(_) if self.migrate => {
+                Ok(SchemaStatus::Current)
+            }
             status => Ok(status),
         }
     }
@@ -29,8 +36,8 @@ impl Target for DryRun {
     }
 
     fn checkpoints(&mut self) -> TargetResult<Vec<Checkpoint>> {
-        match self.0.schema()? {
-            SchemaStatus::Current => self.0.checkpoints(),
+        match self.target.schema()? {
+            SchemaStatus::Current => self.target.checkpoints(),
             _ => Ok(Vec::new()),
         }
     }
@@ -58,8 +65,8 @@ impl Target for DryRun {
     }
 
     fn unsettled(&mut self, name: &str) -> TargetResult<Vec<UnsettledPage>> {
-        match self.0.schema()? {
-            SchemaStatus::Current => self.0.unsettled(name),
+        match self.target.schema()? {
+            SchemaStatus::Current => self.target.unsettled(name),
             _ => Ok(Vec::new()),
         }
     }
@@ -73,6 +80,6 @@ impl Target for DryRun {
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {
-        self.0.reconnect()
+        self.target.reconnect()
     }
 }

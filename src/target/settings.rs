@@ -9,7 +9,7 @@ use url::form_urlencoded;
 use super::{MySqlSettings, PostgresSettings};
 use crate::error::{Error, Result};
 use crate::nearest::nearest;
-use crate::url_text::{UrlText, is_ambiguous, scheme};
+use crate::url_text::{ESCAPE, UrlText, is_ambiguous, scheme};
 
 /// Which database, how to reach it, and how its tables are named.
 #[derive(Clone)]
@@ -78,9 +78,7 @@ impl TargetSettings {
         let (kind, after_scheme) = scheme(url).ok_or_else(|| invalid("it is not a URL"))?;
         if matches!(kind, "postgres" | "postgresql" | "mysql" | "mariadb") {
             if is_ambiguous(url) {
-                return Err(invalid("it is unclear where its user and password end").advise(
-                    "write @, /, ? and # in them, and @ in what follows, as %40, %2F, %3F and %23",
-                ));
+                return Err(invalid("it is unclear where its user and password end").advise(ESCAPE));
             }
             let parts = UrlText::split(url).ok_or_else(|| invalid("it is not a URL"))?;
             // To one library it begins what is ignored, to the other it is a character like others.

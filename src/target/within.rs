@@ -1,5 +1,6 @@
 //! A limit for work that a library does not bound.
 
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -28,6 +29,14 @@ pub(super) fn sign_in<T: Send + 'static>(
     })
 }
 
+/// The addresses of a host, unless nobody looks its name up in time.
+pub(super) fn look_up(host: &str, port: u16, limit: Duration) -> anyhow::Result<Vec<SocketAddr>> {
+    let host = (host.to_owned(), port);
+    let found = within(limit, move || host.to_socket_addrs())
+        .ok_or_else(|| anyhow::anyhow!("nobody looked its name up in {limit:?}"))??;
+    Ok(found.collect())
+}
+
 /// What the work comes to, or nothing where it takes longer. Work that takes longer goes on in a thread of its own,
 /// finds nobody to tell when it is done, and what it made is dropped.
 pub(super) fn within<T: Send + 'static>(
@@ -42,6 +51,14 @@ pub(super) fn within<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_nobody_looks_up_is_not_waited_for() {
+        let found = look_up("127.0.0.1", 7, Duration::from_secs(60)).unwrap();
+        assert_eq!(found, [SocketAddr::from(([127, 0, 0, 1], 7))]);
+        let error = look_up("no-such-host.invalid", 7, Duration::ZERO).unwrap_err();
+        assert!(error.to_string().contains("nobody looked"), "{error}");
+    }
 
     #[test]
     fn what_takes_longer_is_not_waited_for() {

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use serde_json::Value;
 
 use crate::fake_openfga::{FakeOpenFga, STORE, changes};
-use crate::sandbox::{Ended, Sandbox};
+use crate::sandbox::{Ended, Sandbox, sync_arguments};
 
 const FILE: &str = "\
 [source]
@@ -186,6 +186,33 @@ fn secrets_are_masked_wherever_settings_are_shown() {
     }
 }
 
+/// It would make the user the host, and the token would be sent there.
+#[test]
+fn a_source_whose_password_is_not_escaped_is_asked_nothing() {
+    let sandbox = Sandbox::new();
+    for (source, issuer) in [
+        ("https://127.0.0.1:1/s3cret@127.0.0.1:1", None),
+        ("127.0.0.1:1/s3cret@127.0.0.1:1", None),
+        (
+            "http://127.0.0.1:1",
+            Some("http://127.0.0.1:1/s3cret@127.0.0.1:1"),
+        ),
+    ] {
+        let mut command = sandbox.command();
+        if let Some(issuer) = issuer {
+            command
+                .env("FGA_API_TOKEN_ISSUER", issuer)
+                .env("FGA_CLIENT_ID", "me")
+                .env("FGA_CLIENT_SECRET", "own");
+        }
+        command.args(["run", "-vv", "--source", source, "--store-id", STORE]);
+        Ended::of(command.args(["--format", "json"]))
+            .code(2)
+            .hides("s3cret")
+            .says(&["unclear where its user and password end", "%40"]);
+    }
+}
+
 /// A server that asks for a password as PostgreSQL does, hands it on, and does not let the user in.
 fn password_server() -> (u16, mpsc::Receiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -253,6 +280,60 @@ fn a_password_does_not_go_to_the_server_of_a_stronger_url() {
         let unused = ended.stderr.contains("target.password is not used");
         assert_eq!(unused, sent == "own", "{ended}");
     }
+}
+
+/// As some editors begin a file.
+#[test]
+fn a_byte_order_mark_is_no_part_of_a_secret() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    sandbox.write("token", "\u{feff}s3cret\r\n");
+    let mut command = sandbox.command();
+    command
+        .env("FGA_API_TOKEN_FILE", "token")
+        .args(sync_arguments(&fake, "").split_whitespace());
+    Ended::of(&mut command).code(0);
+    for request in fake.requests() {
+        assert_eq!(request.authorization.as_deref(), Some("Bearer s3cret"));
+    }
+}
+
+#[test]
+fn a_secret_and_a_file_of_it_in_one_place_are_one_too_many() {
+    let sandbox = Sandbox::new();
+    sandbox.write("token", "s3cret");
+    let table = "token = 's3cret'\ntoken_file = 'token'\n";
+    for (file, env) in [
+        (format!("[source.auth]\n{table}"), vec![]),
+        (format!("[job.a.source.auth]\n{table}"), vec![]),
+        (
+            String::new(),
+            vec![("FGA_API_TOKEN", "s3cret"), ("FGA_API_TOKEN_FILE", "token")],
+        ),
+    ] {
+        sandbox.write("fga.toml", format!("{file}\n[job.a.run]"));
+        let says = match env.as_slice() {
+            [] => ["source.auth.token ", "source.auth.token_file "],
+            _ => ["FGA_API_TOKEN ", "FGA_API_TOKEN_FILE "],
+        };
+        let mut command = sandbox.command();
+        command.envs(env).args(["run", "--config", "fga.toml"]);
+        command.args(["--job", "a", "--store-id", STORE]);
+        command.args(["--source", "http://127.0.0.1:1"]);
+        let ended = Ended::of(&mut command).code(2).hides("s3cret").says(&says);
+        assert!(ended.stderr.contains("keep one"), "{ended}");
+    }
+    // Each is stronger than the other from elsewhere.
+    sandbox.write(
+        "fga.toml",
+        "source.auth.token = 's3cret'\n[job.a]\nsource.auth.token_file = 'none'\n",
+    );
+    let mut command = sandbox.command();
+    command
+        .env("FGA_API_TOKEN", "")
+        .env("FGA_API_TOKEN_FILE", "token");
+    command.args(["run", "--config", "fga.toml", "--job", "a", "--show-config"]);
+    Ended::of(&mut command).code(0).hides("s3cret");
 }
 
 #[test]

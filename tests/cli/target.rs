@@ -133,6 +133,11 @@ fn missing_tables_are_made_only_where_that_is_allowed() {
         sandbox.column::<i64>("select count(*) from sqlite_schema"),
         [0]
     );
+    sandbox
+        .sync(&fake, "--no-migrate --dry-run")
+        .code(8)
+        .says(&["no tables of fga-sync"]);
+    sandbox.sync(&fake, "--dry-run").code(0);
     let migrated = sandbox.run("migrate").code(0);
     assert_eq!(
         migrated.stdout,

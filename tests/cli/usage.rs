@@ -69,6 +69,18 @@ const WRONG: &[(&str, &[&str])] = &[
         &["run.page_size", "from 1 to 100000", "\"0\"", "--page-size"],
     ),
     (
+        "run --source file:p --max-rps 0",
+        &["run.max_rps", "a number from 0.001 up", "--max-rps"],
+    ),
+    (
+        "run --source file:p --max-rps nan",
+        &["a number from 0.001 up"],
+    ),
+    (
+        "run --source file:p --retry-for soon",
+        &["run.retry_for", "a duration such as", "--retry-for"],
+    ),
+    (
         "run --source file:p --max-changes many",
         &["run.max_changes", "\"many\"", "--max-changes"],
     ),
@@ -119,6 +131,38 @@ fn wrong_command_lines_are_refused_with_what_is_right() {
         let arguments = format!("run {SOURCE} --store-id {STORE} {arguments}");
         sandbox.run(&arguments).code(2).says(&[says]);
         assert!(!sandbox.has(DATABASE), "{arguments}");
+    }
+}
+
+#[test]
+fn a_url_in_the_wrong_place_is_shown_without_its_password() {
+    let sandbox = Sandbox::new();
+    for (arguments, says) in [
+        ("run postgres://u:s3cret@h/d", "'postgres://u:***@h/d'"),
+        (
+            "run --mode postgres://u:s3cret@h/d",
+            "'postgres://u:***@h/d' for '--mode <MODE>'",
+        ),
+        (
+            "run --mode=postgres://u:s3cret@h/d",
+            "'postgres://u:***@h/d' for '--mode <MODE>'",
+        ),
+        ("run postgres://u:12/s3cret@h/d", "'postgres:…'"),
+        ("run u:s3cret@h", "'u:***@h'"),
+        ("run https://s3cret@h", "'https://***@h'"),
+        ("run FGA_API_TOKEN=s3cret", "'…'"),
+        ("run --postgres://u:s3cret@h=d", "'…'"),
+        ("postgres://u:s3cret@h/d", "'postgres://u:***@h/d'"),
+        ("run sqlite:audit.db", "'sqlite:audit.db'"),
+        ("run file:pages.jsonl", "'file:pages.jsonl'"),
+    ] {
+        for form in ["", " --log-format json --format json"] {
+            sandbox
+                .run(&format!("{arguments}{form}"))
+                .code(2)
+                .hides("s3cret")
+                .says(&[says]);
+        }
     }
 }
 

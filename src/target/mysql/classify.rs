@@ -20,7 +20,7 @@ const UNREACHABLE: &str =
     "check that the database runs, and that host, port and network let this machine reach it";
 const BUSY: &str =
     "look on the server for what holds connections or locks (show processlist), and run again";
-const PASSWORD: &str = "check user and password in the URL, and from where the user may sign in";
+const PASSWORD: &str = "check the user and its password (FGA_SYNC_TARGET_PASSWORD_FILE, or in the URL), and from where it may sign in";
 const RIGHTS: &str = "grant the user select, insert, update and delete on the tables of fga-sync, on a server that takes writes";
 const SPACE: &str = "free space on the database's disk and run again; what was committed is kept, and the run goes on from there";
 const ALTERED: &str = "undo what was altered in the tables of fga-sync; a run begins by comparing them and names what differs";

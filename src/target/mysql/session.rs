@@ -1,6 +1,6 @@
 //! A connection as the target needs it.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use ::mysql::prelude::Queryable;
@@ -9,7 +9,7 @@ use ::mysql::{Conn, Error as MySqlError, Opts, OptsBuilder};
 use super::classify::classify;
 use super::{MySqlSettings, statements};
 use crate::error::{Error, ErrorKind};
-use crate::target::within::sign_in;
+use crate::target::within::{look_up, sign_in};
 use crate::target::{Access, TargetError, TargetResult};
 
 /// How long a host may take to accept a connection,
@@ -141,7 +141,7 @@ fn open(settings: &MySqlSettings, doing: &str) -> TargetResult<Conn> {
         )
         .advise(UNKNOWN_HOST),
     );
-    for any_port in families(&given, doing)? {
+    for any_port in families(settings, doing)? {
         match encrypt(settings, opts.clone().bind_address(Some(any_port)), doing) {
             // Someone answered there: another address would say the same.
             Err(TargetError::Interrupted(error)) => failed = TargetError::Interrupted(error),
@@ -152,17 +152,19 @@ fn open(settings: &MySqlSettings, doing: &str) -> TargetResult<Conn> {
 }
 
 /// What to bind to for the addresses of the host, in their order.
-fn families(opts: &Opts, doing: &str) -> TargetResult<Vec<SocketAddr>> {
-    let host = opts.get_ip_or_hostname();
-    let addresses = (host.trim_matches(['[', ']']), opts.get_tcp_port())
-        .to_socket_addrs()
-        .map_err(|error| {
-            TargetError::Interrupted(
-                Error::new(ErrorKind::TargetUnavailable, doing)
-                    .because(error)
-                    .advise(UNKNOWN_HOST),
-            )
-        })?;
+fn families(settings: &MySqlSettings, doing: &str) -> TargetResult<Vec<SocketAddr>> {
+    let (host, port) = (
+        settings.opts.get_ip_or_hostname(),
+        settings.opts.get_tcp_port(),
+    );
+    let host = host.trim_matches(['[', ']']);
+    let addresses = look_up(host, port, limit(settings)).map_err(|error| {
+        TargetError::Interrupted(
+            Error::new(ErrorKind::TargetUnavailable, doing)
+                .because(error)
+                .advise(UNKNOWN_HOST),
+        )
+    })?;
     let mut families = Vec::new();
     for address in addresses {
         let any_port = match address {
@@ -197,9 +199,13 @@ fn attempt(
     opts: OptsBuilder,
     doing: &str,
 ) -> TargetResult<::mysql::Result<Conn>> {
+    sign_in(doing, limit(settings), move || Conn::new(opts))
+}
+
+/// How long an attempt may take, and the look for the host's addresses.
+fn limit(settings: &MySqlSettings) -> Duration {
     let given = settings.opts.get_tcp_connect_timeout();
-    let limit = given.unwrap_or(SIGN_IN_TIMEOUT);
-    sign_in(doing, limit, move || Conn::new(opts))
+    given.unwrap_or(SIGN_IN_TIMEOUT)
 }
 
 /// Whether the tables can be made there: they need binary collations without padding, and checks.

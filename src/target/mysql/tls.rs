@@ -240,7 +240,7 @@ impl Tls {
         let error = Error::new(ErrorKind::Denied, doing)
             .because(error.clone())
             .advise(format!(
-                "check user and password in the URL, from where the user may sign in, and {more}"
+                "check the user and its password (FGA_SYNC_TARGET_PASSWORD_FILE, or in the URL), from where it may sign in, and {more}"
             ));
         TargetError::Fatal(error)
     }
@@ -297,6 +297,21 @@ mod tests {
                 "{parameters:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_refused_password_may_stand_in_a_file() {
+        let refusal = ::mysql::MySqlError {
+            state: "28000".to_owned(),
+            message: "Access denied".to_owned(),
+            code: 1045,
+        };
+        let tls = read(&[]).unwrap();
+        let judged = tls.judge("can't connect", &MySqlError::MySqlError(refusal));
+        let error = judged.unwrap().into_error();
+        assert_eq!(error.kind(), ErrorKind::Denied);
+        let advice = error.advice().unwrap();
+        assert!(advice.contains("FGA_SYNC_TARGET_PASSWORD_FILE"), "{advice}");
     }
 
     #[test]

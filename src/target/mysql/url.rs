@@ -72,6 +72,10 @@ fn read(url: &str) -> Result<MySqlSettings, Error> {
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         if !parameters.take(&name, &value)? {
             check_name(&name)?;
+            // To the driver it is a time that is over at once, to libpq and to us none that is given.
+            if name == "tcp_connect_timeout_ms" && value.parse() == Ok(0_u64) {
+                continue;
+            }
             kept.push((name.into_owned(), value.into_owned()));
         }
     }
@@ -176,6 +180,17 @@ mod tests {
         assert_eq!(timeout, Some(std::time::Duration::from_millis(1_500)));
         assert_eq!(opts.get_tcp_keepalive_time_ms(), Some(9_000));
         assert_eq!(opts.get_tcp_user_timeout_ms(), Some(4_000));
+    }
+
+    /// As `connect_timeout=0` in PostgreSQL's URLs.
+    #[test]
+    fn a_connection_timeout_of_nothing_is_the_default() {
+        let timeout = |value| {
+            let url = format!("mysql://u@h/d?tcp_connect_timeout_ms={value}");
+            parse(&url).unwrap().opts.get_tcp_connect_timeout()
+        };
+        assert_eq!(timeout("0"), None);
+        assert_eq!(timeout("1"), Some(std::time::Duration::from_millis(1)));
     }
 
     /// The driver's words for TLS among them: it would be told something else afterwards, and check nothing.

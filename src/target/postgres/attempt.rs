@@ -146,14 +146,39 @@ impl Here<'_> {
                 "turn TLS on there (ssl = on); or, on a network that you trust, sslmode=prefer or disable",
             );
         }
-        let advice = advice(attempt, &error);
-        match (classify(doing.as_str(), error), advice) {
-            (TargetError::Fatal(error) | TargetError::Interrupted(error), Some(advice)) => {
-                TargetError::Fatal(Error::new(ErrorKind::Denied, error.to_string()).advise(advice))
+        let asks = self.complete.settings.config.get_options();
+        let verdict = if let Some(advice) = advice(attempt, &error) {
+            Some((ErrorKind::Denied, advice))
+        } else if asks.is_some_and(|options| !options.trim().is_empty()) {
+            advice_for_options(&error).map(|advice| (ErrorKind::Usage, advice))
+        } else {
+            None
+        };
+        match (classify(doing.as_str(), error), verdict) {
+            (TargetError::Fatal(error) | TargetError::Interrupted(error), Some((kind, advice))) => {
+                TargetError::Fatal(Error::new(kind, error.to_string()).advise(advice))
             }
             (error, _) => error,
         }
     }
+}
+
+/// What helps where the URL's `options` are not taken. Later the same codes are about a page or the tables.
+fn advice_for_options(error: &postgres::Error) -> Option<&'static str> {
+    if refuses_options(error) {
+        return Some(
+            "leave options out of the target's URL, since the pooler takes none; alter role … set does what they do",
+        );
+    }
+    let database = error.as_db_error()?;
+    let is_wrong = match database.code().code() {
+        // That the user may not connect to the database has this code too.
+        "42501" => database.message().contains("to set parameter"),
+        // A parameter that no session can set.
+        "55P02" => true,
+        code => code.starts_with("22") || code.starts_with("42"),
+    };
+    is_wrong.then_some("correct options in the target's URL, or leave it out")
 }
 
 /// What helps where the server does not let the user in this way.

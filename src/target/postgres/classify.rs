@@ -50,12 +50,24 @@ const REFUSED: Verdict = fatal(
     "check the user and its password, and that the server's pg_hba.conf lets it in from here",
 );
 
-/// `PgBouncer` gives all that it says itself the code of a broken protocol, a refused password too.
-fn is_refused_by_pooler(state: &SqlState, message: &str) -> bool {
-    *state == SqlState::PROTOCOL_VIOLATION
-        && ["authentication failed", "no such user"]
-            .iter()
-            .any(|text| message.contains(text))
+const NO_DATABASE: Verdict = fatal(
+    ErrorKind::Usage,
+    "create that database, or correct its name in --target",
+);
+
+/// `PgBouncer` gives all that it says itself the code of a broken protocol, a refused password too, and an unknown
+/// database.
+fn judge_pooler(state: &SqlState, message: &str) -> Option<Verdict> {
+    let says = |text| message.contains(text);
+    if *state != SqlState::PROTOCOL_VIOLATION {
+        None
+    } else if says("authentication failed") || says("no such user") {
+        Some(REFUSED)
+    } else if says("no such database") || (says("database \"") && says("\" does not exist")) {
+        Some(NO_DATABASE)
+    } else {
+        None
+    }
 }
 
 /// What a SQLSTATE means. This match is the only place that knows.
@@ -81,10 +93,7 @@ fn judge(state: &SqlState) -> Verdict {
             ErrorKind::Denied,
             "grant the user usage on the schema, and select, insert, update and delete on its tables",
         ),
-        (_, "3D000" | "57P04") => fatal(
-            ErrorKind::Usage,
-            "create that database, or correct its name in --target",
-        ),
+        (_, "3D000" | "57P04") => NO_DATABASE,
         (_, "42601") => UNEXPECTED,
         ("42", _) | (_, "3F000") => fatal(
             ErrorKind::Schema,
@@ -112,11 +121,7 @@ pub(super) fn classify(doing: impl Into<String>, error: postgres::Error) -> Targ
             database.message()
         };
         let cause = anyhow::anyhow!("{message} (SQLSTATE {})", code.code());
-        let verdict = if is_refused_by_pooler(code, database.message()) {
-            REFUSED
-        } else {
-            judge(code)
-        };
+        let verdict = judge_pooler(code, database.message()).unwrap_or_else(|| judge(code));
         (verdict, cause)
     } else {
         (judge_client(&error), anyhow::Error::new(error))
@@ -212,6 +217,22 @@ mod tests {
             ("XX000", ErrorKind::Unexpected),
         ] {
             assert_eq!(kind_of(code), (kind, false), "{code}");
+        }
+    }
+
+    #[test]
+    fn what_a_pooler_says_is_told_from_a_broken_connection() {
+        for (message, kind) in [
+            ("SASL authentication failed", Some(ErrorKind::Denied)),
+            ("no such user: sync", Some(ErrorKind::Denied)),
+            ("database \"audit\" does not exist", Some(ErrorKind::Usage)),
+            ("no such database: audit", Some(ErrorKind::Usage)),
+            ("database \"audit\" is disabled", None),
+            ("server closed the connection", None),
+        ] {
+            let verdict = judge_pooler(&SqlState::PROTOCOL_VIOLATION, message);
+            assert_eq!(verdict.map(|verdict| verdict.kind), kind, "{message}");
+            assert_eq!(judge_pooler(&SqlState::INTERNAL_ERROR, message), None);
         }
     }
 

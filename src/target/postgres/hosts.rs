@@ -1,14 +1,14 @@
 //! The hosts of a URL, one by one. The library tries them too, but each in one way only, without a limit for one that
 //! does not answer, and tells of the last.
 
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use postgres::Config;
 use postgres::config::{Host, LoadBalanceHosts};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::target::within::within;
+use crate::target::within::look_up;
 use crate::target::{TargetError, TargetResult};
 
 /// The port where a URL names none.
@@ -95,11 +95,9 @@ pub(super) fn in_order<T: Clone>(config: &Config, places: &[T]) -> Vec<T> {
 impl Place {
     /// A place for each address that the name has.
     pub(super) fn look_up(&self, limit: Duration) -> TargetResult<Vec<Self>> {
-        let name = match (&self.host, self.address) {
-            (Host::Tcp(name), None) => name.clone(),
-            _ => return Ok(vec![self.clone()]),
+        let (Host::Tcp(name), None) = (&self.host, self.address) else {
+            return Ok(vec![self.clone()]);
         };
-        let port = self.port;
         let unknown = || {
             Error::new(
                 ErrorKind::TargetUnavailable,
@@ -108,17 +106,13 @@ impl Place {
             .advise("check the host's name in the URL, and that this machine can resolve it")
         };
         let interrupted = |cause: anyhow::Error| TargetError::Interrupted(unknown().because(cause));
-        let found: Vec<IpAddr> = within(limit, move || (name, port).to_socket_addrs())
-            .ok_or_else(|| interrupted(anyhow::anyhow!("nobody looked its name up in {limit:?}")))?
-            .map_err(|error| interrupted(error.into()))?
-            .map(|address| address.ip())
-            .collect();
+        let found = look_up(name, self.port, limit).map_err(interrupted)?;
         if found.is_empty() {
             return Err(interrupted(anyhow::anyhow!("its name has no address")));
         }
         let is_one_of_many = found.len() > 1;
-        let place = |address| Self {
-            address: Some(address),
+        let place = |address: SocketAddr| Self {
+            address: Some(address.ip()),
             is_one_of_many,
             ..self.clone()
         };
@@ -229,7 +223,7 @@ mod tests {
         let all = config(
             "postgres://u:p@h:7/d?hostaddr=127.0.0.1&connect_timeout=3&tcp_user_timeout=4&keepalives=1\
              &keepalives_idle=5&keepalives_interval=6&keepalives_retries=7&application_name=audit\
-             &target_session_attrs=read-only&options=-ca%3Db&channel_binding=disable&sslnegotiation=direct\
+             &target_session_attrs=read-write&options=-ca%3Db&channel_binding=disable&sslnegotiation=direct\
              &sslmode=require",
         );
         let one = places(&all).unwrap().pop().unwrap().of(&all);

@@ -68,6 +68,7 @@ struct Parameters {
     sslcert: Option<PathBuf>,
     sslkey: Option<PathBuf>,
     sslnegotiation: Option<String>,
+    channel_binding: Option<String>,
 }
 
 /// Takes what the library does not know out of the URL.
@@ -97,6 +98,10 @@ pub(super) fn lift(url: &str) -> Result<(String, Tls)> {
             "sslnegotiation" => {
                 kept.push(parameter);
                 parameters.sslnegotiation = Some(value);
+            }
+            "channel_binding" => {
+                kept.push(parameter);
+                parameters.channel_binding = Some(value);
             }
             "sslpassword" => {
                 return Err(unsupported("sslpassword").advise(
@@ -131,14 +136,14 @@ fn unsupported(parameter: &str) -> Error {
     ))
 }
 
-/// The library knows three of the six. A primary that takes no writes is of no use here.
+/// The library knows three of the six. A server that takes no writes is of no use here.
 fn session_attributes<'a>(parameter: &'a str, value: &str) -> Result<&'a str> {
     match value {
         "primary" => Ok("target_session_attrs=read-write"),
-        "standby" | "prefer-standby" => Err(unsupported(&format!("target_session_attrs={value}"))
-            .advise(
-                "target_session_attrs=primary or read-write finds the server that takes writes",
-            )),
+        "read-only" | "standby" | "prefer-standby" => Err(unsupported(&format!(
+            "target_session_attrs={value}"
+        ))
+        .advise("target_session_attrs=primary or read-write finds the server that takes writes")),
         _ => Ok(parameter),
     }
 }
@@ -178,6 +183,15 @@ impl Parameters {
                 "sslmode={named} is too weak for sslnegotiation=direct, which always speaks TLS"
             ))
             .advise("sslmode=require, verify-ca or verify-full"));
+        }
+        // With `allow` the first attempt is without TLS, and fails in the way of a wrong password.
+        if self.channel_binding.as_deref() == Some("require")
+            && matches!(mode, Mode::Disable | Mode::Allow)
+        {
+            return Err(Error::usage(format!(
+                "sslmode={named} is too weak for channel_binding=require, which binds to TLS"
+            ))
+            .advise("sslmode=verify-full, verify-ca, require or prefer"));
         }
         let file = self.sslrootcert.filter(|_| !system).map(|path| PemFile {
             path: path.into(),
@@ -304,6 +318,15 @@ mod tests {
                 "target_session_attrs=standby",
                 "target_session_attrs=standby",
             ),
+            (
+                "target_session_attrs=read%2Donly",
+                "target_session_attrs=read-only",
+            ),
+            (
+                "channel_binding=require&sslmode=disable",
+                "sslmode=disable is too weak for channel_binding=require",
+            ),
+            ("sslmode=allow&channel_binding=require", "too weak"),
         ] {
             let error = lift(&format!("postgres://u@h/d?{query}")).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Usage, "{query}");

@@ -24,7 +24,10 @@ fn dry(database: &dyn Database) -> anyhow::Result<Box<dyn Target>> {
 /// Over a connection that may write, so that it is not the connection alone that keeps it from writing.
 fn dry_over(database: &dyn Database, access: Access) -> anyhow::Result<Box<dyn Target>> {
     let target = database.connect(access).done()?;
-    Ok(Box::new(DryRun(target)))
+    Ok(Box::new(DryRun {
+        target,
+        migrate: true,
+    }))
 }
 
 /// Everything that a run does, up to its end.
