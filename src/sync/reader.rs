@@ -140,6 +140,14 @@ impl Reader {
         }
         let requested_at = Timestamp::now();
         let Some(page) = self.read_storable()? else {
+            let known_remain = self.reading.known.len();
+            if known_remain > 0 {
+                // They may follow, or be lost: then each run that stops here only reads further.
+                tracing::warn!(
+                    known_remain,
+                    "stopping at --max-changes before the source has sent again all that it sent before"
+                );
+            }
             return Ok(Some(Fetched::More));
         };
         self.end.note_answer(&page);

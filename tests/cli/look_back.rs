@@ -338,6 +338,23 @@ fn what_looks_like_a_known_change_and_follows_the_position_is_another() {
     }
 }
 
+/// Whether it is lost or only follows can't be told where the run stops.
+#[test]
+fn a_run_that_stops_at_its_limit_says_what_has_not_come_again() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::scripted([], by_place(&[1, 2, 3]));
+    sync(&sandbox, &fake, "").code(0);
+    fake.script(by_place(&[1, 3, 4, 5, 6]));
+    let arguments = "--max-changes 2";
+    sync(&sandbox, &fake, arguments)
+        .code(3)
+        .says(&["sent again all that it sent before", "known_remain=1"]);
+    fake.script(by_place(&[1, 2, 3, 4, 5, 6]));
+    let run = sync(&sandbox, &fake, arguments).code(0);
+    assert!(!run.stderr.contains("known_remain"), "{run}");
+    assert_eq!(sandbox.changelog(), ["1", "2", "3", "4", "5", "6"]);
+}
+
 #[test]
 fn a_loss_is_told_however_much_others_write() {
     let sandbox = Sandbox::new();
