@@ -185,6 +185,15 @@ fn read_unsettled(mut row: Row) -> ::mysql::Result<UnsettledPage> {
     })
 }
 
+impl Drop for MySql {
+    /// The server notices a moment later that a connection has ended, and a run that follows at once would be kept out.
+    fn drop(&mut self) {
+        for lock in &self.locks {
+            self.session.release_lock(lock);
+        }
+    }
+}
+
 impl Target for MySql {
     fn limits(&self) -> Limits {
         Limits {
@@ -271,9 +280,7 @@ impl Target for MySql {
         let done = Self::migration_sql(&self.prefix)
             .into_iter()
             .try_for_each(|statement| connection.query_drop(statement));
-        if let Err(error) = connection.exec_drop(statements::UNLOCK, (lock,)) {
-            tracing::debug!(%error, "the lock ends with the connection");
-        }
+        self.session.release_lock(&lock);
         done.map_err(while_migrating)
     }
 

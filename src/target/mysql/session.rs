@@ -48,6 +48,13 @@ impl Session {
         }
     }
 
+    /// Gives a lock of this session back.
+    pub(super) fn release_lock(&mut self, name: &str) {
+        if let Err(error) = self.connection.exec_drop(statements::UNLOCK, (name,)) {
+            tracing::debug!(%error, "the lock ends with the connection");
+        }
+    }
+
     /// Does `work` in a transaction, and commits it where the work comes to something.
     pub(super) fn transaction<T>(
         &mut self,

@@ -14,8 +14,9 @@ use super::classify::classify;
 use super::connection::Complete;
 use super::{connection, statements};
 use crate::target::TargetResult;
+use crate::target::within::within;
 
-/// How long the server may take to show that the lock's connection lives.
+/// How long the server may take to show that the lock's connection lives, or to end it.
 const ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A key of PostgreSQL's advisory locks, which all programs in a database share.
@@ -111,6 +112,17 @@ impl RunLock {
         self.was_taken |= self.is_held;
         self.client = Some(client);
         Ok(self.is_held)
+    }
+}
+
+impl Drop for RunLock {
+    /// The server notices a moment later that a connection has ended, and a run that follows at once would be kept out.
+    fn drop(&mut self) {
+        if self.is_held
+            && let Some(mut client) = self.client.take()
+        {
+            within(ALIVE_TIMEOUT, move || client.batch_execute("rollback"));
+        }
     }
 }
 
