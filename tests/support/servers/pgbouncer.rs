@@ -62,6 +62,7 @@ impl PgBouncer {
         let process = Process::start(
             home,
             move |port| {
+                // Each test has a database of its own, and together they would use up the server's connections.
                 let settings = format!(
                     "[databases]\n\
                      * = host=127.0.0.1 port={upstream}\n\
@@ -73,6 +74,7 @@ impl PgBouncer {
                      auth_file = {users}\n\
                      pool_mode = transaction\n\
                      default_pool_size = {size}\n\
+                     server_idle_timeout = 5\n\
                      {tls}",
                     users = users.display(),
                 );
