@@ -28,14 +28,22 @@ fn out_of_time(world: &World, engine: Engine) -> Result<()> {
     let history = world.history(Source::Postgres)?;
     let postgres = world.server(Engine::Postgres)?.postgres()?;
     let (mut drained, mut unavailable, mut failures, mut false_ends) = (0, 0, 0, 0);
-    for timeout in TIMEOUTS {
+    let servers = TIMEOUTS.map(|timeout| {
         let arguments = ["--request-timeout", timeout];
         let server = OpenFga::start_with(world.dir()?, Datastore::Postgres(postgres), &arguments)?;
-        let store = Store {
-            url: server.url(),
-            ..history.store.clone()
-        };
-        for round in 0..by_length(1, 30) {
+        Ok::<_, anyhow::Error>((timeout, server))
+    });
+    let servers = servers.into_iter().collect::<Result<Vec<_>>>()?;
+    // How often that happens depends on how busy the machine is.
+    for round in 0..30 {
+        if round >= by_length(1, 30) && drained > 0 && failures > 0 {
+            break;
+        }
+        for (timeout, server) in &servers {
+            let store = Store {
+                url: server.url(),
+                ..history.store.clone()
+            };
             let database = world.database(engine)?;
             let ended = Binary::run(&store, &database)
                 .args(["--page-size", "20"])
