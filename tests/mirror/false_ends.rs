@@ -13,8 +13,9 @@ use super::store::Store;
 use super::world::{Source, World, by_length};
 use crate::support::servers::{Datastore, OpenFga};
 
-/// A page of this history takes some milliseconds, more or less as the machine is busy: one of these is near it.
-const TIMEOUTS: [&str; 4] = ["2ms", "5ms", "12ms", "30ms"];
+/// A page of this history takes some milliseconds, more or less as the machine is busy: one of these is near it, and the first is
+/// nearly always too little.
+const TIMEOUTS: [&str; 5] = ["1ms", "2ms", "5ms", "12ms", "30ms"];
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     vec![world.trial(
