@@ -25,6 +25,8 @@ pub struct ChangeDigest {
     pub contradicted: bool,
     /// Whether it was read before: it stands in the pages of an earlier run too, as long as these are kept.
     pub read_before: bool,
+    /// Whether it came while changes that had been read before it were still missing: it may stand behind the mirror's position.
+    pub behind_gap: bool,
 }
 
 /// What two digests of the same change agree on.
@@ -36,6 +38,7 @@ impl ChangeDigest {
     const DELETE: u8 = 1;
     const CONTRADICTED: u8 = 2;
     const READ_BEFORE: u8 = 4;
+    const BEHIND_GAP: u8 = 8;
 
     /// The digest of a change whose order nobody doubts.
     pub fn of(change: &Change) -> Self {
@@ -48,6 +51,7 @@ impl ChangeDigest {
             timestamp,
             contradicted: false,
             read_before: false,
+            behind_gap: false,
         }
     }
 
@@ -68,6 +72,7 @@ impl ChangeDigest {
             (self.operation == Operation::Delete, Self::DELETE),
             (self.contradicted, Self::CONTRADICTED),
             (self.read_before, Self::READ_BEFORE),
+            (self.behind_gap, Self::BEHIND_GAP),
         ];
         let set = flags.into_iter().filter(|(is_set, _)| *is_set);
         bytes.push(set.map(|(_, flag)| flag).sum());
@@ -80,7 +85,7 @@ impl ChangeDigest {
         let mut timestamp = [0; 8];
         timestamp.copy_from_slice(&bytes[16..24]);
         let flags = bytes[24];
-        let known = Self::DELETE | Self::CONTRADICTED | Self::READ_BEFORE;
+        let known = Self::DELETE | Self::CONTRADICTED | Self::READ_BEFORE | Self::BEHIND_GAP;
         (flags & !known == 0).then_some(Self {
             tuple,
             operation: if flags & Self::DELETE == 0 {
@@ -91,6 +96,7 @@ impl ChangeDigest {
             timestamp,
             contradicted: flags & Self::CONTRADICTED != 0,
             read_before: flags & Self::READ_BEFORE != 0,
+            behind_gap: flags & Self::BEHIND_GAP != 0,
         })
     }
 }
@@ -168,6 +174,7 @@ mod tests {
         ];
         changes[1].contradicted = true;
         changes[0].read_before = true;
+        changes[1].behind_gap = true;
         let page = UnsettledPage {
             pass: 1,
             place: 1,
@@ -181,7 +188,7 @@ mod tests {
     /// What a later version may mean by it is not to be lost.
     #[test]
     fn digests_with_a_flag_that_is_unknown_are_none() {
-        for flags in [8, 0x80, 0xff] {
+        for flags in [0x10, 0x80, 0xff] {
             let mut bytes = vec![0; ChangeDigest::BYTES];
             assert!(UnsettledPage::decode(&bytes).is_some());
             bytes[24] = flags;
@@ -202,6 +209,7 @@ mod tests {
         let mut same = one;
         same.contradicted = true;
         same.read_before = true;
+        same.behind_gap = true;
         assert!(one.is_same_change(&same));
     }
 

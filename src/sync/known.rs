@@ -38,7 +38,8 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// The changes of these pages. Where they are not expected to come, those that come are recognised all the same.
+    /// The changes of these pages; where they are not expected to come, those that stand behind a gap, so that they are
+    /// recognised if they do.
     ///
     /// A run that stopped while it read the pages of another again has left some changes twice.
     pub(super) fn of(pages: &[UnsettledPage], are_expected: bool) -> Self {
@@ -52,14 +53,12 @@ impl Known {
                 if change.contradicted {
                     known.contradicted.insert(change.tuple);
                 }
-                // Those of the first pass stand before the position, where a run begins that expects none: what looks
-                // like one of them is another.
-                let is_elsewhere = if Some(page.pass) == first_pass {
-                    !are_expected
-                } else {
-                    change.read_before
-                };
-                if is_elsewhere {
+                let is_of_first_pass = Some(page.pass) == first_pass;
+                let is_twice = change.read_before && !is_of_first_pass;
+                // The first pass was read without a gap, or has closed it. What looks like a change before the position is
+                // another.
+                let is_before_position = is_of_first_pass || !change.behind_gap;
+                if is_twice || (!are_expected && is_before_position) {
                     continue;
                 }
                 let same = known.changes.entry(change.identity()).or_default();
@@ -80,6 +79,11 @@ impl Known {
     /// Whether all have come.
     pub(super) const fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether some are known that may stand behind the position, where none is expected.
+    pub(super) const fn has_given_up(&self) -> bool {
+        !self.are_expected && self.len > 0
     }
 
     /// The tuples among them whose changes contradicted each other.
@@ -290,14 +294,22 @@ mod tests {
 
     #[test]
     fn what_is_not_expected_is_recognised_if_it_comes() {
-        let before = page(1, 1, &[write("a", 1), delete("a", 1)]);
-        let behind_a_gap = page(2, 1, &[write("b", 2)]);
-        let mut known = Known::of(&[before, behind_a_gap], false);
-        assert!(known.is_empty());
-        // The first looks like one that stands before.
-        let mut changes = [write("a", 1), write("b", 2), write("c", 3)];
+        let mut behind_gap = write("b", 2);
+        behind_gap.behind_gap = true;
+        let pages = [
+            page(1, 1, &[write("a", 1), delete("a", 1)]),
+            page(2, 1, &[behind_gap]),
+            // Of a run that gave up and stopped.
+            page(3, 1, &[write("d", 2)]),
+        ];
+        let mut known = Known::of(&pages, false);
+        assert!(known.is_empty() && known.has_given_up());
+        // Two look like some that stand before the position.
+        let mut changes = [write("a", 1), write("b", 2), write("c", 3), write("d", 2)];
         let (seen, _) = known.recognise(&mut changes, time(9));
-        assert_eq!(seen, [Seen::New, Seen::Known, Seen::New]);
+        assert_eq!(seen, [Seen::New, Seen::Known, Seen::New, Seen::New]);
+        assert!(!Known::of(&pages[..1], false).has_given_up());
+        assert!(!Known::of(&pages, true).has_given_up());
     }
 
     #[test]

@@ -190,10 +190,7 @@ fn resume(
     let (known, token) = if look_back.is_zero() {
         (Known::of(&unsettled, false), checkpoint.token.clone())
     } else {
-        // A run that did not look back and stopped has settled all, and left what stands before.
-        let are_expected = checkpoint.settled != checkpoint.token;
-        let known = Known::of(&unsettled, are_expected);
-        (known, checkpoint.read.clone())
+        (Known::of(&unsettled, true), checkpoint.read.clone())
     };
     let planner = Planner::new(
         tuple_reader,
@@ -207,6 +204,7 @@ fn resume(
         checkpoint.fence,
         checkpoint.settled.clone(),
         !unsettled.is_empty(),
+        known.has_given_up(),
     );
     let reading = Reading {
         source,

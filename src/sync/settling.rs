@@ -29,6 +29,9 @@ pub(super) struct Settling {
     unsettled: VecDeque<Unsettled>,
     /// Whether earlier runs have left pages.
     earlier_passes: bool,
+    /// Whether nothing is forgotten before the end of the log: a run that stops while it gives up what is missing must leave
+    /// the next one all that is known.
+    keeps_all: bool,
 }
 
 /// A page behind the settled position. It may be settled itself, and stand behind one that is not.
@@ -48,6 +51,7 @@ impl Settling {
         pass: i64,
         settled: Option<ContinuationToken>,
         earlier_passes: bool,
+        keeps_all: bool,
     ) -> Self {
         Self {
             look_back: SignedDuration::try_from(look_back).unwrap_or(SignedDuration::MAX),
@@ -56,6 +60,7 @@ impl Settling {
             settled,
             unsettled: VecDeque::new(),
             earlier_passes,
+            keeps_all,
         }
     }
 
@@ -69,18 +74,30 @@ impl Settling {
     ) -> Option<LookBack> {
         self.pages += 1;
         let place = self.pages;
+        let mut changes = changes.to_vec();
+        for change in &mut changes {
+            change.behind_gap = page.known_remain;
+        }
+        let row = UnsettledPage {
+            pass: self.pass,
+            place,
+            seen_at: page.seen_at,
+            changes,
+        };
+        if self.keeps_all {
+            return Some(LookBack {
+                settled: self.settled.clone(),
+                unsettled: vec![row],
+                forget: None,
+            });
+        }
         let first = self.unsettled.front().map_or(place, |page| page.place);
         self.unsettled.push_back(Unsettled {
             token: page.token.clone(),
             read_at: read_at(page),
             is_settled: self.look_back.is_zero() || was_read_before(page, self.look_back),
             place,
-            row: Some(UnsettledPage {
-                pass: self.pass,
-                place,
-                seen_at: page.seen_at,
-                changes: changes.to_vec(),
-            }),
+            row: Some(row),
         });
         if page.known_remain {
             // Until all that earlier runs have read has been read again, the position must stay, for only from there their
@@ -105,8 +122,7 @@ impl Settling {
             return None;
         }
         let end = self.unsettled.front().map_or(place, |page| page.place);
-        // Without looking back they are kept to the end, for what is in them may yet come.
-        let earlier_passes = !self.look_back.is_zero() && std::mem::take(&mut self.earlier_passes);
+        let earlier_passes = std::mem::take(&mut self.earlier_passes);
         let forget = (first < end || earlier_passes).then_some(SettledPages {
             places: first..end,
             earlier_passes,
@@ -127,7 +143,7 @@ impl Settling {
             settled: Some(position.clone()),
             unsettled: Vec::new(),
             forget: Some(SettledPages {
-                places: 0..0,
+                places: 0..self.pages + 1,
                 earlier_passes,
             }),
         })
@@ -209,7 +225,7 @@ mod tests {
     }
 
     fn settling(seconds: u64, earlier_passes: bool) -> Settling {
-        Settling::new(Duration::from_secs(seconds), 7, None, earlier_passes)
+        Settling::new(Duration::from_secs(seconds), 7, None, earlier_passes, false)
     }
 
     /// The next page, which brings something new.
@@ -376,6 +392,20 @@ mod tests {
         assert!(look_back.forget.unwrap().earlier_passes);
         assert_eq!(settling(0, false).give_up(&position), None);
         assert_eq!(settling(10, true).give_up(&position), None);
+    }
+
+    #[test]
+    fn what_is_given_up_is_kept_to_the_end() {
+        let mut settling = Settling::new(Duration::ZERO, 7, None, true, true);
+        let known = settling.next(&page(1, NOW, NOW), &[], false).unwrap();
+        assert_eq!((position(&known), places(&known)), (None, vec![1]));
+        let new = next(&mut settling, &page(2, NOW, NOW));
+        assert_eq!((places(&new), new.forget), (vec![2], None));
+        let end = settling.give_up(&ContinuationToken::new("2").unwrap());
+        let end = end.unwrap();
+        assert_eq!(position(&end), Some("2"));
+        let forget = end.forget.unwrap();
+        assert_eq!((forget.places, forget.earlier_passes), (0..3, true));
     }
 
     #[test]

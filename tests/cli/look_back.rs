@@ -321,6 +321,32 @@ fn a_run_that_does_not_look_back_may_stop_anywhere() {
     }
 }
 
+/// What is known behind a gap stays known until it has come, however many runs that takes, and of whichever kind.
+#[test]
+fn what_is_given_up_over_several_runs_is_stored_once() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::scripted([], by_place(&[10, 20, 30]));
+    sync(&sandbox, &fake, "").code(0);
+    fake.script(by_place(&[10, 20, 40, 50]));
+    sync(&sandbox, &fake, "").code(4);
+    fake.script(by_place(&[10, 20, 35, 36, 37, 40, 50]));
+    let give_up = |arguments: &str| sandbox.sync(&fake, &format!("--lookback 0s {arguments}"));
+    give_up("--max-changes 1").code(3);
+    sync(&sandbox, &fake, "--max-changes 1").code(3);
+    give_up("--max-changes 1 --page-size 1").code(0);
+    let rows = sandbox.column::<i64>("select count(*) from fga_sync_unsettled");
+    assert_eq!(rows, [0], "what was given up is kept for ever");
+    let held = ["10", "20", "30", "40", "50", "35", "36", "37"];
+    for run in [
+        give_up(""),
+        sync(&sandbox, &fake, ""),
+        sync(&sandbox, &fake, ""),
+    ] {
+        run.code(0);
+        assert_eq!(sandbox.changelog(), held);
+    }
+}
+
 /// Whole seconds are all that the server keeps on MySQL.
 #[test]
 fn what_looks_like_a_known_change_and_follows_the_position_is_another() {
