@@ -245,17 +245,7 @@ mod tests {
     use super::*;
 
     /// Of X.509 version 1, and its own authority.
-    const VERSION_1: &[u8] = b"
------BEGIN CERTIFICATE-----
-MIIBJTCBywIUIiEhgW2CY2soFcoHJDY1n9h6IA0wCgYIKoZIzj0EAwIwFDESMBAG
-A1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNDEwMDUzMVoYDzIxMjYxMDMxMTAwNTMx
-WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
-AASKcVDTO0oGUg/xb02Ift8Skqkvwtttqsih2OZ6eN7eBiLjGKbNi8OTWr7YbMAd
-48Zua7ANy4vkOitZ/rHw79TXMAoGCCqGSM49BAMCA0kAMEYCIQCqVP0ixO+QCGkb
-6Vzp8XrN1j1tagB6Pzy3mGHJAP9X8QIhAIGADd+w/cdYsidXFmigmCiR82NeiFQi
-Yb3XQcbSkQW+
------END CERTIFICATE-----
-";
+    const VERSION_1: &[u8] = include_bytes!("../../tests/support/version-1.pem");
 
     #[test]
     fn a_server_s_certificate_of_version_1_is_told_in_words() {

@@ -23,14 +23,19 @@ mod logs;
 mod sandbox;
 #[path = "../support/tls_proxy.rs"]
 mod tls_proxy;
+mod token_endpoint;
 
 mod checkpoint;
 mod disk;
 mod end_of_log;
+mod fga_yaml;
+mod headers;
 mod jobs;
 mod limits;
 mod look_back;
 mod output;
+mod page_size;
+mod rate_limits;
 mod recording;
 mod settings;
 mod sign_in;

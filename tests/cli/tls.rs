@@ -7,17 +7,7 @@ use crate::fake_openfga::{FakeOpenFga, changes};
 use crate::sandbox::{Ended, Sandbox};
 
 /// As tools made them long ago: of X.509 version 1, which has no extensions.
-const VERSION_1: &str = "\
------BEGIN CERTIFICATE-----
-MIIBJTCBywIUIiEhgW2CY2soFcoHJDY1n9h6IA0wCgYIKoZIzj0EAwIwFDESMBAG
-A1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyNDEwMDUzMVoYDzIxMjYxMDMxMTAwNTMx
-WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNC
-AASKcVDTO0oGUg/xb02Ift8Skqkvwtttqsih2OZ6eN7eBiLjGKbNi8OTWr7YbMAd
-48Zua7ANy4vkOitZ/rHw79TXMAoGCCqGSM49BAMCA0kAMEYCIQCqVP0ixO+QCGkb
-6Vzp8XrN1j1tagB6Pzy3mGHJAP9X8QIhAIGADd+w/cdYsidXFmigmCiR82NeiFQi
-Yb3XQcbSkQW+
------END CERTIFICATE-----
-";
+const VERSION_1: &str = include_str!("../support/version-1.pem");
 
 /// Files that do not hold what they should.
 fn files() -> Sandbox {

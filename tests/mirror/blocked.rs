@@ -10,6 +10,7 @@ use libtest_mimic::Trial;
 use super::binary::Binary;
 use super::engine::{Database, Engine, Server};
 use super::oracle::assert_mirrors;
+use super::store::Store;
 use super::world::World;
 use crate::support::servers::{PgBouncer, Postgres, TestDir};
 
@@ -154,6 +155,19 @@ fn lock_is_kept(world: &World, engine: Engine) -> Result<()> {
     assert_mirrors(&database, &history.truth)
 }
 
+/// Two runs, of which the second waits for the first for some seconds.
+fn one_after_the_other(store: &Store, database: &Database) -> Result<()> {
+    let run = || Binary::run(store, database);
+    let first = run()
+        .args(["--page-size", "50", "--max-rps", "2"])
+        .start()?;
+    sleep(Duration::from_secs(1));
+    let waiting = run().args(["--if-locked", "wait"]).start()?;
+    first.end()?.with(0)?;
+    waiting.end()?.with(0)?;
+    Ok(())
+}
+
 /// Each further connection would be a process of the server's, four times a second for as long as the other run takes.
 fn wait_on_one(world: &World, engine: Engine) -> Result<()> {
     let history = world.short_history()?;
@@ -164,14 +178,7 @@ fn wait_on_one(world: &World, engine: Engine) -> Result<()> {
         .postgres()?
         .run("alter system set log_connections = on")?;
     server.postgres()?.run("select pg_reload_conf()")?;
-    let run = || Binary::run(&history.store, &database);
-    let first = run()
-        .args(["--page-size", "50", "--max-rps", "2"])
-        .start()?;
-    sleep(Duration::from_secs(1));
-    let waiting = run().args(["--if-locked", "wait"]).start()?;
-    first.end()?.with(0)?;
-    waiting.end()?.with(0)?;
+    one_after_the_other(&history.store, &database)?;
     let log = std::fs::read_to_string(dir.path().join("postgres-1.log"))?;
     let connections = log.matches("application_name=fga-sync").count();
     ensure!(connections == 4, "{connections} connections");
@@ -186,13 +193,6 @@ fn wait_beside_small_pool(world: &World, engine: Engine) -> Result<()> {
     let owner = server.create_database("mirror")?;
     let pool = PgBouncer::start_sized(dir.path(), &server, 2)?;
     let database = Database::secured(engine, "mirror", pool.url("mirror"), owner);
-    let run = || Binary::run(&history.store, &database);
-    let first = run()
-        .args(["--page-size", "50", "--max-rps", "4"])
-        .start()?;
-    sleep(Duration::from_secs(1));
-    let waiting = run().args(["--if-locked", "wait"]).start()?;
-    first.end()?.with(0)?;
-    waiting.end()?.with(0)?;
+    one_after_the_other(&history.store, &database)?;
     assert_mirrors(&database, &history.truth)
 }
