@@ -27,9 +27,9 @@ use std::time::{Duration, Instant};
 
 use fga_sync::change::{Change, Operation};
 use fga_sync::checkpoint::{Mode, StoreIdentity, Subject};
+use fga_sync::engine::{Applied, LookBack, NetEffect, PageCommit, RunStart};
 use fga_sync::page::ContinuationToken;
 use fga_sync::sync::coalesce;
-use fga_sync::target::{Applied, LookBack, NetEffect, PageCommit, RunStart};
 use fga_sync::tuple::{Object, TupleKey, User};
 use jiff::Timestamp;
 

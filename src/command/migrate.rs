@@ -5,10 +5,10 @@ use std::time::Instant;
 use super::{print, print_json, told};
 use crate::cli::MigrateArgs;
 use crate::config::{Config, Format, OutputSettings};
+use crate::engine::{self, Access, SchemaStatus, TargetError};
 use crate::error::Result;
 use crate::report::{Subject, Summary};
 use crate::sync::{Stop, open_persistently};
-use crate::target::{self, Access, SchemaStatus, TargetError};
 
 pub(super) fn migrate(
     config: &Config,
@@ -17,7 +17,7 @@ pub(super) fn migrate(
 ) -> Result<u8> {
     let settings = config.target(arguments.job.as_deref())?;
     if arguments.print_sql {
-        for statement in target::migration_sql(&settings.database) {
+        for statement in engine::migration_sql(&settings.database) {
             print(&format!(
                 "{};\n\n",
                 statement.trim_end().trim_end_matches(';')
@@ -27,7 +27,7 @@ pub(super) fn migrate(
     }
     let started = Instant::now();
     let mut target = open_persistently(&Stop::default(), || {
-        target::open(&settings.database, Access::ReadWrite)
+        engine::open(&settings.database, Access::ReadWrite)
     })?;
     let before = target.schema().map_err(TargetError::into_error)?;
     let outcome = match before {

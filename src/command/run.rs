@@ -9,11 +9,11 @@ use serde::Serialize;
 use super::{log_failure, print, print_json, told};
 use crate::cli::RunArgs;
 use crate::config::{Config, Format, OutputSettings, RunSettings, SourceSettings};
+use crate::engine::{self, Access, DryRun, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::report::{ProgressLine, Subject, Summaries, Summary};
 use crate::source::{ChangeSource, OpenFga, Replay};
 use crate::sync::{GivenUp, Outcome, Stop, Tally, open_persistently, run as run_once};
-use crate::target::{self, Access, DryRun, Target};
 
 pub(super) fn run(config: &Config, arguments: &RunArgs, output: &OutputSettings) -> Result<u8> {
     let stop = Stop::on_signals().map_err(|error| {
@@ -147,7 +147,7 @@ fn open_and_run(
     };
     let (database, opening) = (target.database, stop.clone());
     let opened = stop.or(deadline, move || {
-        open_persistently(&opening, || target::open(&database, access))
+        open_persistently(&opening, || engine::open(&database, access))
     });
     let mut target: Box<dyn Target> = match opened {
         Ok(Ok(target)) => target,

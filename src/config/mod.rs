@@ -29,10 +29,10 @@ use settings::SETTINGS;
 pub(crate) use sign_in::{parse_headers, token_url};
 pub use source::SourceSettings;
 
+use crate::engine::{self, TargetSettings};
 use crate::error::{Error, Result};
 use crate::source::OpenFgaSettings;
 use crate::sync::RunOptions;
-use crate::target::{self, TargetSettings};
 
 /// Everything that one run needs.
 #[derive(Debug, Clone)]
@@ -152,7 +152,7 @@ impl<'a> Config<'a> {
                     None => (setting.key, None, "not set".to_owned()),
                     Some(value) => {
                         let shown = match setting.key {
-                            "target.url" => target::masked(&value.text),
+                            "target.url" => engine::masked(&value.text),
                             "source.url" | "source.auth.issuer" => masked_source(&value.text),
                             _ if setting.secret => "***".to_owned(),
                             _ => value.text,
@@ -204,7 +204,7 @@ fn target_settings(layers: &Layers) -> Result<TargetSettings> {
     };
     let password = match layers.find("target.password")? {
         // It is that of another server, and would be sent to this one.
-        Some((weaker, password)) if weaker < layer && target::holds_password(&url.text) => {
+        Some((weaker, password)) if weaker < layer && engine::holds_password(&url.text) => {
             tracing::info!(
                 "target.password is not used ({}): the URL holds a password ({})",
                 password.origin,

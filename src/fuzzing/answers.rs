@@ -7,9 +7,9 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
 use crate::change::{Change, Operation};
-use crate::source::openfga::page_size::{LARGEST, PageSize};
-use crate::source::openfga::retry::{when, with_jitter};
-use crate::source::openfga::retry_after::{SHORTEST_WAIT, asked_wait};
+use crate::openfga::page_size::{LARGEST, PageSize};
+use crate::openfga::retry::{when, with_jitter};
+use crate::openfga::retry_after::{SHORTEST_WAIT, asked_wait};
 use crate::source::wire;
 use crate::tuple::{Object, TupleKey, User};
 

@@ -9,8 +9,8 @@ use crate::config::{
     Origin, Value, api_url, fga_yaml::FgaYaml, file::File, masked_source, parse_headers,
     read_secret, token_url,
 };
+use crate::engine::{TargetSettings, masked};
 use crate::error::Error;
-use crate::target::{TargetSettings, masked};
 
 /// A file that holds a secret, such as an API token.
 pub fn secret_file(data: &[u8]) {

@@ -1,11 +1,12 @@
 //! Where changes come from.
 
-pub(crate) mod openfga;
 mod replay;
 pub(crate) mod wire;
 
-pub(crate) use openfga::is_this_machine;
-pub use openfga::{AssertionKey, ClientCredentials, OpenFga, OpenFgaSettings, Proof, SignIn};
+pub(crate) use crate::openfga::is_this_machine;
+pub use crate::openfga::{
+    AssertionKey, ClientCredentials, OpenFga, OpenFgaSettings, Proof, SignIn,
+};
 pub use replay::{Input, Replay};
 
 use jiff::Timestamp;

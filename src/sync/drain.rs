@@ -14,9 +14,9 @@ use super::stop::Stop;
 use super::tally::{Observer, Tally};
 use crate::change::Operation;
 use crate::checkpoint::Checkpoint;
+use crate::engine::{Applied, LookBack, PageCommit, Target, TargetError, TargetResult};
 use crate::error::{Error, ErrorKind, Result};
 use crate::page::ContinuationToken;
-use crate::target::{Applied, LookBack, PageCommit, Target, TargetError, TargetResult};
 
 /// How long a request to stop may go unnoticed while no page comes.
 const POLL: Duration = Duration::from_millis(50);

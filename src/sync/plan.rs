@@ -9,9 +9,9 @@ use super::reader::ReadPage;
 use super::recent::{Recent, Remembered};
 use super::stop::Stop;
 use crate::change::Change;
+use crate::engine::{Before, Deleted, NetEffect, Written};
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::{TupleReader, TupleState};
-use crate::target::{Before, Deleted, NetEffect, Written};
 use crate::tuple::TupleKey;
 use crate::unsettled::{ChangeDigest, TupleDigest, UnsettledPage, tuple_digest};
 

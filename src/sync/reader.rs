@@ -10,10 +10,10 @@ use super::known::{Known, Seen};
 use super::source_errors::{broken, missing, unstorable};
 use super::tokens::Tokens;
 use crate::change::Change;
+use crate::engine::Limits;
 use crate::error::Result;
 use crate::page::{ContinuationToken, Page, Rejection};
 use crate::source::ChangeSource;
-use crate::target::Limits;
 use crate::unsettled::ChangeDigest;
 
 /// Pages that wait to be applied, besides the one that is being fetched: enough to even out a slow answer or a slow

@@ -15,9 +15,9 @@ use super::stop::{GivenUp, Stop};
 use super::subject;
 use super::tally::{Observer, Tally};
 use crate::checkpoint::{Checkpoint, Subject};
+use crate::engine::{RunEnd, RunStart, SchemaStatus, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::ChangeSource;
-use crate::target::{RunEnd, RunStart, SchemaStatus, Target};
 
 /// What to do while another run holds the lock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::reader::ReadPage;
+use crate::engine::{LookBack, SettledPages};
 use crate::page::ContinuationToken;
-use crate::target::{LookBack, SettledPages};
 use crate::unsettled::{ChangeDigest, UnsettledPage};
 
 /// Some servers' databases keep whole seconds (MySQL): a change may have been made this much later than it says.

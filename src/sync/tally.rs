@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::checkpoint::StoreIdentity;
-use crate::target::PageCommit;
+use crate::engine::PageCommit;
 
 /// What a run has done so far, and where it stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! What a case needs of an engine.
 
 use anyhow::{Context, anyhow};
-use fga_sync::target::{Access, Target, TargetError, TargetResult};
+use fga_sync::engine::{Access, Target, TargetError, TargetResult};
 
 /// A row as the database prints it.
 pub type Row = Vec<Option<String>>;

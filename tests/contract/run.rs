@@ -3,12 +3,12 @@
 use anyhow::Context;
 use fga_sync::change::{Change, Operation};
 use fga_sync::checkpoint::{Checkpoint, Mode, StoreIdentity, Subject};
+use fga_sync::engine::{
+    Applied, LookBack, NetEffect, PageCommit, RunStart, Target, TargetError, TargetResult,
+};
 use fga_sync::error::{Error, ErrorKind};
 use fga_sync::page::ContinuationToken;
 use fga_sync::sync::coalesce;
-use fga_sync::target::{
-    Applied, LookBack, NetEffect, PageCommit, RunStart, Target, TargetError, TargetResult,
-};
 use fga_sync::tuple::TupleKey;
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 

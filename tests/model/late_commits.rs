@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use fga_sync::change::{Change, Operation};
 use fga_sync::checkpoint::{Mode, StoreIdentity};
+use fga_sync::engine::{Access, Sqlite};
 use fga_sync::error::{ErrorKind, Result};
 use fga_sync::page::{ContinuationToken, Page};
 use fga_sync::source::{ChangeSource, TupleReader, TupleState};
 use fga_sync::sync::{Observer, Outcome, RunOptions, Stop, Tally, run};
-use fga_sync::target::{Access, Sqlite};
 use fga_sync::tuple::TupleKey;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;

@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fga_sync::change::Change;
 use fga_sync::checkpoint::{Mode, StoreIdentity};
+use fga_sync::engine::{Access, Sqlite};
 use fga_sync::error::{Error, ErrorKind, Result};
 use fga_sync::page::{ContinuationToken, Page};
 use fga_sync::source::{ChangeSource, TupleReader, TupleState};
 use fga_sync::sync::{Outcome, Stop, Tally, run};
-use fga_sync::target::{Access, Sqlite};
 use fga_sync::tuple::TupleKey;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;

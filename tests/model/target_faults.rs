@@ -2,14 +2,14 @@
 
 use fga_sync::change::{Change, Operation};
 use fga_sync::checkpoint::{Checkpoint, Mode, StoreIdentity, Subject};
+use fga_sync::engine::{
+    Access, Applied, Limits, PageCommit, RunEnd, RunStart, SchemaStatus, Sqlite, Target,
+    TargetError, TargetResult,
+};
 use fga_sync::error::{Error, ErrorKind, Result};
 use fga_sync::page::{ContinuationToken, Page};
 use fga_sync::source::{ChangeSource, TupleReader};
 use fga_sync::sync::{Outcome, Stop, Tally, run};
-use fga_sync::target::{
-    Access, Applied, Limits, PageCommit, RunEnd, RunStart, SchemaStatus, Sqlite, Target,
-    TargetError, TargetResult,
-};
 use fga_sync::unsettled::UnsettledPage;
 use jiff::Timestamp;
 use proptest::prelude::*;

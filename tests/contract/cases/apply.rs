@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, bail, ensure};
 use fga_sync::change::{Change, Operation};
 use fga_sync::checkpoint::Mode;
-use fga_sync::target::TargetError;
+use fga_sync::engine::TargetError;
 use fga_sync::tuple::TupleKey;
 
 use super::cases;

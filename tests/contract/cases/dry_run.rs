@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use fga_sync::checkpoint::Mode;
-use fga_sync::target::{Access, DryRun, RunEnd, SchemaStatus, Target};
+use fga_sync::engine::{Access, DryRun, RunEnd, SchemaStatus, Target};
 
 use super::cases;
 use crate::changes::writes;

@@ -2,8 +2,8 @@
 
 use anyhow::{bail, ensure};
 use fga_sync::change::Change;
+use fga_sync::engine::{TargetError, TargetResult};
 use fga_sync::page::ContinuationToken;
-use fga_sync::target::{TargetError, TargetResult};
 
 use super::cases;
 use crate::changes::{delete, tuple, viewer, write, writes};

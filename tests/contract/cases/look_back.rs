@@ -2,7 +2,7 @@
 
 use anyhow::{Context, ensure};
 use fga_sync::change::Change;
-use fga_sync::target::{Applied, LookBack, SettledPages, TargetError};
+use fga_sync::engine::{Applied, LookBack, SettledPages, TargetError};
 use fga_sync::unsettled::{ChangeDigest, UnsettledPage};
 
 use super::cases;

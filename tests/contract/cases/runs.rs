@@ -2,7 +2,7 @@
 
 use anyhow::{Context, ensure};
 use fga_sync::checkpoint::{Checkpoint, Mode, StoreIdentity, Subject};
-use fga_sync::target::RunEnd;
+use fga_sync::engine::RunEnd;
 use jiff::Timestamp;
 
 use super::cases;

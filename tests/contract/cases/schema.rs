@@ -1,8 +1,8 @@
 //! Whether the tables are there and as needed.
 
 use anyhow::{bail, ensure};
+use fga_sync::engine::{Access, SchemaStatus, TargetError};
 use fga_sync::error::ErrorKind;
-use fga_sync::target::{Access, SchemaStatus, TargetError};
 
 use super::cases;
 use crate::changes::{viewer, write, writes};

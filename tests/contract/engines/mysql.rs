@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::anyhow;
-use fga_sync::target::{self, Access, Target, TargetError, TargetResult};
+use fga_sync::engine::{self, Access, Target, TargetError, TargetResult};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder, Value};
 
@@ -95,8 +95,8 @@ impl InServer {
 
 impl Database for InServer {
     fn connect(&self, access: Access) -> TargetResult<Box<dyn Target>> {
-        let settings = target::MySqlSettings::parse(&self.url).map_err(TargetError::Fatal)?;
-        let target = target::MySql::connect(&settings, &self.prefix, access)?;
+        let settings = engine::MySqlSettings::parse(&self.url).map_err(TargetError::Fatal)?;
+        let target = engine::MySql::connect(&settings, &self.prefix, access)?;
         Ok(Box::new(target))
     }
 

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::anyhow;
-use fga_sync::target::{self, Access, Target, TargetError, TargetResult};
+use fga_sync::engine::{self, Access, Target, TargetError, TargetResult};
 use postgres::{Client, NoTls, SimpleQueryMessage};
 
 use crate::engine::{Database, Engine, Held, Locks, Row};
@@ -119,8 +119,8 @@ fn connect(url: &str) -> anyhow::Result<Client> {
 
 impl Database for InServer {
     fn connect(&self, access: Access) -> TargetResult<Box<dyn Target>> {
-        let settings = target::PostgresSettings::parse(&self.url).map_err(TargetError::Fatal)?;
-        let target = target::Postgres::connect(&settings, &self.schema, access)?;
+        let settings = engine::PostgresSettings::parse(&self.url).map_err(TargetError::Fatal)?;
+        let target = engine::Postgres::connect(&settings, &self.schema, access)?;
         Ok(Box::new(target))
     }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context;
-use fga_sync::target::{self, Access, Target, TargetResult};
+use fga_sync::engine::{self, Access, Target, TargetResult};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
@@ -59,7 +59,7 @@ impl File {
 
 impl Database for File {
     fn connect(&self, access: Access) -> TargetResult<Box<dyn Target>> {
-        let target = target::Sqlite::open(&self.path(), &self.prefix, access)?;
+        let target = engine::Sqlite::open(&self.path(), &self.prefix, access)?;
         Ok(Box::new(target))
     }
 

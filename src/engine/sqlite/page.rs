@@ -7,8 +7,8 @@ use rusqlite::{
 };
 
 use super::{statements, text};
+use crate::engine::{Applied, NetEffect, PageCommit};
 use crate::page::ContinuationToken;
-use crate::target::{Applied, NetEffect, PageCommit};
 use crate::tuple::TupleKey;
 
 /// Applies the page. `None` says that the checkpoint was not where it should be, and that nothing was written.

@@ -4,8 +4,8 @@ use std::error::Error as _;
 
 use postgres::error::SqlState;
 
+use crate::engine::TargetError;
 use crate::error::{Error, ErrorKind};
-use crate::target::TargetError;
 
 /// What can be done about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use rusqlite::ErrorCode;
 
+use crate::engine::{Access, TargetError};
 use crate::error::{Error, ErrorKind};
-use crate::target::{Access, TargetError};
 
 /// Why the system refuses the file. SQLite says of a missing directory, a missing right and a disk that is mounted
 /// read-only alike that it can't open it.

@@ -7,8 +7,8 @@ use ::mysql::{Conn, Result, Value};
 
 use super::rows::{self, datetime};
 use super::statements;
+use crate::engine::{Applied, Before, PageCommit};
 use crate::page::ContinuationToken;
-use crate::target::{Applied, Before, PageCommit};
 use crate::tuple::TupleKey;
 
 /// Does what the page asks for, but for the commit. `None` says that the checkpoint was not where it should be.

@@ -8,9 +8,9 @@ use ::mysql::{Conn, Error as MySqlError, Opts, OptsBuilder};
 
 use super::classify::classify;
 use super::{MySqlSettings, statements};
+use crate::engine::within::{look_up, sign_in};
+use crate::engine::{Access, TargetError, TargetResult};
 use crate::error::{Error, ErrorKind};
-use crate::target::within::{look_up, sign_in};
-use crate::target::{Access, TargetError, TargetResult};
 
 /// How long a host may take to accept a connection,
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

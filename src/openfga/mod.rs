@@ -24,10 +24,10 @@ pub use client_credentials::{ClientCredentials, Proof};
 pub(crate) use http::is_this_machine;
 pub use sign_in::SignIn;
 
-use super::{ChangeSource, TupleReader, TupleState, wire};
 use crate::checkpoint::StoreIdentity;
 use crate::error::Result;
 use crate::page::{ContinuationToken, Page};
+use crate::source::{ChangeSource, TupleReader, TupleState, wire};
 use crate::tls::TlsSettings;
 use crate::tuple::TupleKey;
 use answer::{Failure, Reason, Remedy, no_answer, not_openfga, refusal};

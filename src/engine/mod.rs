@@ -48,6 +48,8 @@ pub enum TargetError {
     Interrupted(Error),
     /// The checkpoint is not where this run left it: another run has taken it over. Nothing was written.
     Fenced,
+    /// The database does not take a value of the page, whatever page it stands in. Nothing was written.
+    Refused(Error),
     /// Trying again would not help.
     Fatal(Error),
 }
@@ -59,7 +61,7 @@ impl TargetError {
     /// The failure as it is reported when nothing more is tried.
     pub fn into_error(self) -> Error {
         match self {
-            Self::Interrupted(error) | Self::Fatal(error) => error,
+            Self::Interrupted(error) | Self::Refused(error) | Self::Fatal(error) => error,
             Self::Fenced => Error::new(
                 ErrorKind::Locked,
                 "another run has taken over the checkpoint while this one was under way; this one wrote nothing since",

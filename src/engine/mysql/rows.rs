@@ -9,7 +9,7 @@ use jiff::tz::Offset;
 use super::hash::tuple_hash;
 use super::statements::{APPEND_CHANGES, DELETE_TUPLES, EXISTING_TUPLES, ManyRows, WRITE_TUPLES};
 use crate::change::Change;
-use crate::target::{Before, Deleted, NetEffect, PageCommit, Written};
+use crate::engine::{Before, Deleted, NetEffect, PageCommit, Written};
 use crate::tuple::TupleKey;
 
 /// Rows that a statement gets at most: the largest page that OpenFGA sends unless configured otherwise, so that full

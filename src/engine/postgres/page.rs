@@ -6,8 +6,8 @@ use postgres::types::{ToSql, Type};
 
 use super::statements;
 use crate::change::Change;
+use crate::engine::{Applied, PageCommit};
 use crate::page::ContinuationToken;
-use crate::target::{Applied, PageCommit};
 use crate::tuple::TupleKey;
 use crate::unsettled::UnsettledPage;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::classify::{classify, refusal};
-use crate::target::{Access, TargetResult};
+use crate::engine::{Access, TargetResult};
 
 /// How long a statement waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

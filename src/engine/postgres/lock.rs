@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 use super::classify::classify;
 use super::connection::Complete;
 use super::{connection, statements};
-use crate::target::TargetResult;
-use crate::target::within::within;
+use crate::engine::TargetResult;
+use crate::engine::within::within;
 
 /// How long the server may take to show that the lock's connection lives, or to end it.
 const ALIVE_TIMEOUT: Duration = Duration::from_secs(5);

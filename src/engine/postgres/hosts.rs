@@ -7,9 +7,9 @@ use std::time::Duration;
 use postgres::Config;
 use postgres::config::{Host, LoadBalanceHosts};
 
+use crate::engine::within::look_up;
+use crate::engine::{TargetError, TargetResult};
 use crate::error::{Error, ErrorKind, Result};
-use crate::target::within::look_up;
-use crate::target::{TargetError, TargetResult};
 
 /// The port where a URL names none.
 const PORT: u16 = 5432;
@@ -171,7 +171,7 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::PostgresSettings;
+    use crate::engine::PostgresSettings;
 
     fn config(url: &str) -> Config {
         PostgresSettings::parse(url).unwrap().config
