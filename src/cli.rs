@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, Args, Command, CommandFactory, Parser, Subcommand, Va
 
 use crate::checkpoint::Mode;
 use crate::config::settings::{FGA_CONFIG_ANYWHERE, SETTINGS};
+use crate::outcome::exit_codes_help;
 use crate::sync::IfLocked;
 
 /// Copies the change history of an OpenFGA store into PostgreSQL, MySQL / MariaDB or SQLite, exactly once.
@@ -15,7 +16,7 @@ use crate::sync::IfLocked;
 /// One run loads the position from the target, drains every change page there is, applies each page in one
 /// transaction together with the new position, and exits. Leave the schedule to cron or a CronJob.
 #[derive(Debug, Parser)]
-#[command(name = "fga-sync", version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "fga-sync", version, max_term_width = 100, after_help = exit_codes_help())]
 pub struct Cli {
     #[command(flatten)]
     shared: SharedArgs,
@@ -35,29 +36,12 @@ impl Cli {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Drain the change feed into the target, then exit.
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = exit_codes_help())]
     Run(Box<RunArgs>),
     /// Create or upgrade the tables.
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = exit_codes_help())]
     Migrate(MigrateArgs),
 }
-
-/// The exit codes, as `--help` and the man pages give them: a heading, then a line for each.
-pub const EXIT_CODES: &str = "\
-Exit codes:
-  0    the end of the log was reached (nothing new is also 0)
-  1    unexpected error
-  2    wrong usage or configuration
-  3    stopped at a limit (--max-changes, --max-duration); more remains
-  4    source unreachable, or still failing after retries
-  5    target unreachable, or still failing after retries
-  6    sign-in or permission refused, at either end
-  7    wrong store or position: store gone or replaced, token refused, filter changed
-  8    tables missing, newer or not as expected
-  9    a change that the target cannot hold; everything before it is applied
-  10   another run holds the lock
-  130  stopped by SIGINT, after the current page was committed or rolled back
-  143  stopped by SIGTERM, likewise";
 
 /// Flags that every command shares. Those that are settings too are read in [`crate::config`].
 // A switch is a bool to clap.

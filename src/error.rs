@@ -1,9 +1,13 @@
-//! What can go wrong, and the exit code that a scheduler sees for it.
+//! What can go wrong. What a scheduler sees of it stands in [`crate::outcome`].
 
 use std::fmt;
 
-/// The kinds of failure, one for each exit code of a failed command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use strum::VariantArray;
+
+use crate::outcome::Ending;
+
+/// The kinds of failure, one for each [`Ending`] of a command that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, VariantArray)]
 pub enum ErrorKind {
     /// A fault of fga-sync itself, or one that fits nowhere else.
     Unexpected,
@@ -26,34 +30,29 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// The process exit code. This match is the only place that knows it.
-    pub const fn exit_code(self) -> u8 {
+    /// How a command ends that fails so.
+    pub const fn ending(self) -> Ending {
         match self {
-            Self::Unexpected => 1,
-            Self::Usage => 2,
-            Self::SourceUnavailable => 4,
-            Self::TargetUnavailable => 5,
-            Self::Denied => 6,
-            Self::WrongPosition => 7,
-            Self::Schema => 8,
-            Self::Unstorable => 9,
-            Self::Locked => 10,
+            Self::Unexpected => Ending::Unexpected,
+            Self::Usage => Ending::Usage,
+            Self::SourceUnavailable => Ending::SourceUnavailable,
+            Self::TargetUnavailable => Ending::TargetUnavailable,
+            Self::Denied => Ending::Denied,
+            Self::WrongPosition => Ending::WrongPosition,
+            Self::Schema => Ending::Schema,
+            Self::Unstorable => Ending::Unstorable,
+            Self::Locked => Ending::Locked,
         }
+    }
+
+    /// The process exit code.
+    pub const fn exit_code(self) -> u8 {
+        self.ending().exit_code()
     }
 
     /// The stable word for this kind in JSON summaries.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Unexpected => "unexpected",
-            Self::Usage => "usage",
-            Self::SourceUnavailable => "source_unavailable",
-            Self::TargetUnavailable => "target_unavailable",
-            Self::Denied => "denied",
-            Self::WrongPosition => "wrong_position",
-            Self::Schema => "schema",
-            Self::Unstorable => "unstorable",
-            Self::Locked => "locked",
-        }
+        self.ending().word()
     }
 }
 

@@ -15,6 +15,7 @@ pub mod error;
 pub mod fuzzing;
 mod nearest;
 pub mod openfga;
+pub mod outcome;
 pub mod page;
 pub mod report;
 pub mod source;

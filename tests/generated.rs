@@ -11,8 +11,9 @@ use std::process::Command as Process;
 use clap::Command;
 use clap_complete::Shell;
 use clap_mangen::Man;
-use fga_sync::cli::{self, EXIT_CODES};
+use fga_sync::cli;
 use fga_sync::config::settings::{CONFIG_ENV, SETTINGS, Setting};
+use fga_sync::outcome::exit_codes;
 use roff::{Roff, bold, roman};
 use snapbox::Data;
 
@@ -215,9 +216,8 @@ fn entry(roff: &mut Roff, term: &str, meaning: &str) {
 
 fn exit_status(roff: &mut Roff) {
     roff.control("SH", ["EXIT STATUS"]);
-    for line in EXIT_CODES.lines().skip(1) {
-        let (code, meaning) = line.trim().split_once(' ').unwrap();
-        entry(roff, code, meaning.trim());
+    for exit in exit_codes() {
+        entry(roff, &exit.code.to_string(), &exit.meaning);
     }
 }
 

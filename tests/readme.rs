@@ -1,12 +1,16 @@
 //! The examples in the README and in deploy/ do what they say.
 #![allow(clippy::unwrap_used, missing_docs, reason = "a test may panic")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::Path;
 
 use assert_cmd::Command;
 use fga_sync::config::settings::SETTINGS;
+use fga_sync::error::ErrorKind;
+use fga_sync::outcome::{Ending, PodFailure, exit_codes};
+use saphyr::{LoadableYamlNode, Yaml};
+use strum::VariantArray;
 
 /// Runs every `console` block and compares what it prints.
 #[test]
@@ -53,6 +57,76 @@ fn the_first_command_is_understood() {
     fga_sync::cli::command()
         .try_get_matches_from(words)
         .unwrap();
+}
+
+#[test]
+fn the_exit_codes_are_those_of_the_table() {
+    let text = std::fs::read_to_string("README.md").unwrap();
+    let written: Vec<_> = text
+        .lines()
+        .skip_while(|line| *line != "### Exit codes")
+        .skip_while(|line| !line.starts_with("|---"))
+        .skip(1)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| line.replace('`', ""))
+        .collect();
+    let expected: Vec<_> = exit_codes()
+        .iter()
+        .map(|exit| {
+            let pod_failure = exit.pod_failure.name();
+            format!("| {} | {} | {pod_failure} |", exit.code, exit.meaning)
+        })
+        .collect();
+    assert_eq!(written, expected);
+}
+
+/// A summary's `outcome` is the word of an ending, or `failed`.
+#[test]
+fn the_outcomes_are_those_of_the_table() {
+    let text = std::fs::read_to_string("README.md").unwrap();
+    let line = text.lines().find(|line| line.starts_with("| `outcome` |"));
+    // What stands in backticks is each second part; the key is the first.
+    let mut written: BTreeSet<_> = line.unwrap().split('`').skip(3).step_by(2).collect();
+    for no_outcome in ["--all", "migrate"] {
+        assert!(written.remove(no_outcome), "{no_outcome}");
+    }
+    let failures: Vec<_> = ErrorKind::VARIANTS
+        .iter()
+        .map(|kind| kind.ending())
+        .collect();
+    let expected: BTreeSet<_> = Ending::VARIANTS
+        .iter()
+        .filter(|ending| !failures.contains(ending))
+        .map(|ending| ending.word())
+        .chain(["failed"])
+        .collect();
+    assert_eq!(written, expected);
+}
+
+/// Kubernetes counts what no rule names.
+#[test]
+fn the_cronjob_does_with_each_exit_code_what_the_table_says() {
+    let text = std::fs::read_to_string("deploy/cronjob.yaml").unwrap();
+    let documents = Yaml::load_from_str(&text).unwrap();
+    let job = &documents[0]["spec"]["jobTemplate"]["spec"];
+    let container = job["template"]["spec"]["containers"][0]["name"].as_str();
+    let mut written = BTreeMap::new();
+    for rule in job["podFailurePolicy"]["rules"].as_sequence().unwrap() {
+        let on = &rule["onExitCodes"];
+        assert_eq!(on["operator"].as_str(), Some("In"));
+        assert_eq!(on["containerName"].as_str(), container);
+        for code in on["values"].as_sequence().unwrap() {
+            let action = rule["action"].as_str().unwrap();
+            let earlier = written.insert(code.as_integer().unwrap(), action);
+            assert_eq!(earlier, None, "{code:?}");
+        }
+    }
+    let expected: BTreeMap<_, _> = exit_codes()
+        .iter()
+        .filter(|exit| matches!(exit.pod_failure, PodFailure::FailJob | PodFailure::Ignore))
+        .map(|exit| (i64::from(exit.code), exit.pod_failure.name()))
+        .collect();
+    assert_eq!(written, expected);
 }
 
 /// The example file is valid, and leaves no setting out.

@@ -7,6 +7,7 @@ use crate::cli::MigrateArgs;
 use crate::config::{Config, Format, OutputSettings};
 use crate::engine::{self, Access, SchemaStatus, TargetError};
 use crate::error::Result;
+use crate::outcome::Ending;
 use crate::report::{Subject, Summary};
 use crate::sync::{Stop, open_persistently};
 
@@ -30,16 +31,16 @@ pub(super) fn migrate(
         engine::open(&settings.database, Access::ReadWrite)
     })?;
     let before = target.schema().map_err(TargetError::into_error)?;
-    let outcome = match before {
-        SchemaStatus::Missing => "created",
-        SchemaStatus::Older(_) => "upgraded",
-        SchemaStatus::Current => "unchanged",
+    let ending = match before {
+        SchemaStatus::Missing => Ending::Created,
+        SchemaStatus::Older(_) => Ending::Upgraded,
+        SchemaStatus::Current => Ending::Unchanged,
         SchemaStatus::Newer(_) | SchemaStatus::Altered(_) => {
             before.require_current()?;
-            "unchanged"
+            Ending::Unchanged
         }
     };
-    if outcome != "unchanged" {
+    if ending != Ending::Unchanged {
         target.migrate().map_err(TargetError::into_error)?;
         target
             .schema()
@@ -53,11 +54,12 @@ pub(super) fn migrate(
         ..Subject::default()
     };
     let printed = match output.format {
-        Format::Json => print_json(&Summary::done(subject, outcome, started.elapsed())),
+        Format::Json => print_json(&Summary::done(subject, ending, started.elapsed())),
         Format::Text if output.quiet => Ok(()),
         Format::Text => print(&format!(
-            "the tables in {} are as needed ({outcome})\n",
-            settings.shown
+            "the tables in {} are as needed ({})\n",
+            settings.shown,
+            ending.word()
         )),
     };
     told(printed, output);

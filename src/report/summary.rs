@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::progress::behind;
 use crate::error::Error;
+use crate::outcome::Ending;
 use crate::sync::{Outcome, Signal, Tally};
 
 /// The version of the JSON form. Keys are added under the same version, never changed or taken away.
@@ -20,8 +21,9 @@ pub struct Summary {
     command: &'static str,
     /// The job of the configuration file.
     job: Option<String>,
-    /// `drained`, `limit_reached`, `skipped`, `left_out`, `stopped` or `failed`; of `migrate`, `created`,
-    /// `upgraded` or `unchanged`.
+    #[serde(skip)]
+    ending: Ending,
+    /// `failed`, or else the ending's word.
     outcome: &'static str,
     exit_code: u8,
     run_id: Option<String>,
@@ -97,9 +99,9 @@ impl Summary {
         result: Result<Outcome, &Error>,
         duration: Duration,
     ) -> Self {
-        let (outcome, exit_code) = match result {
-            Ok(outcome) => (outcome.name(), outcome.exit_code()),
-            Err(error) => ("failed", error.kind().exit_code()),
+        let (ending, outcome) = match result {
+            Ok(outcome) => (outcome.ending(), outcome.name()),
+            Err(error) => (error.kind().ending(), "failed"),
         };
         let seconds = duration.as_secs_f64();
         let lag = tally
@@ -109,8 +111,9 @@ impl Summary {
             version: VERSION,
             command: subject.command,
             job: subject.job,
+            ending,
             outcome,
-            exit_code,
+            exit_code: ending.exit_code(),
             run_id: subject.run_id,
             source: subject.source,
             store_id: Some(tally.store.id.clone()).filter(|id| !id.is_empty()),
@@ -139,10 +142,12 @@ impl Summary {
         }
     }
 
-    /// A command that is no run, with its own word for how it ended well.
-    pub fn done(subject: Subject, outcome: &'static str, duration: Duration) -> Self {
+    /// A command that is no run, and did not fail.
+    pub fn done(subject: Subject, ending: Ending, duration: Duration) -> Self {
         Self {
-            outcome,
+            ending,
+            outcome: ending.word(),
+            exit_code: ending.exit_code(),
             ..Self::new(subject, &Tally::default(), Ok(Outcome::Drained), duration)
         }
     }
@@ -154,7 +159,7 @@ impl Summary {
 
     /// Whether the end of the log was reached.
     pub fn is_drained(&self) -> bool {
-        self.outcome == Outcome::Drained.name()
+        self.ending == Ending::Drained
     }
 }
 
@@ -170,10 +175,11 @@ impl Summaries {
     /// Sums up jobs, in the order in which they ran. `stopped` is the signal for which others were left out: they
     /// have no code of their own.
     pub fn new(jobs: Vec<Summary>, stopped: Option<Signal>) -> Self {
-        let codes = jobs.iter().map(Summary::exit_code);
+        let endings = jobs.iter().map(|job| job.ending);
+        let stopped = stopped.map(|signal| Outcome::Stopped(signal).ending());
         Self {
             version: VERSION,
-            exit_code: worst(codes.chain(stopped.map(Signal::exit_code))),
+            exit_code: Ending::worst(endings.chain(stopped)).exit_code(),
             jobs,
         }
     }
@@ -184,35 +190,16 @@ impl Summaries {
     }
 }
 
-/// The exit code that a scheduler must hear of first: a failure before a stop, a stop before a limit, and
-/// among failures one that no retry mends before one that may pass.
-fn worst(codes: impl Iterator<Item = u8>) -> u8 {
-    let severity = |code: &u8| match code {
-        0 => 0,
-        3 => 1,
-        10 => 2,
-        130 | 143 => 3,
-        4 | 5 => 4,
-        1 => 5,
-        _ => 6,
-    };
-    codes.max_by_key(severity).unwrap_or(0)
-}
-
 /// What a person reads.
 impl fmt::Display for Summary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(job) = &self.job {
             write!(formatter, "{job}: ")?;
         }
-        let happened = match self.outcome {
-            "drained" if self.changes == 0 => "nothing new",
-            "drained" => "the end of the log is reached",
-            "limit_reached" => "stopped at a limit, more remains",
-            "skipped" => "another run holds the lock, left to it",
-            "left_out" => "left out: a job that it needs did not reach its end",
-            "stopped" => "stopped by a signal",
-            _ => "failed",
+        let happened = match (self.ending, &self.error) {
+            (_, Some(_)) => "failed",
+            (Ending::Drained, None) if self.changes == 0 => "nothing new",
+            (ending, None) => ending.text(),
         };
         write!(formatter, "{happened}")?;
         if self.dry_run {

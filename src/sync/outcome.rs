@@ -2,6 +2,7 @@
 
 use super::stop::{Signal, Stop};
 use crate::error::{ErrorKind, Result};
+use crate::outcome::Ending;
 
 /// How a run ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,24 +20,26 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The word for it in summaries and in `fga_sync_runs`.
-    pub const fn name(self) -> &'static str {
+    /// How a command ends whose run ended so.
+    pub const fn ending(self) -> Ending {
         match self {
-            Self::Drained => "drained",
-            Self::LimitReached => "limit_reached",
-            Self::Skipped => "skipped",
-            Self::LeftOut => "left_out",
-            Self::Stopped(_) => "stopped",
+            Self::Drained => Ending::Drained,
+            Self::LimitReached => Ending::LimitReached,
+            Self::Skipped => Ending::Skipped,
+            Self::LeftOut => Ending::LeftOut,
+            Self::Stopped(Signal::Interrupt) => Ending::Interrupted,
+            Self::Stopped(Signal::Terminate) => Ending::Terminated,
         }
+    }
+
+    /// The word for it in `fga_sync_runs`.
+    pub const fn name(self) -> &'static str {
+        self.ending().word()
     }
 
     /// The process exit code.
     pub const fn exit_code(self) -> u8 {
-        match self {
-            Self::Drained | Self::Skipped | Self::LeftOut => 0,
-            Self::LimitReached => 3,
-            Self::Stopped(signal) => signal.exit_code(),
-        }
+        self.ending().exit_code()
     }
 
     /// The same of a run that may have been asked to stop: with one of its ends away, that is why it ended. A page was
@@ -56,6 +59,19 @@ impl Outcome {
                 Ok(Self::Stopped(signal))
             }
             (result, _) => result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A second signal ends the process with the signal's own code.
+    #[test]
+    fn a_stop_has_the_exit_code_of_its_signal() {
+        for signal in [Signal::Interrupt, Signal::Terminate] {
+            assert_eq!(Outcome::Stopped(signal).exit_code(), signal.exit_code());
         }
     }
 }

@@ -29,7 +29,7 @@ fn the_summary_for_people_is_on_standard_output() {
     snapbox::assert_data_eq!(
         ended.stdout,
         str![[r#"
-the end of the log is reached
+the end of the log was reached
   changes   3 (3 writes, 0 deletes) in 1 page, [..] s, [..]/s
   mode      both: 3 tuples written, 0 deleted
   position  [..]Z ([..] behind)
