@@ -41,7 +41,7 @@ _fga__sync() {
 
     case "${cmd}" in
         fga__sync)
-            opts="-v -q -h -V --config --source --store-id --fga-config --allow-http --tls-ca --tls-cert --tls-key --target --mode --schema --table-prefix --format --log-level --log-format --no-progress --verbose --quiet --show-config --help --version run migrate help"
+            opts="-v -q -h -V --config --source --store-id --fga-config --allow-http --tls-ca --tls-cert --tls-key --target --mode --schema --table-prefix --format --no-progress --log-level --log-format --verbose --quiet --show-config --help --version run migrate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -222,7 +222,7 @@ _fga__sync() {
             return 0
             ;;
         fga__sync__subcmd__migrate)
-            opts="-v -q -h --print-sql --job --config --source --store-id --fga-config --allow-http --tls-ca --tls-cert --tls-key --target --mode --schema --table-prefix --format --log-level --log-format --no-progress --verbose --quiet --show-config --help"
+            opts="-v -q -h --print-sql --job --config --source --store-id --fga-config --allow-http --tls-ca --tls-cert --tls-key --target --mode --schema --table-prefix --format --no-progress --log-level --log-format --verbose --quiet --show-config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -351,7 +351,7 @@ _fga__sync() {
             return 0
             ;;
         fga__sync__subcmd__run)
-            opts="-v -q -h --type --page-size --start-time --max-changes --max-duration --lookback --max-rps --retry-for --if-locked --no-migrate --dry-run --job --all --config --source --store-id --fga-config --allow-http --tls-ca --tls-cert --tls-key --target --mode --schema --table-prefix --format --log-level --log-format --no-progress --verbose --quiet --show-config --help"
+            opts="-v -q -h --type --page-size --start-time --max-changes --max-duration --lookback --max-rps --retry-for --if-locked --no-migrate --dry-run --job --all --config --source --store-id --fga-config --allow-http --tls-ca --tls-cert --tls-key --target --mode --schema --table-prefix --format --no-progress --log-level --log-format --verbose --quiet --show-config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

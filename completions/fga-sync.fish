@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_fga_sync_global_optspecs
-    string join \n config= source= store-id= fga-config= allow-http tls-ca= tls-cert= tls-key= target= mode= schema= table-prefix= format= log-level= log-format= no-progress v/verbose q/quiet show-config h/help V/version
+    string join \n config= source= store-id= fga-config= allow-http tls-ca= tls-cert= tls-key= target= mode= schema= table-prefix= format= no-progress log-level= log-format= v/verbose q/quiet show-config h/help V/version
 end
 
 function __fish_fga_sync_needs_command

@@ -12,7 +12,7 @@ use clap::Command;
 use clap_complete::Shell;
 use clap_mangen::Man;
 use fga_sync::cli;
-use fga_sync::config::settings::{CONFIG_ENV, SETTINGS, Setting};
+use fga_sync::config::settings::{CONFIG_ENV, Declaration, settings};
 use fga_sync::outcome::exit_codes;
 use roff::{Roff, bold, roman};
 use snapbox::Data;
@@ -222,15 +222,15 @@ fn exit_status(roff: &mut Roff) {
 }
 
 /// The settings that a command reads: those of its flags, and secrets, which have none.
-fn settings(command: &Command) -> impl Iterator<Item = &'static Setting> {
+fn settings_of(command: &Command) -> impl Iterator<Item = &'static Declaration> {
     let flags: Vec<_> = command
         .get_arguments()
         .filter_map(clap::Arg::get_long)
         .collect();
     let is_root = command.has_subcommands();
-    SETTINGS
-        .iter()
-        .filter(move |setting| is_root || setting.flag.is_none_or(|flag| flags.contains(&flag)))
+    settings().filter(move |setting| {
+        is_root || setting.flag.is_none_or(|flag| flags.contains(&flag.long))
+    })
 }
 
 fn environment(roff: &mut Roff, command: &Command) {
@@ -239,19 +239,19 @@ fn environment(roff: &mut Roff, command: &Command) {
         "A flag is stronger than a variable, a variable stronger than the configuration file. An empty variable counts as not set. Of several names, the first that is set counts.",
     )]);
     entry(roff, CONFIG_ENV, "the configuration file, as --config");
-    for setting in settings(command) {
+    for setting in settings_of(command) {
         let place = match setting.flag {
-            Some(flag) => format!("as --{flag}; in the file: {}", setting.key),
-            None => format!("in the file: {}", setting.key),
+            Some(flag) => format!("as --{}; in the file: {}", flag.long, setting.key),
+            None => format!("{}; in the file: {}", setting.doc, setting.key),
         };
         entry(roff, &setting.env.join(", "), &place);
-        if setting.secret {
+        if let Some(file_key) = setting.file_key() {
             let names: Vec<_> = setting
                 .env
                 .iter()
                 .map(|name| format!("{name}_FILE"))
                 .collect();
-            let meaning = format!("a file that holds it; in the file: {}_file", setting.key);
+            let meaning = format!("a file that holds it; in the file: {file_key}");
             entry(roff, &names.join(", "), &meaning);
         }
     }
@@ -259,7 +259,7 @@ fn environment(roff: &mut Roff, command: &Command) {
 
 fn files(roff: &mut Roff, command: &Command) {
     roff.control("SH", ["FILES"]);
-    let sections: Vec<_> = settings(command)
+    let sections: Vec<_> = settings_of(command)
         .filter_map(|setting| setting.key.rsplit_once('.'))
         .map(|(section, _)| format!("[{section}]"))
         .collect();
@@ -277,7 +277,7 @@ fn files(roff: &mut Roff, command: &Command) {
             unique.join(", ")
         ),
     );
-    for setting in settings(command) {
+    for setting in settings_of(command) {
         let Some(path) = setting
             .default
             .and_then(|default| default.strip_prefix("sqlite:"))

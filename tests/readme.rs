@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use assert_cmd::Command;
-use fga_sync::config::settings::SETTINGS;
+use fga_sync::config::settings::settings;
 use fga_sync::error::ErrorKind;
 use fga_sync::outcome::{Ending, PodFailure, exit_codes};
 use saphyr::{LoadableYamlNode, Yaml};
@@ -133,8 +133,7 @@ fn the_cronjob_does_with_each_exit_code_what_the_table_says() {
 #[test]
 fn the_example_configuration_shows_every_setting() {
     let text = std::fs::read_to_string("deploy/fga-sync.toml").unwrap();
-    let shown: BTreeSet<_> = SETTINGS
-        .iter()
+    let shown: BTreeSet<_> = settings()
         .map(|setting| setting.key.rsplit('.').next().unwrap())
         .collect();
     for name in shown {

@@ -11,7 +11,7 @@ use saphyr_parser::{Event, Parser, SpannedEventReceiver};
 
 use super::environment::Env;
 use super::file::{Entries, Entry};
-use super::settings::{SETTINGS, Setting};
+use super::settings::{Declaration, settings};
 use crate::error::{Error, Result};
 
 /// The file, by the CLI's names.
@@ -71,13 +71,13 @@ impl FgaYaml {
     }
 
     /// What it says of a setting.
-    pub(super) fn get(&self, setting: &Setting) -> Option<&Entry> {
+    pub(super) fn get(&self, setting: &Declaration) -> Option<&Entry> {
         self.entries.get(&cli_name(setting)?)
     }
 }
 
 /// The CLI's key of a setting: it makes its variables' names from its keys, `FGA_API_URL` from `api-url`.
-fn cli_name(setting: &Setting) -> Option<String> {
+fn cli_name(setting: &Declaration) -> Option<String> {
     let mut official = setting
         .env
         .iter()
@@ -148,7 +148,7 @@ fn parse(text: &str) -> Result<Entries, usize> {
         }
         _ => return Err(line),
     };
-    let known: Vec<_> = SETTINGS.iter().filter_map(cli_name).collect();
+    let known: Vec<_> = settings().filter_map(cli_name).collect();
     let mut entries = Entries::new();
     for (key, value) in &mapping {
         let line = key.span.start.line();

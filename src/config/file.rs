@@ -9,7 +9,7 @@ use std::{fmt, fs};
 
 use toml::de::{DeTable, DeValue};
 
-use super::settings::{COMMON_ONLY, SETTINGS};
+use super::settings::{COMMON_ONLY, settings};
 use crate::error::{Error, Result};
 use crate::nearest::nearest;
 
@@ -207,10 +207,7 @@ impl Reader<'_> {
 }
 
 fn known_keys() -> impl Iterator<Item = String> {
-    SETTINGS.iter().flat_map(|setting| {
-        let file = setting.secret.then(|| format!("{}_file", setting.key));
-        std::iter::once(setting.key.to_owned()).chain(file)
-    })
+    settings().flat_map(|setting| std::iter::once(setting.key.to_owned()).chain(setting.file_key()))
 }
 
 fn is_key(key: &str) -> bool {
@@ -218,7 +215,7 @@ fn is_key(key: &str) -> bool {
 }
 
 fn is_section(key: &str) -> bool {
-    SETTINGS.iter().any(|setting| {
+    settings().any(|setting| {
         setting
             .key
             .strip_prefix(key)

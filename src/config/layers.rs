@@ -10,7 +10,9 @@ use clap::parser::ValueSource;
 use super::environment::{Env, variable};
 use super::fga_yaml::FgaYaml;
 use super::file::{Entries, Entry, File};
-use super::settings::{CONFIG_ENV, FGA_CONFIG_ANYWHERE, SETTINGS, Setting};
+use super::setting::{Declaration, Setting, WithDefault};
+use super::settings::{self, CONFIG_ENV};
+use super::source::{FGA_CONFIG, FGA_CONFIG_ANYWHERE};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a value was read from.
@@ -68,7 +70,7 @@ enum Said {
 }
 
 /// The layers of one job.
-pub struct Layers<'a> {
+pub(super) struct Layers<'a> {
     flags: &'a ArgMatches,
     env: Env<'a>,
     file: &'a File,
@@ -104,7 +106,7 @@ impl<'a> Layers<'a> {
             job,
             fga_yaml: None,
         };
-        layers.fga_yaml = match layers.get("source.fga_config")?.map(|value| value.text) {
+        layers.fga_yaml = match layers.get(&FGA_CONFIG)? {
             None => None,
             Some(text) if text == "false" => None,
             Some(text) if text == FGA_CONFIG_ANYWHERE => Some(FgaYaml::find(env)?),
@@ -119,18 +121,17 @@ impl<'a> Layers<'a> {
     ///
     /// # Errors
     /// Where a secret's file can't be read, or a variable is not Unicode.
-    pub fn get(&self, key: &str) -> Result<Option<Value>> {
-        Ok(self.find(key)?.map(|(_, value)| value))
+    pub(super) fn value(&self, setting: &Declaration) -> Result<Option<Value>> {
+        Ok(self.find(setting)?.map(|(_, value)| value))
     }
 
     /// The same, with the layer that it comes from.
-    pub(super) fn find(&self, key: &str) -> Result<Option<(Layer, Value)>> {
-        let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) else {
-            return Err(Error::new(
-                ErrorKind::Unexpected,
-                format!("{key} is not a setting"),
-            ));
-        };
+    pub(super) fn find(&self, setting: &Declaration) -> Result<Option<(Layer, Value)>> {
+        debug_assert!(
+            settings::settings().any(|known| known.key == setting.key),
+            "{} is declared, and in no list",
+            setting.key
+        );
         if let Some(value) = self.flag(setting) {
             return Ok(Some((Layer::Flags, value)));
         }
@@ -179,9 +180,9 @@ impl<'a> Layers<'a> {
         }))
     }
 
-    fn said(&self, setting: &Setting, entries: &Entries) -> Result<Said> {
+    fn said(&self, setting: &Declaration, entries: &Entries) -> Result<Said> {
         let origin = |line| Origin::File(self.file.path.clone(), line);
-        let file = format!("{}_file", setting.key);
+        let file = setting.file_key().unwrap_or_default();
         let (direct, named) = (entries.get(setting.key), entries.get(&file));
         let is_given = |entry: &&Entry| !(setting.secret && entry.text.is_empty());
         Ok(match (direct.filter(is_given), named.filter(is_given)) {
@@ -199,51 +200,57 @@ impl<'a> Layers<'a> {
         })
     }
 
-    /// A setting's value, parsed.
+    /// A setting's value.
     ///
     /// # Errors
-    /// Where it is not what `expected` describes.
-    pub fn parse<T>(
-        &self,
-        key: &str,
-        expected: &str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<Option<T>> {
-        let Some(value) = self.get(key)? else {
+    /// Where it is not what the setting expects.
+    pub(super) fn get<T>(&self, setting: &Setting<T>) -> Result<Option<T>> {
+        let declaration = setting.declaration();
+        let Some(value) = self.value(declaration)? else {
             return Ok(None);
         };
-        match parse(&value.text) {
+        match (setting.parse)(&value.text) {
             Some(parsed) => Ok(Some(parsed)),
             None => Err(Error::usage(format!(
-                "{key} must be {expected}, and {:?} is not ({})",
-                value.text, value.origin
+                "{} must be {}, and {:?} is not ({})",
+                declaration.key,
+                setting.expected,
+                (declaration.shown)(&value.text),
+                value.origin
             ))),
         }
     }
 
-    /// The value, parsed, of a setting that has a default.
+    /// The same of a text, of which an empty one is none.
     ///
     /// # Errors
-    /// Where it is not what `expected` describes.
-    pub(super) fn parse_default<T>(
-        &self,
-        key: &str,
-        expected: &str,
-        parse: impl Fn(&str) -> Option<T>,
-    ) -> Result<T> {
-        self.parse(key, expected, parse)?
-            .ok_or_else(|| Error::new(ErrorKind::Unexpected, format!("{key} has no default")))
+    /// As above.
+    pub(super) fn text(&self, setting: &Setting<String>) -> Result<Option<String>> {
+        Ok(self.get(setting)?.filter(|text| !text.is_empty()))
     }
 
-    fn flag(&self, setting: &Setting) -> Option<Value> {
-        let flag = setting.flag?;
-        // clap names an argument after its field.
-        let id = flag.replace('-', "_");
-        let given = self.flags.ids().any(|known| *known == id);
-        if !given || self.flags.value_source(&id) != Some(ValueSource::CommandLine) {
+    /// The value of a setting that has a default.
+    ///
+    /// # Errors
+    /// Where it is not what the setting expects.
+    pub(super) fn get_or_default<T>(&self, setting: &WithDefault<T>) -> Result<T> {
+        if let Some(value) = self.get(&setting.setting)? {
+            return Ok(value);
+        }
+        (setting.setting.parse)(setting.default).ok_or_else(|| {
+            let key = setting.declaration().key;
+            let message = format!("the default of {key} can't be understood");
+            Error::new(ErrorKind::Unexpected, message)
+        })
+    }
+
+    fn flag(&self, setting: &Declaration) -> Option<Value> {
+        let flag = setting.flag?.long;
+        let given = self.flags.ids().any(|known| known == flag);
+        if !given || self.flags.value_source(flag) != Some(ValueSource::CommandLine) {
             return None;
         }
-        let text = match self.flags.try_get_one::<String>(&id) {
+        let text = match self.flags.try_get_one::<String>(flag) {
             Ok(text) => text?.clone(),
             // A switch: being there is its value.
             Err(_) => "true".to_owned(),

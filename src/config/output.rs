@@ -3,9 +3,56 @@
 use std::ffi::OsString;
 
 use super::layers::Layers;
-use super::settings::SETTINGS;
-use super::switch;
+use super::setting::{Declaration, Setting, Takes, WithDefault};
 use crate::error::Result;
+
+static FORMAT: WithDefault<Format> = Setting::parsed(
+    "output.format",
+    "What goes to standard output",
+    "text or json",
+    Format::parse,
+)
+.flag("format", Takes::OneOf("FORMAT", &Format::NAMES))
+.env(&["FGA_SYNC_FORMAT"])
+.or("text");
+
+static NO_PROGRESS: WithDefault<bool> = Setting::switch(
+    "output.no_progress",
+    "Show no progress line, even on a terminal",
+)
+.flag("no-progress", Takes::Nothing)
+.env(&["FGA_SYNC_NO_PROGRESS"])
+.or("false");
+
+static LOG_LEVEL: WithDefault<tracing::Level> = Setting::parsed(
+    "log.level",
+    "How much is logged to standard error; -v and -q move it",
+    "error, warn, info, debug or trace",
+    |text| text.parse().ok(),
+)
+.flag("log-level", Takes::OneOf("LEVEL", &LEVELS))
+.env(&["FGA_SYNC_LOG_LEVEL"])
+.or("warn");
+
+/// The levels by name.
+const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
+static LOG_FORMAT: WithDefault<Format> = Setting::parsed(
+    "log.format",
+    "How log lines look",
+    "text or json",
+    Format::parse,
+)
+.flag("log-format", Takes::OneOf("FORMAT", &Format::NAMES))
+.env(&["FGA_SYNC_LOG_FORMAT"])
+.or("text");
+
+pub(super) static SETTINGS: &[&Declaration] = &[
+    FORMAT.declaration(),
+    NO_PROGRESS.declaration(),
+    LOG_LEVEL.declaration(),
+    LOG_FORMAT.declaration(),
+];
 
 /// A form of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +64,8 @@ pub enum Format {
 }
 
 impl Format {
+    const NAMES: [&'static str; 2] = ["text", "json"];
+
     fn parse(text: &str) -> Option<Self> {
         match text {
             "text" => Some(Self::Text),
@@ -45,21 +94,23 @@ impl OutputSettings {
     /// What is wanted, as far as it can be told before the arguments and the file are understood: how a failure
     /// to understand them is to be told.
     pub fn guess(arguments: &[OsString]) -> Self {
-        let format = |key| guess(key, arguments).as_deref().and_then(Format::parse);
+        let format = |setting: &WithDefault<Format>| {
+            let given = guess(setting.declaration(), arguments);
+            given.as_deref().and_then(Format::parse)
+        };
         Self {
-            format: format("output.format").unwrap_or(Format::Text),
+            format: format(&FORMAT).unwrap_or(Format::Text),
             progress: false,
             quiet: false,
             log_level: tracing::Level::WARN,
-            log_format: format("log.format").unwrap_or(Format::Text),
+            log_format: format(&LOG_FORMAT).unwrap_or(Format::Text),
         }
     }
 }
 
 /// A setting's flag or environment variable.
-fn guess(key: &str, arguments: &[OsString]) -> Option<String> {
-    let setting = SETTINGS.iter().find(|setting| setting.key == key)?;
-    let flag = format!("--{}", setting.flag?);
+fn guess(setting: &Declaration, arguments: &[OsString]) -> Option<String> {
+    let flag = format!("--{}", setting.flag?.long);
     let arguments: Vec<_> = arguments.iter().filter_map(|text| text.to_str()).collect();
     let value = arguments.iter().enumerate().find_map(|(index, argument)| {
         match argument.strip_prefix(&flag)? {
@@ -75,16 +126,13 @@ fn guess(key: &str, arguments: &[OsString]) -> Option<String> {
 
 /// The settings of output. `verbosity` is the number of `-v`, or -1 for `-q`.
 pub(super) fn output(layers: &Layers, verbosity: i16) -> Result<OutputSettings> {
-    let format = |key| layers.parse_default(key, "text or json", Format::parse);
-    let level = layers.parse_default("log.level", "error, warn, info, debug or trace", |text| {
-        text.parse().ok()
-    })?;
+    let level = layers.get_or_default(&LOG_LEVEL)?;
     Ok(OutputSettings {
-        format: format("output.format")?,
-        progress: verbosity >= 0 && !switch(layers, "output.no_progress")?,
+        format: layers.get_or_default(&FORMAT)?,
+        progress: verbosity >= 0 && !layers.get_or_default(&NO_PROGRESS)?,
         quiet: verbosity < 0,
         log_level: moved(level, verbosity),
-        log_format: format("log.format")?,
+        log_format: layers.get_or_default(&LOG_FORMAT)?,
     })
 }
 
@@ -103,4 +151,18 @@ fn moved(level: tracing::Level, verbosity: i16) -> tracing::Level {
     let index = LEVELS.iter().position(|known| *known == level).unwrap_or(0);
     let moved = (index + usize::from(verbosity.unsigned_abs())).min(LEVELS.len() - 1);
     LEVELS[moved]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::setting::tests::assert_reads_default;
+    use super::*;
+
+    #[test]
+    fn every_name_that_a_flag_takes_is_understood() {
+        assert_reads_default(&FORMAT, &Format::NAMES, &["JSON", ""]);
+        assert_reads_default(&LOG_FORMAT, &Format::NAMES, &["JSON", ""]);
+        assert_reads_default(&LOG_LEVEL, &LEVELS, &["loud", ""]);
+        assert_reads_default(&NO_PROGRESS, &["true"], &["yes", ""]);
+    }
 }

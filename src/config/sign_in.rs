@@ -4,11 +4,92 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::SecretString;
 use url::Url;
 
+use super::api_url::masked_source;
 use super::layers::{Layers, Value};
-use super::{switch, text};
+use super::setting::{Declaration, Setting, WithDefault, stars};
+use super::source::ALLOW_HTTP;
 use crate::error::{Error, Result};
 use crate::source::{AssertionKey, ClientCredentials, Proof, SignIn, is_this_machine};
 use crate::url_text::{ESCAPE, is_ambiguous};
+
+// A gateway's headers can be as good as a password.
+pub(super) static HEADERS: Setting<String> = Setting::text(
+    "source.headers",
+    "Headers to send besides: \"Name: value\", a line for each, or a JSON list of such texts",
+)
+.env(&["FGA_CUSTOM_HEADERS"])
+.secret(stars);
+
+static TOKEN: Setting<SecretString> = Setting::hidden(
+    "source.auth.token",
+    "The token to sign in with; it wins over client credentials",
+)
+.env(&["FGA_API_TOKEN"]);
+
+static CLIENT_ID: Setting<String> = Setting::text(
+    "source.auth.client_id",
+    "The client to sign in as, by OAuth 2.0 client credentials",
+)
+.env(&["FGA_CLIENT_ID"]);
+
+static CLIENT_SECRET: Setting<SecretString> =
+    Setting::hidden("source.auth.client_secret", "The client's secret").env(&["FGA_CLIENT_SECRET"]);
+
+static PRIVATE_KEY: Setting<SecretString> = Setting::hidden(
+    "source.auth.private_key",
+    "The client's private key (PEM, not encrypted), where it has no secret",
+)
+.env(&["FGA_SYNC_CLIENT_PRIVATE_KEY"]);
+
+// Which names there are is known to who signs.
+static ALGORITHM: WithDefault<String> = Setting::text(
+    "source.auth.algorithm",
+    "How the client signs with its private key",
+)
+.env(&["FGA_SYNC_CLIENT_ALGORITHM"])
+.or("RS256");
+
+static KEY_ID: Setting<String> = Setting::text(
+    "source.auth.key_id",
+    "By what the issuer knows the client's private key",
+)
+.env(&["FGA_SYNC_CLIENT_KEY_ID"]);
+
+static ASSERTION_AUDIENCE: Setting<String> = Setting::text(
+    "source.auth.assertion_audience",
+    "Whom the client's assertions are for; the issuer unless given",
+)
+.env(&["FGA_SYNC_CLIENT_ASSERTION_AUDIENCE"]);
+
+static ISSUER: Setting<String> = Setting::text(
+    "source.auth.issuer",
+    "Who issues access tokens: a host, or the URL of a token endpoint",
+)
+.env(&["FGA_API_TOKEN_ISSUER"])
+.shown(masked_source);
+
+static AUDIENCE: Setting<String> =
+    Setting::text("source.auth.audience", "What access tokens are to be for")
+        .env(&["FGA_API_AUDIENCE"]);
+
+static SCOPES: Setting<String> = Setting::text(
+    "source.auth.scopes",
+    "What access tokens are to allow, separated by spaces",
+)
+.env(&["FGA_API_SCOPES"]);
+
+pub(super) static SETTINGS: &[&Declaration] = &[
+    TOKEN.declaration(),
+    CLIENT_ID.declaration(),
+    CLIENT_SECRET.declaration(),
+    PRIVATE_KEY.declaration(),
+    ALGORITHM.declaration(),
+    KEY_ID.declaration(),
+    ASSERTION_AUDIENCE.declaration(),
+    ISSUER.declaration(),
+    AUDIENCE.declaration(),
+    SCOPES.declaration(),
+];
 
 /// Where the official SDKs look for tokens if the issuer has no path.
 const TOKEN_PATH: &str = "/oauth/token";
@@ -34,36 +115,36 @@ const OWN_HEADERS: [&str; 15] = [
 
 /// How to sign in. As with the official CLI, a token wins over client credentials.
 pub(super) fn sign_in(layers: &Layers) -> Result<SignIn> {
-    if let Some(token) = secret(layers, "source.auth.token")? {
+    if let Some(token) = layers.get(&TOKEN)? {
         return Ok(SignIn::Preshared(token));
     }
-    let Some(client_id) = text(layers, "source.auth.client_id")? else {
+    let Some(client_id) = layers.text(&CLIENT_ID)? else {
         let needless = [
-            "source.auth.client_secret",
-            "source.auth.private_key",
-            "source.auth.issuer",
-            "source.auth.audience",
-            "source.auth.scopes",
+            CLIENT_SECRET.declaration(),
+            PRIVATE_KEY.declaration(),
+            ISSUER.declaration(),
+            AUDIENCE.declaration(),
+            SCOPES.declaration(),
         ];
-        for key in needless {
-            if let Some(Value { origin, .. }) = layers.get(key)? {
+        for setting in needless {
+            if let Some(Value { origin, .. }) = layers.value(setting)? {
                 return Err(incomplete(
-                    &format!("{key} is given ({origin}), and no client id"),
+                    &format!("{} is given ({origin}), and no client id", setting.key),
                     "FGA_CLIENT_ID (or source.auth.client_id)",
                 ));
             }
         }
         return Ok(SignIn::None);
     };
-    let Some(issuer) = layers.get("source.auth.issuer")? else {
+    let Some(issuer) = layers.value(ISSUER.declaration())? else {
         return Err(incomplete(
             "a client id is given, and no issuer of tokens",
             "FGA_API_TOKEN_ISSUER (or source.auth.issuer)",
         ));
     };
-    let token_url = token_url(&issuer, switch(layers, "source.allow_http")?)?;
-    let client_secret = secret(layers, "source.auth.client_secret")?;
-    let private_key = secret(layers, "source.auth.private_key")?;
+    let token_url = token_url(&issuer, layers.get_or_default(&ALLOW_HTTP)?)?;
+    let client_secret = layers.get(&CLIENT_SECRET)?;
+    let private_key = layers.get(&PRIVATE_KEY)?;
     let proof = match (client_secret, private_key) {
         (Some(secret), None) => Proof::Secret(secret),
         (None, Some(pem)) => Proof::Key(assertion_key(layers, &pem, &issuer)?),
@@ -82,19 +163,17 @@ pub(super) fn sign_in(layers: &Layers) -> Result<SignIn> {
     };
     Ok(SignIn::ClientCredentials(Box::new(ClientCredentials {
         token_url,
-        audience: text(layers, "source.auth.audience")?,
-        scopes: text(layers, "source.auth.scopes")?,
+        audience: layers.text(&AUDIENCE)?,
+        scopes: layers.text(&SCOPES)?,
         client_id,
         proof,
     })))
 }
 
 fn assertion_key(layers: &Layers, pem: &SecretString, issuer: &Value) -> Result<AssertionKey> {
-    let algorithm = layers.parse_default("source.auth.algorithm", "a name", |name| {
-        Some(name.to_owned())
-    })?;
-    let key_id = text(layers, "source.auth.key_id")?;
-    let audience = match text(layers, "source.auth.assertion_audience")? {
+    let algorithm = layers.get_or_default(&ALGORITHM)?;
+    let key_id = layers.text(&KEY_ID)?;
+    let audience = match layers.text(&ASSERTION_AUDIENCE)? {
         Some(audience) => audience,
         None => assertion_audience(issuer)?,
     };
@@ -154,7 +233,7 @@ pub(crate) fn token_url(issuer: &Value, allow_http: bool) -> Result<Url> {
 /// What is wrong with one is said without it, since it may be a secret.
 pub(super) fn headers(layers: &Layers) -> Result<HeaderMap> {
     layers
-        .get("source.headers")?
+        .value(HEADERS.declaration())?
         .map_or_else(|| Ok(HeaderMap::new()), |value| parse_headers(&value))
 }
 
@@ -196,10 +275,6 @@ fn header(line: &str) -> Option<(HeaderName, HeaderValue)> {
     let mut content = HeaderValue::from_str(content.trim()).ok()?;
     content.set_sensitive(true);
     Some((name, content))
-}
-
-fn secret(layers: &Layers, key: &str) -> Result<Option<SecretString>> {
-    Ok(layers.get(key)?.map(|value| SecretString::from(value.text)))
 }
 
 fn incomplete(what: &str, missing: &str) -> Error {

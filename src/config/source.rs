@@ -2,15 +2,76 @@
 
 use std::path::PathBuf;
 
-use jiff::Timestamp;
-
-use super::api_url::api_url;
+use super::api_url::{api_url, masked_source};
 use super::layers::Layers;
-use super::sign_in::{headers, sign_in};
-use super::{duration, page_size, switch, text};
+use super::run;
+use super::setting::{Declaration, Setting, Takes, WithDefault};
+use super::sign_in::{HEADERS, headers, sign_in};
 use crate::error::{Error, Result};
 use crate::source::{Input, OpenFgaSettings};
 use crate::tls::{Identity, PemFile, TlsSettings, Trust};
+
+static URL: Setting<String> = Setting::text(
+    "source.url",
+    "Where changes come from: [https://]HOST[/PREFIX], or file:PATH or file:- for recorded pages",
+)
+.flag("source", Takes::Value("URL"))
+.env(&["FGA_SYNC_SOURCE", "FGA_API_URL"])
+.shown(masked_source);
+
+static STORE_ID: Setting<String> = Setting::text("source.store_id", "The store to mirror")
+    .flag("store-id", Takes::Value("ID"))
+    .env(&["FGA_SYNC_STORE_ID", "FGA_STORE_ID"]);
+
+/// The value of `source.fga_config` that asks for the official CLI's file wherever the CLI would find it.
+pub(super) const FGA_CONFIG_ANYWHERE: &str = "true";
+
+pub(super) static FGA_CONFIG: Setting<String> = Setting::text(
+    "source.fga_config",
+    "Read what is not set otherwise from the official CLI's .fga.yaml: this one, or where the CLI looks for it",
+)
+.flag("fga-config", Takes::FileOr(FGA_CONFIG_ANYWHERE))
+.env(&["FGA_SYNC_FGA_CONFIG"]);
+
+pub(super) static ALLOW_HTTP: WithDefault<bool> = Setting::switch(
+    "source.allow_http",
+    "Send the token and read the tuples in the clear, from a source with http:// on another machine",
+)
+.flag("allow-http", Takes::Nothing)
+.env(&["FGA_SYNC_ALLOW_HTTP"])
+.or("false");
+
+static TLS_CA: Setting<String> = Setting::text(
+    "source.tls_ca",
+    "Trust only the certificate authorities in this file for the source (PEM)",
+)
+.flag("tls-ca", Takes::File)
+.env(&["FGA_SYNC_TLS_CA"]);
+
+static TLS_CERT: Setting<String> = Setting::text(
+    "source.tls_cert",
+    "Show the source this client certificate (PEM)",
+)
+.flag("tls-cert", Takes::File)
+.env(&["FGA_SYNC_TLS_CERT"]);
+
+static TLS_KEY: Setting<String> = Setting::text(
+    "source.tls_key",
+    "The private key of the client certificate (PEM, not encrypted)",
+)
+.flag("tls-key", Takes::File)
+.env(&["FGA_SYNC_TLS_KEY"]);
+
+pub(super) static SETTINGS: &[&Declaration] = &[
+    URL.declaration(),
+    STORE_ID.declaration(),
+    FGA_CONFIG.declaration(),
+    HEADERS.declaration(),
+    ALLOW_HTTP.declaration(),
+    TLS_CA.declaration(),
+    TLS_CERT.declaration(),
+    TLS_KEY.declaration(),
+];
 
 /// Where changes come from.
 #[derive(Debug, Clone)]
@@ -53,23 +114,18 @@ impl SourceSettings {
 
 /// The source that the layers describe.
 pub(super) fn source(layers: &Layers) -> Result<SourceSettings> {
-    let Some(url) = layers.get("source.url")? else {
+    let Some(url) = layers.value(URL.declaration())? else {
         return Err(Error::usage("no source is given").advise(
             "--source https://HOST with --store-id ID, or --source file:PATH (also FGA_API_URL, FGA_STORE_ID)",
         ));
     };
-    let store_id = text(layers, "source.store_id")?;
-    let type_filter = text(layers, "run.type")?;
+    let store_id = layers.text(&STORE_ID)?;
+    let type_filter = layers.text(&run::TYPE)?;
     // What is wrong is so for a recording too, which has no use for it.
-    let max_rps = layers.parse("run.max_rps", "a number from 0.001 up", |text| {
-        text.parse::<f64>()
-            .ok()
-            .filter(|rps| rps.is_finite() && *rps >= 0.001)
-    })?;
-    let retry_for =
-        layers.parse_default("run.retry_for", "a duration such as 90s or 1h30m", duration)?;
+    let max_rps = layers.get(&run::MAX_RPS)?;
+    let retry_for = layers.get_or_default(&run::RETRY_FOR)?;
     if let Some(path) = url.text.strip_prefix("file:") {
-        if type_filter.is_some() || start_time(layers)?.is_some() {
+        if type_filter.is_some() || layers.get(&run::START_TIME)?.is_some() {
             return Err(Error::usage(
                 "recorded pages can't be filtered: --type and --start-time are the server's work",
             )
@@ -82,7 +138,7 @@ pub(super) fn source(layers: &Layers) -> Result<SourceSettings> {
         let store_id = store_id.unwrap_or_default();
         return Ok(SourceSettings::Recording { input, store_id });
     }
-    let url = api_url(&url, switch(layers, "source.allow_http")?)?;
+    let url = api_url(&url, layers.get_or_default(&ALLOW_HTTP)?)?;
     let Some(store_id) = store_id else {
         return Err(Error::usage("no store is given").advise("--store-id ID (also FGA_STORE_ID)"));
     };
@@ -98,31 +154,36 @@ pub(super) fn source(layers: &Layers) -> Result<SourceSettings> {
         sign_in: sign_in(layers)?,
         headers: headers(layers)?,
         type_filter,
-        page_size: page_size(layers)?,
+        page_size: layers.get(&run::PAGE_SIZE)?,
         max_rps,
         retry_for,
         tls: tls(layers)?,
     })))
 }
 
-/// Where a log that is read for the first time begins.
-pub(super) fn start_time(layers: &Layers) -> Result<Option<Timestamp>> {
-    let expected = "a time such as 2026-01-31T00:00:00Z";
-    layers.parse("run.start_time", expected, |text| text.parse().ok())
-}
-
 fn tls(layers: &Layers) -> Result<TlsSettings> {
-    let path = |key| Ok::<_, Error>(text(layers, key)?.map(PathBuf::from));
+    let path = |setting| Ok::<_, Error>(layers.text(setting)?.map(PathBuf::from));
     let identity = Identity::of(
-        path("source.tls_cert")?,
-        path("source.tls_key")?,
-        ("source.tls_cert", "source.tls_key"),
+        path(&TLS_CERT)?,
+        path(&TLS_KEY)?,
+        (TLS_CERT.declaration().key, TLS_KEY.declaration().key),
     )?;
-    let trust = path("source.tls_ca")?.map_or(Trust::Platform, |path| {
+    let trust = path(&TLS_CA)?.map_or(Trust::Platform, |path| {
         Trust::Ca(PemFile {
             path,
-            setting: "source.tls_ca",
+            setting: TLS_CA.declaration().key,
         })
     });
     Ok(TlsSettings { trust, identity })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::setting::tests::assert_reads_default;
+    use super::*;
+
+    #[test]
+    fn plain_http_is_asked_for_by_true() {
+        assert_reads_default(&ALLOW_HTTP, &["true", "false"], &["yes", "1", ""]);
+    }
 }
