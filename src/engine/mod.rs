@@ -1,6 +1,7 @@
 //! Where changes go: a database that keeps the mirror and the position it was read up to.
 
 mod dry_run;
+mod ladder;
 mod limits;
 mod mysql;
 mod open;
@@ -15,6 +16,7 @@ use std::ops::Range;
 use jiff::Timestamp;
 
 pub use dry_run::DryRun;
+pub use ladder::Step;
 pub use limits::{Limits, Widths};
 pub use mysql::{MySql, MySqlSettings};
 pub use open::{migration_sql, open};

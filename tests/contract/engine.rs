@@ -1,7 +1,7 @@
 //! What a case needs of an engine.
 
 use anyhow::{Context, anyhow};
-use fga_sync::engine::{Access, Target, TargetError, TargetResult};
+use fga_sync::engine::{Access, Step, Target, TargetError, TargetResult};
 
 /// A row as the database prints it.
 pub type Row = Vec<Option<String>>;
@@ -54,6 +54,9 @@ pub type Held = Box<dyn FnOnce() -> anyhow::Result<()> + Send>;
 pub trait Database {
     /// A new connection of the target.
     fn connect(&self, access: Access) -> TargetResult<Box<dyn Target>>;
+
+    /// Climbs steps of the case's own, on a new connection of the target.
+    fn climb(&self, steps: &[Step]) -> TargetResult<()>;
 
     /// The same database, with tables of another namespace.
     fn sibling(&self, namespace: &str) -> anyhow::Result<Box<dyn Database>>;
@@ -151,6 +154,7 @@ impl<T> Done<T> for TargetResult<T> {
         self.map_err(|error| match error {
             TargetError::Fenced => anyhow!("fenced"),
             TargetError::Interrupted(error) => anyhow!("interrupted: {error}"),
+            TargetError::Refused(error) => anyhow!("refused: {error}"),
             TargetError::Fatal(error) => anyhow!("fatal: {error}"),
         })
     }

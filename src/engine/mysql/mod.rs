@@ -18,6 +18,7 @@ use self::hash::lock_name;
 use self::rows::datetime;
 use self::session::Session;
 pub use self::url::MySqlSettings;
+use super::ladder::{Step, statements_above};
 use super::schema::{self, Column, Kind, SchemaStatus};
 use super::{
     Access, Applied, Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult,
@@ -83,10 +84,37 @@ impl MySql {
 
     /// The statements that create the tables from nothing.
     pub fn migration_sql(prefix: &str) -> Vec<String> {
-        statements::MIGRATION_1
-            .iter()
-            .map(|sql| with_prefix(sql, prefix))
+        statements_above(statements::LADDER, None, statements::RECORD_VERSION)
+            .map(|sql| with_prefix(&sql, prefix))
             .collect()
+    }
+
+    /// Brings the tables up by those of the steps that are above their version. Each statement commits by itself: a step that
+    /// ended half way is climbed again.
+    ///
+    /// # Errors
+    /// Where another migration is under way, or a statement is refused.
+    pub fn climb(&mut self, steps: &[Step]) -> TargetResult<()> {
+        let lock = format!("{}:migrate", self.lock_name(""));
+        if !self.session.get_lock(&lock, MIGRATION_WAIT)? {
+            return Err(TargetError::Fatal(
+                Error::new(
+                    ErrorKind::Locked,
+                    "another fga-sync is creating or upgrading the tables",
+                )
+                .advise("run again when it is done"),
+            ));
+        }
+        let connection = &mut self.session.connection;
+        let mut migrate = || -> ::mysql::Result<()> {
+            let found = read_version(connection, &self.prefix)?;
+            statements_above(steps, found, statements::RECORD_VERSION).try_for_each(|statement| {
+                connection.query_drop(with_prefix(&statement, &self.prefix))
+            })
+        };
+        let done = migrate();
+        self.session.release_lock(&lock);
+        done.map_err(while_migrating)
     }
 
     /// A statement for this target's tables.
@@ -114,7 +142,7 @@ fn while_doing(doing: &str) -> impl FnOnce(::mysql::Error) -> TargetError {
 
 /// A migration that is refused is a matter of the tables, for another user can make them.
 fn while_migrating(error: ::mysql::Error) -> TargetError {
-    match while_doing("create the tables")(error) {
+    match while_doing("create or upgrade the tables")(error) {
         TargetError::Fatal(error) if error.kind() == ErrorKind::Denied => TargetError::Fatal(
             Error::new(ErrorKind::Schema, error.to_string()).advise(
                 "fga-sync migrate, as a user who may create tables (--print-sql shows what it does)",
@@ -139,6 +167,16 @@ fn type_name(kind: Kind) -> &'static str {
 fn get<T: FromValue>(row: &mut Row, index: usize) -> ::mysql::Result<T> {
     let value = row.take::<Value, _>(index).unwrap_or(Value::NULL);
     Ok(::mysql::from_value_opt(value)?)
+}
+
+/// The version of the tables. No row is as good as no table: the statement that adds it is the last of its step.
+fn read_version(connection: &mut impl Queryable, prefix: &str) -> ::mysql::Result<Option<u32>> {
+    let table = format!("{prefix}fga_sync_schema");
+    if connection.exec_first(statements::HAS_VERSION, (table,))? != Some(1) {
+        return Ok(None);
+    }
+    let version = connection.query_first(with_prefix(statements::VERSION, prefix))?;
+    Ok(version.flatten())
 }
 
 fn read_checkpoint(mut row: Row) -> ::mysql::Result<Checkpoint> {
@@ -227,18 +265,11 @@ impl Target for MySql {
     }
 
     fn schema(&mut self) -> TargetResult<SchemaStatus> {
-        let version = self.sql(statements::VERSION);
         let tables = TABLES.map(|table| format!("{}{table}", self.prefix));
-        let version_table = format!("{}fga_sync_schema", self.prefix);
         let prefix_width = self.prefix.chars().count();
         let connection = &mut self.session.connection;
         let read = || -> ::mysql::Result<_> {
-            let has_version = connection.exec_first(statements::HAS_VERSION, (version_table,))?;
-            let version = if has_version == Some(1) {
-                connection.query_first::<Option<u32>, _>(version)?.flatten()
-            } else {
-                None
-            };
+            let version = read_version(connection, &self.prefix)?;
             let found = connection
                 .exec::<Row, _, _>(
                     statements::COLUMNS,
@@ -266,22 +297,7 @@ impl Target for MySql {
     }
 
     fn migrate(&mut self) -> TargetResult<()> {
-        let lock = format!("{}:migrate", self.lock_name(""));
-        if !self.session.get_lock(&lock, MIGRATION_WAIT)? {
-            return Err(TargetError::Fatal(
-                Error::new(
-                    ErrorKind::Locked,
-                    "another fga-sync is creating or upgrading the tables",
-                )
-                .advise("run again when it is done"),
-            ));
-        }
-        let connection = &mut self.session.connection;
-        let done = Self::migration_sql(&self.prefix)
-            .into_iter()
-            .try_for_each(|statement| connection.query_drop(statement));
-        self.session.release_lock(&lock);
-        done.map_err(while_migrating)
+        self.climb(statements::LADDER)
     }
 
     fn checkpoints(&mut self) -> TargetResult<Vec<Checkpoint>> {

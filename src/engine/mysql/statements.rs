@@ -1,15 +1,28 @@
 //! The SQL of the MySQL target, for MariaDB too. `{prefix}` stands for the table prefix, `{rows}` for as many
 //! rows of placeholders as a statement gets.
 
+use super::super::ladder::{Step, ladder};
+
+/// What makes and upgrades the tables.
+pub(super) const LADDER: &[Step] = ladder(&[Step {
+    version: 1,
+    statements: &MIGRATION_1,
+}]);
+
+/// Records a version.
+pub(super) const RECORD_VERSION: &str = "
+insert into `{prefix}fga_sync_schema` (version, applied_at)
+    values ({version}, utc_timestamp(6))
+    on duplicate key update version = values(version)";
+
 /// What makes version 1, in order. Each statement can be repeated, and commits by itself.
-pub(super) const MIGRATION_1: [&str; 7] = [
+const MIGRATION_1: [&str; 6] = [
     include_str!("schema/0001_fga_changelog.sql"),
     include_str!("schema/0001_fga_tuples.sql"),
     include_str!("schema/0001_fga_sync_state.sql"),
     include_str!("schema/0001_fga_sync_runs.sql"),
     include_str!("schema/0001_fga_sync_unsettled.sql"),
     include_str!("schema/0001_fga_sync_schema.sql"),
-    include_str!("schema/0001_version.sql"),
 ];
 
 pub(super) const SERVER: &str = "select version(), @@max_allowed_packet";

@@ -14,12 +14,13 @@ mod tls;
 
 use postgres::error::SqlState;
 use postgres::types::Type;
-use postgres::{Client, Row};
+use postgres::{Client, GenericClient, Row};
 
 use self::classify::classify;
 use self::connection::Complete;
 pub use self::connection::PostgresSettings;
 use self::lock::{LockKey, RunLock};
+use super::ladder::{Step, statements_above};
 use super::schema::{self, Column, Kind, SchemaStatus};
 use super::{
     Access, Applied, Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult,
@@ -62,11 +63,37 @@ impl Postgres {
 
     /// The statements that create the tables from nothing.
     pub fn migration_sql(schema: &str) -> Vec<String> {
-        [statements::CREATE_SCHEMA]
-            .iter()
-            .chain(&statements::MIGRATION_1)
-            .map(|sql| in_schema(sql, schema))
+        [statements::CREATE_SCHEMA.to_owned()]
+            .into_iter()
+            .chain(statements_above(
+                statements::LADDER,
+                None,
+                statements::RECORD_VERSION,
+            ))
+            .map(|sql| in_schema(&sql, schema))
             .collect()
+    }
+
+    /// Brings the tables up by those of the steps that are above their version, all of them or none.
+    ///
+    /// # Errors
+    /// Where a statement is refused.
+    pub fn climb(&mut self, steps: &[Step]) -> TargetResult<()> {
+        let doing = format!(
+            "create or upgrade the tables in the schema {:?}",
+            self.schema
+        );
+        migrate(&mut self.client, &self.schema, steps).map_err(|error| {
+            if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+                let classified = while_doing(&doing)(error).into_error();
+                return TargetError::Fatal(
+                    Error::new(ErrorKind::Schema, classified.to_string()).advise(
+                        "fga-sync migrate, as a user who may create tables there (--print-sql shows what it does)",
+                    ),
+                );
+            }
+            while_doing(&doing)(error)
+        })
     }
 
     /// A statement for this target's tables.
@@ -166,8 +193,26 @@ fn read_unsettled(row: &Row) -> TargetResult<UnsettledPage> {
     })
 }
 
-/// Creates what is missing, in one transaction and one at a time.
-fn migrate(client: &mut Client, schema: &str) -> Result<(), postgres::Error> {
+/// The version of the tables. No row is as good as no table: the statement that adds it is the last of its step.
+fn read_version(
+    client: &mut impl GenericClient,
+    schema: &str,
+) -> Result<Option<u32>, postgres::Error> {
+    let has_version = client
+        .query_typed_one(statements::HAS_VERSION, &[(&schema, Type::TEXT)])?
+        .try_get(0)?;
+    let version: Option<i64> = if has_version {
+        client
+            .query_typed_one(&in_schema(statements::VERSION, schema), &[])?
+            .try_get(0)?
+    } else {
+        None
+    };
+    Ok(version.map(|version| u32::try_from(version).unwrap_or(u32::MAX)))
+}
+
+/// Climbs the steps, in one transaction and one at a time.
+fn migrate(client: &mut Client, schema: &str, steps: &[Step]) -> Result<(), postgres::Error> {
     let key = LockKey::of_migration(schema);
     let mut transaction = client.transaction()?;
     transaction.batch_execute(statements::TAKE_TIME)?;
@@ -179,8 +224,9 @@ fn migrate(client: &mut Client, schema: &str) -> Result<(), postgres::Error> {
     if !has_schema {
         transaction.batch_execute(&in_schema(statements::CREATE_SCHEMA, schema))?;
     }
-    for statement in statements::MIGRATION_1 {
-        transaction.batch_execute(&in_schema(statement, schema))?;
+    let found = read_version(&mut transaction, schema)?;
+    for statement in statements_above(steps, found, statements::RECORD_VERSION) {
+        transaction.batch_execute(&in_schema(&statement, schema))?;
     }
     transaction.commit()
 }
@@ -212,20 +258,11 @@ impl Target for Postgres {
     }
 
     fn schema(&mut self) -> TargetResult<SchemaStatus> {
-        let version_sql = self.sql(statements::VERSION);
         let schema = &self.schema;
         let mut read = || -> Result<_, postgres::Error> {
             let of_schema: &[(&(dyn postgres::types::ToSql + Sync), Type)] =
                 &[(schema, Type::TEXT)];
-            let has_version = self
-                .client
-                .query_typed_one(statements::HAS_VERSION, of_schema)?
-                .try_get(0)?;
-            let version: Option<i64> = if has_version {
-                self.client.query_typed_one(&version_sql, &[])?.try_get(0)?
-            } else {
-                None
-            };
+            let version = read_version(&mut self.client, schema)?;
             let found = self
                 .client
                 .query_typed(statements::COLUMNS, of_schema)?
@@ -243,25 +280,13 @@ impl Target for Postgres {
             Ok((version, found))
         };
         let (version, found) = read().map_err(while_doing("read its tables"))?;
-        let version = version.map(|version| u32::try_from(version).unwrap_or(u32::MAX));
         Ok(SchemaStatus::judge(version, || {
             schema::difference(&found, type_name, schema::TUPLE_KEY)
         }))
     }
 
     fn migrate(&mut self) -> TargetResult<()> {
-        let doing = format!("create the tables in the schema {:?}", self.schema);
-        migrate(&mut self.client, &self.schema).map_err(|error| {
-            if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
-                let classified = while_doing(&doing)(error).into_error();
-                return TargetError::Fatal(
-                    Error::new(ErrorKind::Schema, classified.to_string()).advise(
-                        "fga-sync migrate, as a user who may create tables there (--print-sql shows what it does)",
-                    ),
-                );
-            }
-            while_doing(&doing)(error)
-        })
+        self.climb(statements::LADDER)
     }
 
     fn checkpoints(&mut self) -> TargetResult<Vec<Checkpoint>> {

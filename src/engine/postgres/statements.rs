@@ -1,10 +1,24 @@
 //! The SQL of the PostgreSQL target. `{schema}` stands for the quoted name of the schema.
 
+use super::super::ladder::{Step, ladder};
+
+/// What makes and upgrades the tables.
+pub(super) const LADDER: &[Step] = ladder(&[Step {
+    version: 1,
+    statements: &MIGRATION_1,
+}]);
+
+/// Records a version.
+pub(super) const RECORD_VERSION: &str = "
+insert into {schema}.fga_sync_schema (version, applied_at)
+    values ({version}, now())
+    on conflict do nothing";
+
 /// Creates the schema where there is none; it needs the right to create one even where there is.
 pub(super) const CREATE_SCHEMA: &str = include_str!("schema/0001_schema.sql");
 
 /// What makes version 1 inside the schema, in order. Each can be repeated.
-pub(super) const MIGRATION_1: [&str; 6] = [
+const MIGRATION_1: [&str; 6] = [
     include_str!("schema/0001_fga_changelog.sql"),
     include_str!("schema/0001_fga_tuples.sql"),
     include_str!("schema/0001_fga_sync_state.sql"),

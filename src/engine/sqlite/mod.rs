@@ -13,6 +13,7 @@ use rusqlite::{Connection, Row, TransactionBehavior, params};
 
 use self::classify::while_doing;
 use self::connection::connect;
+use super::ladder::{Step, statements_above};
 use super::schema::{self, Column, Kind, SchemaStatus};
 use super::{
     Access, Applied, Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult,
@@ -49,10 +50,27 @@ impl Sqlite {
 
     /// The statements that create the tables from nothing.
     pub fn migration_sql(prefix: &str) -> Vec<String> {
-        statements::MIGRATION_1
-            .iter()
-            .map(|sql| with_prefix(sql, prefix))
+        statements_above(statements::LADDER, None, statements::RECORD_VERSION)
+            .map(|sql| with_prefix(&sql, prefix))
             .collect()
+    }
+
+    /// Brings the tables up by those of the steps that are above their version, all of them or none.
+    ///
+    /// # Errors
+    /// Where a statement is refused.
+    pub fn climb(&mut self, steps: &[Step]) -> TargetResult<()> {
+        let mut migrate = || -> rusqlite::Result<()> {
+            let transaction = self
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let found = read_version(&transaction, &self.prefix)?;
+            for statement in statements_above(steps, found, statements::RECORD_VERSION) {
+                transaction.execute_batch(&with_prefix(&statement, &self.prefix))?;
+            }
+            transaction.commit()
+        };
+        migrate().map_err(while_doing("create or upgrade the tables"))
     }
 
     /// A statement for this target's tables.
@@ -117,6 +135,18 @@ fn read_checkpoint(row: &Row) -> rusqlite::Result<Checkpoint> {
     })
 }
 
+/// The version of the tables. No row is as good as no table: the statement that adds it is the last of its step.
+fn read_version(connection: &Connection, prefix: &str) -> rusqlite::Result<Option<u32>> {
+    let has_version: bool =
+        connection.query_row(statements::HAS_VERSION, [prefix], |row| row.get(0))?;
+    if !has_version {
+        return Ok(None);
+    }
+    connection.query_row(&with_prefix(statements::VERSION, prefix), [], |row| {
+        row.get(0)
+    })
+}
+
 fn read_unsettled(row: &Row) -> rusqlite::Result<UnsettledPage> {
     let invalid = |index: usize| {
         rusqlite::Error::InvalidColumnType(
@@ -176,16 +206,7 @@ impl Target for Sqlite {
 
     fn schema(&mut self) -> TargetResult<SchemaStatus> {
         let read = || -> rusqlite::Result<_> {
-            let has_version: bool =
-                self.connection
-                    .query_row(statements::HAS_VERSION, [&self.prefix], |row| row.get(0))?;
-            let version = if has_version {
-                // No row is as good as no table: the statement that adds it is the migration's last.
-                self.connection
-                    .query_row(&self.sql(statements::VERSION), [], |row| row.get(0))?
-            } else {
-                None
-            };
+            let version = read_version(&self.connection, &self.prefix)?;
             let mut columns = self.connection.prepare(statements::COLUMNS)?;
             let found = columns
                 .query_map([&self.prefix], |row| {
@@ -207,17 +228,7 @@ impl Target for Sqlite {
     }
 
     fn migrate(&mut self) -> TargetResult<()> {
-        let statements = Self::migration_sql(&self.prefix);
-        let mut migrate = || -> rusqlite::Result<()> {
-            let transaction = self
-                .connection
-                .transaction_with_behavior(TransactionBehavior::Immediate)?;
-            for statement in &statements {
-                transaction.execute_batch(statement)?;
-            }
-            transaction.commit()
-        };
-        migrate().map_err(while_doing("create the tables"))
+        self.climb(statements::LADDER)
     }
 
     fn checkpoints(&mut self) -> TargetResult<Vec<Checkpoint>> {

@@ -1,7 +1,21 @@
 //! The SQL of the SQLite target. `{prefix}` stands for the table prefix.
 
+use super::super::ladder::{Step, ladder};
+
+/// What makes and upgrades the tables.
+pub(super) const LADDER: &[Step] = ladder(&[Step {
+    version: 1,
+    statements: &MIGRATION_1,
+}]);
+
+/// Records a version.
+pub(super) const RECORD_VERSION: &str = r#"
+insert into "{prefix}fga_sync_schema" (version, applied_at)
+    values ({version}, strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+    on conflict do nothing"#;
+
 /// What makes version 1, in order. Each statement can be repeated.
-pub(super) const MIGRATION_1: [&str; 6] = [
+const MIGRATION_1: [&str; 6] = [
     include_str!("schema/0001_fga_changelog.sql"),
     include_str!("schema/0001_fga_tuples.sql"),
     include_str!("schema/0001_fga_sync_state.sql"),

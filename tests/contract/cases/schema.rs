@@ -1,7 +1,7 @@
 //! Whether the tables are there and as needed.
 
 use anyhow::{bail, ensure};
-use fga_sync::engine::{Access, SchemaStatus, TargetError};
+use fga_sync::engine::{Access, SchemaStatus, Step, TargetError};
 use fga_sync::error::ErrorKind;
 
 use super::cases;
@@ -13,6 +13,8 @@ cases![
     missing_until_migrated,
     migrating_again_keeps_the_rows,
     a_migration_that_stopped_half_way_goes_on,
+    a_later_step_is_climbed_once_and_again_where_it_failed,
+    tables_of_a_later_version_are_not_migrated,
     tables_of_a_later_version_are_newer,
     tables_of_an_earlier_version_are_older,
     a_missing_table_is_named,
@@ -169,6 +171,77 @@ fn a_migration_that_stopped_half_way_goes_on(engine: &dyn Engine) -> anyhow::Res
         database.open()?.migrate().done()?;
         expect(database.as_ref(), &SchemaStatus::Current)?;
     }
+    Ok(())
+}
+
+/// What a later version might do: a table, and a row for each tuple that is there.
+fn later_step(database: &dyn Database) -> [String; 2] {
+    let (owners, tuples) = (database.table("fga_owners"), database.table("fga_tuples"));
+    [
+        format!("create table if not exists {owners} (object_id varchar(100) primary key)"),
+        format!(
+            "insert into {owners} select object_id from {tuples} t
+             where not exists (select 1 from {owners} o where o.object_id = t.object_id)"
+        ),
+    ]
+}
+
+fn a_later_step_is_climbed_once_and_again_where_it_failed(
+    engine: &dyn Engine,
+) -> anyhow::Result<()> {
+    let database = engine.fresh()?;
+    let mut run = Run::begin(database.as_ref())?;
+    run.page(&[write(viewer("1", "anne")), write(viewer("2", "anne"))])?;
+    let (before, found) = (database.dump()?, version(database.as_ref())?);
+    let later = found + 1;
+    let statements = later_step(database.as_ref());
+    let [create, fill] = &statements;
+    let climb = |statements: &[&str]| {
+        let steps = [Step {
+            version: later,
+            statements,
+        }];
+        database.climb(&steps)
+    };
+    let owners = format!("select count(*) from {}", database.table("fga_owners"));
+
+    // It fails before its end. What was there can still be used as it was.
+    ensure!(climb(&[create, fill, "no statement"]).is_err());
+    expect(database.as_ref(), &SchemaStatus::Current)?;
+    ensure!(database.dump()? == before);
+    run.page(&[write(viewer("3", "anne"))])?;
+    let before = database.dump()?;
+
+    // It is done again from its start.
+    climb(&[create, fill]).done()?;
+    expect(database.as_ref(), &SchemaStatus::Newer(later))?;
+    ensure!(database.value(&owners)?.as_deref() == Some("3"));
+    ensure!(database.dump()? == before);
+
+    // It is not done once more.
+    climb(&["no statement"]).done()?;
+    let versions = database.query("select version from {fga_sync_schema} order by version")?;
+    let expected: Vec<_> = (1..=later)
+        .map(|step| vec![Some(step.to_string())])
+        .collect();
+    ensure!(versions == expected, "{versions:?}");
+    Ok(())
+}
+
+fn tables_of_a_later_version_are_not_migrated(engine: &dyn Engine) -> anyhow::Result<()> {
+    let database = migrated(engine)?;
+    let later = version(database.as_ref())? + 1;
+    database
+        .climb(&[Step {
+            version: later,
+            statements: &[],
+        }])
+        .done()?;
+    // A later version may have no use for it.
+    database.query("drop table {fga_sync_runs}")?;
+    database.open()?.migrate().done()?;
+    expect(database.as_ref(), &SchemaStatus::Newer(later))?;
+    ensure!(database.count("fga_sync_runs").is_err(), "it came back");
     Ok(())
 }
 

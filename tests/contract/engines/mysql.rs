@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::anyhow;
-use fga_sync::engine::{self, Access, Target, TargetError, TargetResult};
+use fga_sync::engine::{self, Access, Step, Target, TargetError, TargetResult};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder, Value};
 
@@ -87,6 +87,11 @@ struct InServer {
 }
 
 impl InServer {
+    fn target(&self, access: Access) -> TargetResult<engine::MySql> {
+        let settings = engine::MySqlSettings::parse(&self.url).map_err(TargetError::Fatal)?;
+        engine::MySql::connect(&settings, &self.prefix, access)
+    }
+
     fn client(&self) -> anyhow::Result<Conn> {
         let opts = OptsBuilder::from_opts(Opts::from_url(&self.url)?).prefer_socket(false);
         Ok(Conn::new(opts)?)
@@ -95,9 +100,11 @@ impl InServer {
 
 impl Database for InServer {
     fn connect(&self, access: Access) -> TargetResult<Box<dyn Target>> {
-        let settings = engine::MySqlSettings::parse(&self.url).map_err(TargetError::Fatal)?;
-        let target = engine::MySql::connect(&settings, &self.prefix, access)?;
-        Ok(Box::new(target))
+        Ok(Box::new(self.target(access)?))
+    }
+
+    fn climb(&self, steps: &[Step]) -> TargetResult<()> {
+        self.target(Access::ReadWrite)?.climb(steps)
     }
 
     fn sibling(&self, namespace: &str) -> anyhow::Result<Box<dyn Database>> {

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::anyhow;
-use fga_sync::engine::{self, Access, Target, TargetError, TargetResult};
+use fga_sync::engine::{self, Access, Step, Target, TargetError, TargetResult};
 use postgres::{Client, NoTls, SimpleQueryMessage};
 
 use crate::engine::{Database, Engine, Held, Locks, Row};
@@ -117,11 +117,20 @@ fn connect(url: &str) -> anyhow::Result<Client> {
     Ok(Client::connect(url, NoTls)?)
 }
 
+impl InServer {
+    fn target(&self, access: Access) -> TargetResult<engine::Postgres> {
+        let settings = engine::PostgresSettings::parse(&self.url).map_err(TargetError::Fatal)?;
+        engine::Postgres::connect(&settings, &self.schema, access)
+    }
+}
+
 impl Database for InServer {
     fn connect(&self, access: Access) -> TargetResult<Box<dyn Target>> {
-        let settings = engine::PostgresSettings::parse(&self.url).map_err(TargetError::Fatal)?;
-        let target = engine::Postgres::connect(&settings, &self.schema, access)?;
-        Ok(Box::new(target))
+        Ok(Box::new(self.target(access)?))
+    }
+
+    fn climb(&self, steps: &[Step]) -> TargetResult<()> {
+        self.target(Access::ReadWrite)?.climb(steps)
     }
 
     fn sibling(&self, namespace: &str) -> anyhow::Result<Box<dyn Database>> {

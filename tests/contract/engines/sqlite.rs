@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context;
-use fga_sync::engine::{self, Access, Target, TargetResult};
+use fga_sync::engine::{self, Access, Step, Target, TargetResult};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
@@ -38,6 +38,10 @@ struct File {
 }
 
 impl File {
+    fn target(&self, access: Access) -> TargetResult<engine::Sqlite> {
+        engine::Sqlite::open(&self.path(), &self.prefix, access)
+    }
+
     fn path(&self) -> PathBuf {
         self.dir.path().join("mirror.db")
     }
@@ -59,8 +63,11 @@ impl File {
 
 impl Database for File {
     fn connect(&self, access: Access) -> TargetResult<Box<dyn Target>> {
-        let target = engine::Sqlite::open(&self.path(), &self.prefix, access)?;
-        Ok(Box::new(target))
+        Ok(Box::new(self.target(access)?))
+    }
+
+    fn climb(&self, steps: &[Step]) -> TargetResult<()> {
+        self.target(Access::ReadWrite)?.climb(steps)
     }
 
     fn sibling(&self, namespace: &str) -> anyhow::Result<Box<dyn Database>> {
