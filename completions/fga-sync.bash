@@ -222,12 +222,16 @@ _fga__sync() {
             return 0
             ;;
         fga__sync__subcmd__migrate)
-            opts="-v -q -h --print-sql --job --config --source --store-id --fga-config --allow-http --tls-ca --tls-cert --tls-key --target --mode --schema --table-prefix --format --no-progress --log-level --log-format --verbose --quiet --show-config --help"
+            opts="-v -q -h --print-sql --from --job --config --source --store-id --fga-config --allow-http --tls-ca --tls-cert --tls-key --target --mode --schema --table-prefix --format --no-progress --log-level --log-format --verbose --quiet --show-config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --job)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

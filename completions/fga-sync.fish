@@ -99,6 +99,7 @@ complete -c fga-sync -n "__fish_fga_sync_using_subcommand run" -s v -l verbose -
 complete -c fga-sync -n "__fish_fga_sync_using_subcommand run" -s q -l quiet -d 'Print nothing but errors, and what --format json asks for'
 complete -c fga-sync -n "__fish_fga_sync_using_subcommand run" -l show-config -d 'Print each setting and where it comes from, secrets masked, and exit'
 complete -c fga-sync -n "__fish_fga_sync_using_subcommand run" -s h -l help -d 'Print help'
+complete -c fga-sync -n "__fish_fga_sync_using_subcommand migrate" -l from -d 'Print only what tables of this version lack' -r
 complete -c fga-sync -n "__fish_fga_sync_using_subcommand migrate" -l job -d 'Migrate the target of this job of the configuration file' -r
 complete -c fga-sync -n "__fish_fga_sync_using_subcommand migrate" -l config -d 'Read settings from this TOML file [env: FGA_SYNC_CONFIG]' -r -F
 complete -c fga-sync -n "__fish_fga_sync_using_subcommand migrate" -l source -d 'Where changes come from: [https://]HOST[/PREFIX], or file:PATH or file:- for recorded pages [env: FGA_SYNC_SOURCE, FGA_API_URL] [file: source.url]' -r

@@ -5,10 +5,11 @@
 
 use clap::{
     ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
-    ValueHint,
+    ValueHint, value_parser,
 };
 
 use crate::config::settings::{self, Declaration};
+use crate::engine::SCHEMA_VERSION;
 use crate::outcome::exit_codes_help;
 
 /// Copies the change history of an OpenFGA store into PostgreSQL, MySQL / MariaDB or SQLite, exactly once.
@@ -87,6 +88,9 @@ pub struct MigrateArgs {
     /// Print the SQL for a DBA to run instead, without connecting
     #[arg(long)]
     pub print_sql: bool,
+    /// Print only what tables of this version lack
+    #[arg(long, value_name = "VERSION", requires = "print_sql", value_parser = value_parser!(u32).range(..=i64::from(SCHEMA_VERSION)))]
+    pub from: Option<u32>,
     /// Migrate the target of this job of the configuration file
     #[arg(long, value_name = "NAME")]
     pub job: Option<String>,

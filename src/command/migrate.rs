@@ -18,7 +18,7 @@ pub(super) fn migrate(
 ) -> Result<u8> {
     let settings = config.target(arguments.job.as_deref())?;
     if arguments.print_sql {
-        for statement in engine::migration_sql(&settings.database) {
+        for statement in engine::migration_sql(&settings.database, arguments.from) {
             print(&format!(
                 "{};\n\n",
                 statement.trim_end().trim_end_matches(';')

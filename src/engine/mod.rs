@@ -22,6 +22,7 @@ pub use mysql::{MySql, MySqlSettings};
 pub use open::{migration_sql, open};
 pub use postgres::{Postgres, PostgresSettings};
 pub use schema::SchemaStatus;
+pub(crate) use schema::VERSION as SCHEMA_VERSION;
 pub(crate) use settings::holds_password;
 pub use settings::{Database, TargetSettings, masked};
 pub use sqlite::Sqlite;

@@ -21,11 +21,11 @@ pub fn open(database: &Database, access: Access) -> TargetResult<Box<dyn Target>
     })
 }
 
-/// The statements that create the target's tables from nothing.
-pub fn migration_sql(database: &Database) -> Vec<String> {
+/// The statements that bring the target's tables from a version, or from nothing, to the newest.
+pub fn migration_sql(database: &Database, from: Option<u32>) -> Vec<String> {
     match database {
-        Database::Sqlite { table_prefix, .. } => Sqlite::migration_sql(table_prefix),
-        Database::Postgres { schema, .. } => Postgres::migration_sql(schema),
-        Database::MySql { table_prefix, .. } => MySql::migration_sql(table_prefix),
+        Database::Sqlite { table_prefix, .. } => Sqlite::migration_sql(table_prefix, from),
+        Database::Postgres { schema, .. } => Postgres::migration_sql(schema, from),
+        Database::MySql { table_prefix, .. } => MySql::migration_sql(table_prefix, from),
     }
 }

@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind};
 
 /// The version of the tables that this program reads and writes.
-pub(super) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 1;
 
 /// The tables as compared with what this version needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +49,9 @@ impl SchemaStatus {
                 format!(
                     "the target's tables are of version {version}, and this fga-sync needs {VERSION}"
                 ),
-                "fga-sync migrate, as a user who may alter tables (--print-sql shows what it does)",
+                &format!(
+                    "fga-sync migrate, as a user who may alter tables (--print-sql --from {version} shows what it does)"
+                ),
             ),
             Self::Newer(version) => refuse(
                 format!(

@@ -170,6 +170,48 @@ fn the_printed_sql_makes_the_tables_that_a_run_needs() {
 }
 
 #[test]
+fn the_printed_sql_is_what_is_missing_from_a_version() {
+    let sandbox = Sandbox::new();
+    let print = |arguments: &str| {
+        let ended = sandbox.run(&format!("migrate --print-sql {arguments}"));
+        ended.code(0).stdout
+    };
+    let server = "--target postgres://u@h/d";
+    let (all, upgrade) = (print(server), print(&format!("{server} --from 0")));
+    let (schema, tables) = all.split_once("\n\n").unwrap();
+    assert!(schema.starts_with("create schema"), "{schema}");
+    assert_eq!(upgrade, tables);
+    assert!(upgrade.contains("values (1, now())"), "{upgrade}");
+    // Nothing is above the newest version.
+    assert_eq!(print(&format!("{server} --from 1")), "");
+    sandbox
+        .run("migrate --print-sql --from 2")
+        .code(2)
+        .says(&["--from"]);
+    sandbox
+        .run("migrate --from 1")
+        .code(2)
+        .says(&["--print-sql"]);
+}
+
+#[test]
+fn what_an_upgrade_takes_is_said_of_the_version_that_is_there() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    sandbox.sync(&fake, "").code(0);
+    let older = "update fga_sync_schema set version = 0";
+    sandbox.database().execute_batch(older).unwrap();
+    sandbox.sync(&fake, "--no-migrate").code(8).says(&[
+        "of version 0",
+        "needs 1",
+        "--print-sql --from 0",
+    ]);
+    let migrated = sandbox.run("migrate --format json").code(0).json();
+    assert_eq!(migrated["outcome"], "upgraded");
+    sandbox.assert_holds(3);
+}
+
+#[test]
 fn tables_that_are_not_as_they_should_be_are_left_alone() {
     for (alteration, says) in [
         (

@@ -82,9 +82,9 @@ impl MySql {
         })
     }
 
-    /// The statements that create the tables from nothing.
-    pub fn migration_sql(prefix: &str) -> Vec<String> {
-        statements_above(statements::LADDER, None, statements::RECORD_VERSION)
+    /// The statements that bring tables from a version, or from nothing, to the newest.
+    pub fn migration_sql(prefix: &str, from: Option<u32>) -> Vec<String> {
+        statements_above(statements::LADDER, from, statements::RECORD_VERSION)
             .map(|sql| with_prefix(&sql, prefix))
             .collect()
     }

@@ -10,8 +10,8 @@ pub(super) const LADDER: &[Step] = ladder(&[Step {
 }]);
 
 /// Records a version.
-pub(super) const RECORD_VERSION: &str = "
-insert into `{prefix}fga_sync_schema` (version, applied_at)
+pub(super) const RECORD_VERSION: &str =
+    "insert into `{prefix}fga_sync_schema` (version, applied_at)
     values ({version}, utc_timestamp(6))
     on duplicate key update version = values(version)";
 

@@ -61,15 +61,13 @@ impl Postgres {
         })
     }
 
-    /// The statements that create the tables from nothing.
-    pub fn migration_sql(schema: &str) -> Vec<String> {
-        [statements::CREATE_SCHEMA.to_owned()]
+    /// The statements that bring tables from a version, or from nothing, to the newest.
+    pub fn migration_sql(schema: &str, from: Option<u32>) -> Vec<String> {
+        let create_schema = from.is_none().then(|| statements::CREATE_SCHEMA.to_owned());
+        let above = statements_above(statements::LADDER, from, statements::RECORD_VERSION);
+        create_schema
             .into_iter()
-            .chain(statements_above(
-                statements::LADDER,
-                None,
-                statements::RECORD_VERSION,
-            ))
+            .chain(above)
             .map(|sql| in_schema(&sql, schema))
             .collect()
     }
@@ -389,7 +387,7 @@ mod tests {
     #[test]
     fn schema_names_are_quoted() {
         assert_eq!(in_schema("{schema}.t", r#"a"b"#), r#""a""b".t"#);
-        let sql = Postgres::migration_sql("Authz").join("\n");
+        let sql = Postgres::migration_sql("Authz", None).join("\n");
         assert!(sql.contains(r#"create schema if not exists "Authz";"#));
         assert!(!sql.contains('{'));
     }

@@ -9,8 +9,7 @@ pub(super) const LADDER: &[Step] = ladder(&[Step {
 }]);
 
 /// Records a version.
-pub(super) const RECORD_VERSION: &str = r#"
-insert into "{prefix}fga_sync_schema" (version, applied_at)
+pub(super) const RECORD_VERSION: &str = r#"insert into "{prefix}fga_sync_schema" (version, applied_at)
     values ({version}, strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
     on conflict do nothing"#;
 
