@@ -154,6 +154,23 @@ fn a_redirected_stream_holds_no_escape_sequences_and_the_terminal_what_is_left()
 }
 
 #[test]
+fn what_a_source_says_does_not_steer_the_terminal() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::scripted(changes(0..3), |request, _| {
+        let status = if request.number == 0 { 500 } else { 403 };
+        Reply::error(status, "forbidden", "\u{1b}[31mred\u{9b}2J\u{7}\u{8}")
+    });
+    let terminal = Terminal::new().env("NO_COLOR", "1");
+    let shown = terminal.run(&sandbox, &sync_arguments(&fake, "--no-progress"));
+    let shown = shown.code(6);
+    assert!(shown.screen.contains("WARN"), "{shown}");
+    assert_eq!(shown.screen.matches("[31mred").count(), 2, "{shown}");
+    let is_harmless = |c: char| !c.is_control() || matches!(c, '\r' | '\n');
+    let written = String::from_utf8_lossy(&shown.written);
+    assert!(written.chars().all(is_harmless), "{shown}");
+}
+
+#[test]
 fn control_c_takes_the_progress_line_away_and_a_second_one_leaves_nothing() {
     let sandbox = Sandbox::new();
     sandbox.run("migrate").code(0);
