@@ -13,7 +13,7 @@ use pty_process::Size;
 use pty_process::blocking::{Command, Pty, open};
 
 use crate::logs;
-use crate::sandbox::{Sandbox, binary};
+use crate::sandbox::{Sandbox, binary, wait_until};
 
 /// Enough for all that a test writes, so nothing scrolls away.
 const ROWS: u16 = 200;
@@ -141,7 +141,12 @@ impl Running {
         // The thread that reads holds the terminal open until its next words are not wanted.
         self.written = channel().1;
         self.pty = Arc::new(open().unwrap().0);
-        self.child.wait().unwrap().code()
+        let mut status = None;
+        wait_until("the run ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.and_then(|status| status.code())
     }
 
     /// Takes in what is written next. False at the end.
@@ -202,12 +207,14 @@ impl Shown {
             .collect()
     }
 
-    /// Each state of the progress line.
-    pub fn progress_lines(&self) -> impl Iterator<Item = &String> {
-        self.screens
-            .iter()
-            .flatten()
-            .filter(|row| row.starts_with(SPINNER))
+    /// Each state of the progress line, whole: what is on the screen may be half written.
+    pub fn progress_lines(&self) -> Vec<String> {
+        String::from_utf8_lossy(&self.written)
+            .replace("\u{1b}[2K", "\n")
+            .split(['\r', '\n'])
+            .filter(|line| line.starts_with(SPINNER))
+            .map(str::to_owned)
+            .collect()
     }
 }
 
