@@ -23,8 +23,8 @@ const MOST_DRAWN: u8 = 20;
 /// The line on the screen, for whoever else writes to standard error.
 static ON_SCREEN: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// A line on standard error with the changes so far, their rate, the time that the log has been read up to, and
-/// how far that is from now. It is there on a terminal that can take it away again, and nowhere else.
+/// A line on standard error with the changes so far, their rate, and the time that the log has been read up to, first as
+/// how far it is from now. It is there on a terminal that can take it away again, and nowhere else.
 pub struct ProgressLine {
     bar: ProgressBar,
     /// The time that the log has been read up to.
@@ -126,9 +126,10 @@ fn parts(state: &ProgressState, position_time: Option<Timestamp>) -> Vec<String>
         // It is not a number in the moment in which the line appears.
         format!(", {:.0}/s", HumanFloatCount(state.per_sec().max(0.0))),
     ];
-    parts.extend(
-        position_time.map(|time| format!(", read up to {time:.0} ({} behind)", behind(time))),
-    );
+    if let Some(time) = position_time {
+        parts.push(format!(", {} behind", behind(time)));
+        parts.push(format!(", read up to {time:.0}"));
+    }
     parts
 }
 
