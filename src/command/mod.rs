@@ -225,8 +225,23 @@ fn log_failure(error: &Error, output: &OutputSettings) {
         .advice()
         .map(|advice| format!("\n  Try: {advice}"))
         .unwrap_or_default();
+    let text = without_control_characters(&format!("error: {error}{advice}\n"));
     // Nothing can be done where standard error is gone.
-    let _ = writeln!(std::io::stderr(), "error: {error}{advice}");
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// What a server says is repeated in errors, and must not steer the terminal. Log lines are treated likewise by their
+/// library.
+fn without_control_characters(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && !matches!(character, '\n' | '\t') {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
 }
 
 /// Writes to standard output. Where that is all that a command does, it has failed if this has; where its work is

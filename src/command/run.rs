@@ -167,7 +167,7 @@ fn open_and_run(
             migrate: options.migrate,
         });
     }
-    let mut progress = ProgressLine::new(output.progress);
+    let mut progress = ProgressLine::new(output.progress, stop);
     let result = run_once(
         source,
         target.as_mut(),

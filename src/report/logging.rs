@@ -1,12 +1,14 @@
 //! Log lines on standard error.
 
-use std::io::IsTerminal;
+use std::io::{self, Write};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
+use super::progress::beside_the_line;
+use super::terminal::takes_colours;
 use crate::config::{Format, OutputSettings};
 
 /// Sends log lines to standard error. Libraries log from `warn` on only: their debug lines may hold what they
@@ -16,18 +18,29 @@ pub fn start_logging(output: &OutputSettings) {
     let filter = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
         .with_target("fga_sync", level);
-    let layer = fmt::layer().with_writer(std::io::stderr);
+    let layer = fmt::layer().with_writer(|| LogLine);
     let layer = match output.log_format {
         Format::Json => layer.json().with_filter(filter).boxed(),
-        Format::Text => {
-            let ansi = std::io::stderr().is_terminal();
-            layer
-                .with_ansi(ansi)
-                .with_target(false)
-                .with_filter(filter)
-                .boxed()
-        }
+        Format::Text => layer
+            .with_ansi(takes_colours())
+            .with_target(false)
+            .with_filter(filter)
+            .boxed(),
     };
     // Fails only where logging has been started already.
     let _ = tracing_subscriber::registry().with(layer).try_init();
+}
+
+/// Standard error, for one log line: it comes in one piece.
+struct LogLine;
+
+impl Write for LogLine {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        beside_the_line(|| io::stderr().write_all(line))?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }

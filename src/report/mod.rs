@@ -3,6 +3,7 @@
 mod logging;
 mod progress;
 mod summary;
+mod terminal;
 
 pub use logging::start_logging;
 pub use progress::ProgressLine;

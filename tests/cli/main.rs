@@ -20,6 +20,7 @@ mod fake_openfga;
 mod forward_proxy;
 #[path = "../support/logs.rs"]
 mod logs;
+mod pty;
 mod sandbox;
 #[path = "../support/tls_proxy.rs"]
 mod tls_proxy;
@@ -42,6 +43,7 @@ mod sign_in;
 mod signals;
 mod source;
 mod target;
+mod terminal;
 mod tls;
 mod transport;
 mod usage;
