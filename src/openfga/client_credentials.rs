@@ -19,6 +19,7 @@ use super::http::{Answer, Http, NoAnswer, bearer, request_id, shown};
 use super::retry_after::asked_wait;
 use super::secrets::Secrets;
 use crate::error::{Error, ErrorKind, Result};
+use crate::source::wire::JsonObject;
 
 const LARGEST_ANSWER: usize = 1 << 20;
 /// A token is renewed when a fifth of its life is left, or this much if that is less, give or take some jitter: the
@@ -239,7 +240,7 @@ impl TokenSource {
 
     fn token_of(&self, answer: &Answer, secrets: &Secrets) -> Result<AccessToken, Failure> {
         // The parser's own words could hold a part of the token.
-        let json: TokenJson =
+        let JsonObject(json): JsonObject<TokenJson> =
             serde_json::from_str(&answer.body).map_err(|_| self.not_a_token(answer, secrets))?;
         let header = bearer(&SecretString::from(json.access_token))
             .ok_or_else(|| self.not_a_token(answer, secrets))?;
@@ -278,7 +279,9 @@ impl TokenSource {
 
     /// An answer other than a success.
     fn refusal(&self, answer: &Answer, secrets: &Secrets) -> Failure {
-        let json: ErrorJson = serde_json::from_str(&answer.body).unwrap_or_default();
+        let json = serde_json::from_str(&answer.body);
+        let json = json.map(|JsonObject(json): JsonObject<ErrorJson>| json);
+        let json = json.unwrap_or_default();
         let said = match (json.error.as_str(), json.error_description.as_str()) {
             ("", _) => ", and no error of OAuth".to_owned(),
             (error, "") => format!(" {error}"),

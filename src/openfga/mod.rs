@@ -16,7 +16,6 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, StatusCode};
-use serde::Deserialize;
 use url::Url;
 
 pub use assertion::AssertionKey;
@@ -30,7 +29,7 @@ use crate::page::{ContinuationToken, Page};
 use crate::source::{ChangeSource, TupleReader, TupleState, wire};
 use crate::tls::TlsSettings;
 use crate::tuple::TupleKey;
-use answer::{Failure, Reason, Remedy, no_answer, not_openfga, refusal};
+use answer::{Failure, Reason, Remedy, another_store, no_answer, not_openfga, refusal};
 use http::{Answer, Http, date, request_id, shown};
 use pace::Pace;
 use page_size::PageSize;
@@ -107,13 +106,6 @@ impl<'a> Request<'a> {
             body: None,
         }
     }
-}
-
-#[derive(Deserialize)]
-struct StoreJson {
-    id: String,
-    name: String,
-    created_at: String,
 }
 
 impl OpenFga {
@@ -235,15 +227,14 @@ impl OpenFga {
 
 impl ChangeSource for OpenFga {
     fn store(&mut self) -> Result<StoreIdentity> {
-        let request = Request::get("", &[]);
-        let store: StoreJson = self
-            .request(&request, |body| serde_json::from_str(body))
+        let store = self
+            .request(&Request::get("", &[]), wire::decode_store)
             .map_err(|failure| failure.error)?;
-        Ok(StoreIdentity {
-            id: store.id,
-            name: Some(store.name),
-            created_at: Some(store.created_at),
-        })
+        let asked = &self.settings.store_id;
+        if store.id == *asked {
+            return Ok(store);
+        }
+        Err(another_store(&shown(&self.settings.url), asked, &store.id))
     }
 
     fn begin_at(&mut self, start_time: Option<Timestamp>) {
