@@ -6,7 +6,7 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 use url::Url;
 
-use super::http::{Answer, NoAnswer, request_id, shown};
+use super::http::{NoAnswer, Response, request_id, shown};
 use super::retry_after::asked_wait;
 use super::secrets::Secrets;
 use crate::error::{Error, ErrorKind};
@@ -105,7 +105,7 @@ pub(super) fn no_answer(url: &Url, why: NoAnswer) -> Failure {
         NoAnswer::TooLarge => Failure {
             error: unavailable(format!(
                 "the answer of {url} is too large: more than {} MiB",
-                super::LARGEST_ANSWER >> 20
+                super::client::LARGEST_ANSWER >> 20
             ))
             .advise(
                 "check what stands between fga-sync and the server: no page of OpenFGA is as large",
@@ -129,7 +129,8 @@ pub(super) fn not_openfga(url: &str, request_id: &str) -> Error {
 }
 
 /// A store that was not asked for: a gateway has one answer for all, or an old one.
-pub(super) fn another_store(url: &str, asked: &str, found: &str) -> Error {
+pub(super) fn another_store(url: &Url, asked: &str, found: &str) -> Error {
+    let url = shown(url);
     Error::new(
         ErrorKind::WrongPosition,
         format!("{url} answered with the store {found}, and {asked} was asked for"),
@@ -138,7 +139,7 @@ pub(super) fn another_store(url: &str, asked: &str, found: &str) -> Error {
 }
 
 /// An answer other than a success.
-pub(super) fn refusal(url: &Url, answer: &Answer, secrets: &Secrets) -> Failure {
+pub(super) fn refusal(url: &Url, answer: &Response, secrets: &Secrets) -> Failure {
     let status = answer.status;
     let json = serde_json::from_str(&answer.body).ok();
     let json = json.map(|JsonObject(json): JsonObject<ErrorJson>| json);

@@ -15,7 +15,7 @@ use url::form_urlencoded::{Serializer, byte_serialize};
 
 use super::answer::{Failure, Reason, Remedy, may_pass};
 use super::assertion::AssertionKey;
-use super::http::{Answer, Http, NoAnswer, bearer, request_id, shown};
+use super::http::{Http, NoAnswer, Response, bearer, request_id, shown};
 use super::retry_after::asked_wait;
 use super::secrets::Secrets;
 use crate::error::{Error, ErrorKind, Result};
@@ -154,9 +154,9 @@ impl TokenSource {
         Ok(token)
     }
 
-    /// The token was refused.
-    pub(super) fn forget(&mut self) {
-        self.token = None;
+    /// The token of this header was refused. It may have been replaced since.
+    pub(super) fn forget(&mut self, refused: &HeaderValue) {
+        self.token.take_if(|token| token.header == *refused);
     }
 
     fn fetch(&mut self, http: &Http, timeout: Duration) -> Result<AccessToken, Failure> {
@@ -191,7 +191,7 @@ impl TokenSource {
         timeout: Duration,
         place: SecretIn,
         secrets: &mut Secrets,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Response, Failure> {
         let ClientCredentials {
             token_url,
             audience,
@@ -238,7 +238,7 @@ impl TokenSource {
             .map_err(|why| self.no_answer(why))
     }
 
-    fn token_of(&self, answer: &Answer, secrets: &Secrets) -> Result<AccessToken, Failure> {
+    fn token_of(&self, answer: &Response, secrets: &Secrets) -> Result<AccessToken, Failure> {
         // The parser's own words could hold a part of the token.
         let JsonObject(json): JsonObject<TokenJson> =
             serde_json::from_str(&answer.body).map_err(|_| self.not_a_token(answer, secrets))?;
@@ -260,7 +260,7 @@ impl TokenSource {
         })
     }
 
-    fn not_a_token(&self, answer: &Answer, secrets: &Secrets) -> Failure {
+    fn not_a_token(&self, answer: &Response, secrets: &Secrets) -> Failure {
         Failure::passing(self.unavailable(&format!(
             "answered {} without an access token{}",
             answer.status,
@@ -278,7 +278,7 @@ impl TokenSource {
     }
 
     /// An answer other than a success.
-    fn refusal(&self, answer: &Answer, secrets: &Secrets) -> Failure {
+    fn refusal(&self, answer: &Response, secrets: &Secrets) -> Failure {
         let json = serde_json::from_str(&answer.body);
         let json = json.map(|JsonObject(json): JsonObject<ErrorJson>| json);
         let json = json.unwrap_or_default();
@@ -400,6 +400,25 @@ mod tests {
             let long = renew_after(Duration::from_secs(86_399)).as_secs_f64();
             assert!((85_799.0..=86_099.0).contains(&long), "{long}");
         }
+    }
+
+    #[test]
+    fn a_token_is_forgotten_only_if_it_is_the_one_that_was_refused() {
+        let [old, new] = ["Bearer old", "Bearer new"].map(HeaderValue::from_static);
+        let mut tokens = TokenSource::new(ClientCredentials {
+            token_url: "https://auth.example.com/oauth/token".parse().unwrap(),
+            audience: None,
+            scopes: None,
+            client_id: "me".to_owned(),
+            proof: Proof::Secret("s3cret".into()),
+        });
+        let header = new.clone();
+        tokens.token = Some(AccessToken { header, life: None });
+        // As another thread replaced it meanwhile.
+        tokens.forget(&old);
+        assert!(tokens.token.is_some());
+        tokens.forget(&new);
+        assert!(tokens.token.is_none());
     }
 
     #[test]
