@@ -177,19 +177,26 @@ impl Client {
             bearer = self.bearer.header(&self.http, timeout)?;
             response = self.send(url, request, bearer.as_ref(), timeout, observed)?;
         }
-        let mut secrets = Secrets::default();
-        for value in self.headers.values().chain(&bearer) {
-            secrets.add_header(value);
-        }
         if !response.status.is_success() {
-            return Err(refusal(url, &response, &secrets));
+            return Err(refusal(url, &response, &self.secrets(bearer.as_ref())));
         }
         decode(&response.body).map_err(|error| {
+            let secrets = self.secrets(bearer.as_ref());
             let request_id = request_id(&response.headers, &secrets);
             // What it does not understand, the parser repeats.
             let error = anyhow::anyhow!(secrets.masked(&error.to_string()));
             Failure::passing(not_openfga(&shown(url), &request_id).because(error))
         })
+    }
+
+    /// What a request holds that is not to be shown.
+    fn secrets(&self, bearer: Option<&HeaderValue>) -> Secrets {
+        let mut secrets = Secrets::default();
+        secrets.add_proxies();
+        for value in self.headers.values().chain(bearer) {
+            secrets.add_header(value);
+        }
+        secrets
     }
 
     /// Sends a request once.

@@ -3,8 +3,6 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
@@ -162,6 +160,7 @@ impl TokenSource {
     fn fetch(&mut self, http: &Http, timeout: Duration) -> Result<AccessToken, Failure> {
         let first = self.secret_in.unwrap_or(SecretIn::Header);
         let mut secrets = Secrets::default();
+        secrets.add_proxies();
         let mut answer = self.ask(http, timeout, first, &mut secrets)?;
         let mut place = first;
         // Some endpoints know only one of the two ways, and don't agree on how to say so.
@@ -209,14 +208,14 @@ impl TokenSource {
         // RFC 6749, 2.3.1: each is encoded before they are joined.
         let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
         if let Proof::Secret(secret) = proof {
-            secrets.add(secret.expose_secret());
-            secrets.add(encoded(secret.expose_secret()));
+            let secret = secret.expose_secret();
+            secrets.add_pair(client_id, secret);
+            secrets.add_pair(&encoded(client_id), &encoded(secret));
         }
         let mut request = http.request(Method::POST, token_url).timeout(timeout);
         match (proof, place) {
             (Proof::Secret(secret), SecretIn::Header) => {
                 let (id, secret) = (encoded(client_id), encoded(secret.expose_secret()));
-                secrets.add(STANDARD.encode(format!("{id}:{secret}")));
                 request = request.basic_auth(id, Some(secret));
             }
             (Proof::Secret(secret), SecretIn::Body) => {
