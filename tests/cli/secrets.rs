@@ -27,18 +27,18 @@ fn repeated(secret: &str) -> Vec<String> {
         forms.push(percent);
         forms.push(byte_serialize(form.as_bytes()).collect());
         forms.push(form.replace('/', "\\/").replace('"', "\\\""));
-        forms.push(
-            form.encode_utf16()
-                .map(|unit| format!("\\u{unit:04x}"))
-                .collect(),
-        );
+        let numbers: Vec<_> = form
+            .encode_utf16()
+            .map(|unit| format!("\\u{unit:04x}"))
+            .collect();
+        forms.push(numbers.concat());
     }
     forms
 }
 
 /// What a server says that repeats all these, and what is said of that.
 fn shown_and_hidden(forms: &[String]) -> (String, String) {
-    let shown = forms.iter().map(|form| format!("[{form}]")).collect();
+    let shown = format!("[{}]", forms.join("]["));
     (shown, "[***]".repeat(forms.len()))
 }
 
@@ -64,9 +64,12 @@ fn a_secret_is_not_said_in_whatever_form_it_is_repeated() {
     }
     // What the parser does not understand, it repeats.
     let body = json!({ "changes": shown }).to_string();
-    fake.script(move |request, reply| match request.is_page() {
-        true => Reply::new(200, body.clone()),
-        false => reply,
+    fake.script(move |request, reply| {
+        if request.is_page() {
+            Reply::new(200, body.clone())
+        } else {
+            reply
+        }
     });
     let env = [("FGA_API_TOKEN", TOKEN), ("FGA_SYNC_RETRY_FOR", "1ms")];
     check(sandbox.sync_with_env(&fake, &env, ""), 4);

@@ -87,10 +87,11 @@ fn a_store_that_vanished_keeps_its_position() {
 
 #[test]
 fn a_store_that_answers_for_another_is_not_read() {
+    type Change = fn(&mut Value);
     const OTHER: &str = "01JDRMMBCMGZNT3SED4Z17ECXC";
     let other = format!("answered with the store {OTHER}, and {STORE} was asked for");
     let not_openfga = "is not what OpenFGA sends";
-    let answers: [(fn(&mut Value), i32, &str); 6] = [
+    let answers: [(Change, i32, &str); 6] = [
         (|store| store["id"] = OTHER.into(), 7, &other),
         (|store| store["id"] = "".into(), 4, not_openfga),
         (|store| store["id"] = Value::Null, 4, not_openfga),
