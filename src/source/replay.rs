@@ -344,7 +344,7 @@ impl<'de> Visitor<'de> for PageEvents<'_> {
                 }
                 Field::ContinuationToken => {
                     once(&mut has_token, "continuation_token")?;
-                    map.next_value::<IgnoredAny>()?;
+                    map.next_value::<Option<String>>()?;
                 }
                 Field::Other => drop(map.next_value::<IgnoredAny>()?),
             }
