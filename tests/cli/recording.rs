@@ -65,7 +65,10 @@ fn an_object_that_is_no_page_is_told_by_its_line_and_what_came_before_is_kept() 
             r#"{"continuation_token":"t","changes":[],"continuation_token":"u"}"#,
             "duplicate field `continuation_token`",
         ),
-        (r#"{"changes":[],"continuation_token":7}"#, "expected a string"),
+        (
+            r#"{"changes":[],"continuation_token":7}"#,
+            "expected a string",
+        ),
         ("[]", "expected a change page"),
     ] {
         let sandbox = Sandbox::new();
