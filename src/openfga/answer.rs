@@ -6,10 +6,11 @@ use reqwest::StatusCode;
 use serde::Deserialize;
 use url::Url;
 
-use super::http::{Answer, NoAnswer, request_id, shown};
+use super::http::{NoAnswer, Response, request_id, shown};
 use super::retry_after::asked_wait;
 use super::secrets::Secrets;
 use crate::error::{Error, ErrorKind};
+use crate::source::wire::JsonObject;
 use crate::tls::Trouble;
 
 /// A request that failed.
@@ -104,7 +105,7 @@ pub(super) fn no_answer(url: &Url, why: NoAnswer) -> Failure {
         NoAnswer::TooLarge => Failure {
             error: unavailable(format!(
                 "the answer of {url} is too large: more than {} MiB",
-                super::LARGEST_ANSWER >> 20
+                super::client::LARGEST_ANSWER >> 20
             ))
             .advise(
                 "check what stands between fga-sync and the server: no page of OpenFGA is as large",
@@ -127,10 +128,21 @@ pub(super) fn not_openfga(url: &str, request_id: &str) -> Error {
     .advise("check that --source is the URL of the API itself, and what stands between")
 }
 
+/// A store that was not asked for: a gateway has one answer for all, or an old one.
+pub(super) fn another_store(url: &Url, asked: &str, found: &str) -> Error {
+    let url = shown(url);
+    Error::new(
+        ErrorKind::WrongPosition,
+        format!("{url} answered with the store {found}, and {asked} was asked for"),
+    )
+    .advise("check that --source is the URL of the API itself, and what stands between")
+}
+
 /// An answer other than a success.
-pub(super) fn refusal(url: &Url, answer: &Answer, secrets: &Secrets) -> Failure {
+pub(super) fn refusal(url: &Url, answer: &Response, secrets: &Secrets) -> Failure {
     let status = answer.status;
-    let json = serde_json::from_str::<ErrorJson>(&answer.body).ok();
+    let json = serde_json::from_str(&answer.body).ok();
+    let json = json.map(|JsonObject(json): JsonObject<ErrorJson>| json);
     let said = json.as_ref().map_or_else(
         || format!("{status}, and no error of OpenFGA"),
         |json| format!("{status} {}: {}", json.code, json.message),

@@ -3,8 +3,6 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
@@ -15,10 +13,11 @@ use url::form_urlencoded::{Serializer, byte_serialize};
 
 use super::answer::{Failure, Reason, Remedy, may_pass};
 use super::assertion::AssertionKey;
-use super::http::{Answer, Http, NoAnswer, bearer, request_id, shown};
+use super::http::{Http, NoAnswer, Response, bearer, request_id, shown};
 use super::retry_after::asked_wait;
 use super::secrets::Secrets;
 use crate::error::{Error, ErrorKind, Result};
+use crate::source::wire::JsonObject;
 
 const LARGEST_ANSWER: usize = 1 << 20;
 /// A token is renewed when a fifth of its life is left, or this much if that is less, give or take some jitter: the
@@ -153,14 +152,15 @@ impl TokenSource {
         Ok(token)
     }
 
-    /// The token was refused.
-    pub(super) fn forget(&mut self) {
-        self.token = None;
+    /// The token of this header was refused. It may have been replaced since.
+    pub(super) fn forget(&mut self, refused: &HeaderValue) {
+        self.token.take_if(|token| token.header == *refused);
     }
 
     fn fetch(&mut self, http: &Http, timeout: Duration) -> Result<AccessToken, Failure> {
         let first = self.secret_in.unwrap_or(SecretIn::Header);
         let mut secrets = Secrets::default();
+        secrets.add_proxies();
         let mut answer = self.ask(http, timeout, first, &mut secrets)?;
         let mut place = first;
         // Some endpoints know only one of the two ways, and don't agree on how to say so.
@@ -190,7 +190,7 @@ impl TokenSource {
         timeout: Duration,
         place: SecretIn,
         secrets: &mut Secrets,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Response, Failure> {
         let ClientCredentials {
             token_url,
             audience,
@@ -208,14 +208,14 @@ impl TokenSource {
         // RFC 6749, 2.3.1: each is encoded before they are joined.
         let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
         if let Proof::Secret(secret) = proof {
-            secrets.add(secret.expose_secret());
-            secrets.add(encoded(secret.expose_secret()));
+            let secret = secret.expose_secret();
+            secrets.add_pair(client_id, secret);
+            secrets.add_pair(&encoded(client_id), &encoded(secret));
         }
         let mut request = http.request(Method::POST, token_url).timeout(timeout);
         match (proof, place) {
             (Proof::Secret(secret), SecretIn::Header) => {
                 let (id, secret) = (encoded(client_id), encoded(secret.expose_secret()));
-                secrets.add(STANDARD.encode(format!("{id}:{secret}")));
                 request = request.basic_auth(id, Some(secret));
             }
             (Proof::Secret(secret), SecretIn::Body) => {
@@ -237,9 +237,9 @@ impl TokenSource {
             .map_err(|why| self.no_answer(why))
     }
 
-    fn token_of(&self, answer: &Answer, secrets: &Secrets) -> Result<AccessToken, Failure> {
+    fn token_of(&self, answer: &Response, secrets: &Secrets) -> Result<AccessToken, Failure> {
         // The parser's own words could hold a part of the token.
-        let json: TokenJson =
+        let JsonObject(json): JsonObject<TokenJson> =
             serde_json::from_str(&answer.body).map_err(|_| self.not_a_token(answer, secrets))?;
         let header = bearer(&SecretString::from(json.access_token))
             .ok_or_else(|| self.not_a_token(answer, secrets))?;
@@ -259,7 +259,7 @@ impl TokenSource {
         })
     }
 
-    fn not_a_token(&self, answer: &Answer, secrets: &Secrets) -> Failure {
+    fn not_a_token(&self, answer: &Response, secrets: &Secrets) -> Failure {
         Failure::passing(self.unavailable(&format!(
             "answered {} without an access token{}",
             answer.status,
@@ -277,8 +277,10 @@ impl TokenSource {
     }
 
     /// An answer other than a success.
-    fn refusal(&self, answer: &Answer, secrets: &Secrets) -> Failure {
-        let json: ErrorJson = serde_json::from_str(&answer.body).unwrap_or_default();
+    fn refusal(&self, answer: &Response, secrets: &Secrets) -> Failure {
+        let json = serde_json::from_str(&answer.body);
+        let json = json.map(|JsonObject(json): JsonObject<ErrorJson>| json);
+        let json = json.unwrap_or_default();
         let said = match (json.error.as_str(), json.error_description.as_str()) {
             ("", _) => ", and no error of OAuth".to_owned(),
             (error, "") => format!(" {error}"),
@@ -397,6 +399,25 @@ mod tests {
             let long = renew_after(Duration::from_secs(86_399)).as_secs_f64();
             assert!((85_799.0..=86_099.0).contains(&long), "{long}");
         }
+    }
+
+    #[test]
+    fn a_token_is_forgotten_only_if_it_is_the_one_that_was_refused() {
+        let [old, new] = ["Bearer old", "Bearer new"].map(HeaderValue::from_static);
+        let mut tokens = TokenSource::new(ClientCredentials {
+            token_url: "https://auth.example.com/oauth/token".parse().unwrap(),
+            audience: None,
+            scopes: None,
+            client_id: "me".to_owned(),
+            proof: Proof::Secret("s3cret".into()),
+        });
+        let header = new.clone();
+        tokens.token = Some(AccessToken { header, life: None });
+        // As another thread replaced it meanwhile.
+        tokens.forget(&old);
+        assert!(tokens.token.is_some());
+        tokens.forget(&new);
+        assert!(tokens.token.is_none());
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(super) struct Http {
 }
 
 /// An answer, whatever its status.
-pub(super) struct Answer {
+pub(super) struct Response {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     /// Of a success as it came; what is not UTF-8 in that of another status is replaced.
@@ -91,7 +91,7 @@ impl Http {
     }
 
     /// Sends a request and reads the answer's body, of which at most `limit` bytes are taken.
-    pub(super) fn send(&self, request: RequestBuilder, limit: usize) -> Result<Answer, NoAnswer> {
+    pub(super) fn send(&self, request: RequestBuilder, limit: usize) -> Result<Response, NoAnswer> {
         self.runtime.block_on(async {
             let mut response = request.send().await.map_err(|error| self.broken(error))?;
             let mut body = Vec::new();
@@ -108,7 +108,7 @@ impl Http {
             } else {
                 String::from_utf8_lossy(&body).into_owned()
             };
-            Ok(Answer {
+            Ok(Response {
                 status,
                 headers: std::mem::take(response.headers_mut()),
                 body,

@@ -1,5 +1,6 @@
 //! Signing in to the API: not at all, by a preshared key, or by access tokens.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::HeaderValue;
@@ -21,10 +22,11 @@ pub enum SignIn {
     ClientCredentials(Box<ClientCredentials>),
 }
 
-/// What goes with each request.
+/// What goes with each request. Clones share their access tokens.
+#[derive(Clone)]
 pub(super) enum Bearer {
     Fixed(Option<HeaderValue>),
-    Renewed(Box<TokenSource>),
+    Renewed(Arc<Mutex<TokenSource>>),
 }
 
 impl Bearer {
@@ -37,32 +39,37 @@ impl Bearer {
                 Error::usage("the API token holds characters that a header can't carry")
             })?)),
             SignIn::ClientCredentials(credentials) => {
-                Self::Renewed(Box::new(TokenSource::new(*credentials)))
+                Self::Renewed(Arc::new(Mutex::new(TokenSource::new(*credentials))))
             }
         })
     }
 
-    /// The header that signs a request, where one does.
+    /// The header that signs a request, where one does. Who needs a token while another thread fetches one waits for
+    /// that.
     pub(super) fn header(
-        &mut self,
+        &self,
         http: &Http,
         timeout: Duration,
     ) -> Result<Option<HeaderValue>, Failure> {
         match self {
             Self::Fixed(header) => Ok(header.clone()),
-            Self::Renewed(tokens) => tokens.header(http, timeout).map(Some),
+            Self::Renewed(tokens) => locked(tokens).header(http, timeout).map(Some),
         }
     }
 
-    /// Forgets a header that the API refused, where there can be another; tells whether there can.
-    pub(super) fn renew(&mut self) -> bool {
+    /// Forgets a header that the API refused, unless there is another since; tells whether there is or can be.
+    pub(super) fn renew(&self, refused: &HeaderValue) -> bool {
         match self {
             Self::Fixed(_) => false,
             Self::Renewed(tokens) => {
                 tracing::debug!("the access token was refused; another is fetched");
-                tokens.forget();
+                locked(tokens).forget(refused);
                 true
             }
         }
     }
+}
+
+fn locked(tokens: &Mutex<TokenSource>) -> MutexGuard<'_, TokenSource> {
+    tokens.lock().unwrap_or_else(PoisonError::into_inner)
 }

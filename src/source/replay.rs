@@ -6,11 +6,12 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Chain, Cursor, Read};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::{fmt, thread};
 
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -22,6 +23,7 @@ use crate::page::{ContinuationToken, Page};
 
 /// Events that the parser may be ahead of the reader.
 const READ_AHEAD: usize = 1_000;
+const UTF_8_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
 
 /// Where the recorded pages are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,11 +103,13 @@ impl Replay {
     pub(crate) fn of_text(text: &[u8]) -> Self {
         // An event takes a byte at least, and an error one place more: the parser never waits for a reader.
         let (sender, receiver) = sync_channel(text.len() + 1);
-        parse(text, &sender);
-        Self {
-            events: Some(receiver),
-            ..Self::new(Input::Stdin, "")
+        let mut replay = Self::new(Input::Stdin, "");
+        match replay.without_mark(text) {
+            Ok(text) => parse(text, &sender),
+            Err(error) => replay.damage = Some(error),
         }
+        replay.events = Some(receiver);
+        replay
     }
 
     fn open(&self) -> Result<Box<dyn Read + Send>> {
@@ -129,12 +133,38 @@ impl Replay {
         }
     }
 
+    /// The input without the mark that some editors put before UTF-8.
+    ///
+    /// # Errors
+    /// Where it can't be read, or is in UTF-16, as Windows PowerShell writes what goes into a file: each character of JSON
+    /// that stands first has a byte that is zero there, with or without a mark before it.
+    fn without_mark<R: Read>(&self, mut input: R) -> Result<Chain<Cursor<Vec<u8>>, R>> {
+        let mut begin = Vec::new();
+        let read = input
+            .by_ref()
+            .take(UTF_8_MARK.len() as u64)
+            .read_to_end(&mut begin);
+        read.map_err(|error| self.broken(&serde_json::Error::io(error)))?;
+        if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, _, ..] | [_, 0, ..] = begin[..] {
+            return Err(
+                Error::usage(format!("the recording {} is in UTF-16, not UTF-8", self.input)).advise(
+                    "convert it: iconv -f UTF-16 -t UTF-8 (with UTF-16LE where it has no byte order mark); \
+                     in PowerShell write it by Out-File -Encoding utf8, not by >",
+                ),
+            );
+        }
+        if begin == UTF_8_MARK {
+            begin.clear();
+        }
+        Ok(Cursor::new(begin).chain(input))
+    }
+
     /// The next event, or `None` at the end of the input.
     fn next_event(&mut self) -> Result<Option<Box<RawValue>>> {
         let events = if let Some(events) = &self.events {
             events
         } else {
-            let input = self.open()?;
+            let input = self.without_mark(self.open()?)?;
             let (sender, receiver) = sync_channel(READ_AHEAD);
             thread::spawn(move || parse(input, &sender));
             self.events.insert(receiver)
@@ -265,6 +295,18 @@ fn parse(input: impl Read, events: &Events) {
     }
 }
 
+const CHANGES: &str = "changes";
+
+/// A page object's fields.
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Field {
+    Changes,
+    ContinuationToken,
+    #[serde(other)]
+    Other,
+}
+
 /// Streams a page object's `changes` into the channel.
 #[derive(Clone, Copy)]
 struct PageEvents<'a>(&'a Events);
@@ -284,23 +326,33 @@ impl<'de> Visitor<'de> for PageEvents<'_> {
         formatter.write_str("a change page: an object with \"changes\" and \"continuation_token\"")
     }
 
+    /// What is a page over HTTP is one here, by the same words (`wire.rs`); but a list that is damaged later, such as by a
+    /// second one, has been sent by then.
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut is_page = false;
-        while let Some(key) = map.next_key::<String>()? {
-            if key == "changes" {
-                is_page = true;
-                map.next_value_seed(ChangeEvents(self.0))?;
-            } else {
-                is_page |= key == "continuation_token";
-                map.next_value::<IgnoredAny>()?;
+        let (mut has_changes, mut has_token) = (false, false);
+        let once = |seen: &mut bool, name| {
+            if std::mem::replace(seen, true) {
+                return Err(serde::de::Error::duplicate_field(name));
+            }
+            Ok(())
+        };
+        while let Some(field) = map.next_key()? {
+            match field {
+                Field::Changes => {
+                    once(&mut has_changes, CHANGES)?;
+                    map.next_value_seed(ChangeEvents(self.0))?;
+                }
+                Field::ContinuationToken => {
+                    once(&mut has_token, "continuation_token")?;
+                    map.next_value::<Option<String>>()?;
+                }
+                Field::Other => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        if is_page {
+        if has_changes {
             Ok(())
         } else {
-            Err(serde::de::Error::custom(
-                "an object has neither \"changes\" nor \"continuation_token\"",
-            ))
+            Err(serde::de::Error::missing_field(CHANGES))
         }
     }
 }

@@ -1,8 +1,7 @@
-//! The JSON of a change page, as `GET /stores/{id}/changes` answers it (OpenFGA v1.18.1).
+//! The JSON of the API's answers (OpenFGA v1.18.1): change pages, which recordings hold too, the store, and a tuple.
 //!
-//! Gateways may leave out nulls and empty lists. Unknown fields are ignored here and kept in the raw event.
-
-use std::collections::BTreeMap;
+//! Gateways may leave out nulls, and empty lists but for an answer's own. Unknown fields are ignored here and kept in the raw
+//! event. A known one that comes twice makes no sense of the whole: parsers don't agree on which of the two counts.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,14 +11,16 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use ulid::Ulid;
 
 use crate::change::{Change, Condition, Operation};
+use crate::checkpoint::StoreIdentity;
 use crate::page::{ContinuationToken, Page, Rejection};
 use crate::tuple::{Object, TupleKey, User};
 
-/// What is written as a JSON object. A derived structure alone is also read from a list of its values, which no server
-/// means by one.
-struct JsonObject<T>(T);
+/// What is written as a JSON object, and says each thing once: a derived structure refuses a field that comes again. Alone
+/// it is also read from a list of its values, which no server means by one.
+pub(crate) struct JsonObject<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for JsonObject<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -74,35 +75,63 @@ struct TupleJson<'a> {
     timestamp: String,
 }
 
+/// An answer without its list is none, whatever else it holds: it would pass for the end of the log or a missing tuple.
+/// A list that is null is an empty one: servers and gateways in Go that use its own JSON, and not that of protobuf, write a
+/// list with nothing in it so, and by naming it they do say that there is nothing.
+fn list<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+#[derive(Deserialize)]
+struct PageJson<'a> {
+    #[serde(borrow, deserialize_with = "list")]
+    changes: Vec<&'a RawValue>,
+    continuation_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct TuplesJson<'a> {
+    #[serde(borrow, deserialize_with = "list")]
+    tuples: Vec<JsonObject<TupleJson<'a>>>,
+    continuation_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct StoreJson {
+    id: String,
+    name: String,
+    created_at: String,
+}
+
 /// Decodes a whole page.
 ///
 /// # Errors
 /// Where the text is not the JSON object of a page. A change that can't be understood is not an error but
 /// ends the page, so that everything before it can be applied.
 pub(crate) fn decode_page(text: &str) -> serde_json::Result<Page> {
-    let (changes, token) = decode_list(text, "changes")?;
+    let JsonObject(page): JsonObject<PageJson> = serde_json::from_str(text)?;
     Ok(collect(
-        changes.into_iter().map(RawValue::get),
-        token.and_then(ContinuationToken::new),
+        page.changes.into_iter().map(RawValue::get),
+        page.continuation_token.and_then(ContinuationToken::new),
     ))
 }
 
-/// The elements of a page's list, and its token.
-fn decode_list<'a>(
-    text: &'a str,
-    name: &str,
-) -> serde_json::Result<(Vec<&'a RawValue>, Option<String>)> {
-    let page: BTreeMap<String, &RawValue> = serde_json::from_str(text)?;
-    let (list, token) = (page.get(name), page.get("continuation_token"));
-    // An error's body, or whatever else a gateway sends, must not pass for the end of the log or a missing tuple.
-    if list.is_none() && token.is_none() && !page.is_empty() {
-        let error = format!("the object has neither {name:?} nor \"continuation_token\"");
-        return Err(serde_json::Error::custom(error));
+/// Decodes the answer of `GET /stores/{id}`. The store may be another than the one that was asked for.
+///
+/// # Errors
+/// Where the text is not such an answer.
+pub(crate) fn decode_store(text: &str) -> serde_json::Result<StoreIdentity> {
+    let JsonObject(store): JsonObject<StoreJson> = serde_json::from_str(text)?;
+    if store.id.parse::<Ulid>().is_err() {
+        return Err(serde_json::Error::custom("its id is not a store's"));
     }
-    let list: Option<Vec<&RawValue>> =
-        list.map_or(Ok(None), |list| serde_json::from_str(list.get()))?;
-    let token = token.map_or(Ok(None), |token| serde_json::from_str(token.get()))?;
-    Ok((list.unwrap_or_default(), token))
+    Ok(StoreIdentity {
+        id: store.id,
+        name: Some(store.name),
+        created_at: Some(store.created_at),
+    })
 }
 
 /// Decodes raw events up to the first that can't be understood.
@@ -136,13 +165,23 @@ pub(super) fn collect<'a>(
 /// Decodes the answer of `POST /stores/{id}/read` for the tuple that was asked for, as the write that makes it.
 ///
 /// # Errors
-/// Where the text is not such an answer, the tuple is another, or its condition can't be understood.
+/// Where the text is not such an answer or the answer to another question, or the tuple's condition can't be understood.
 pub(crate) fn decode_tuple(text: &str, asked: &TupleKey) -> serde_json::Result<Option<Change>> {
-    let (tuples, _) = decode_list(text, "tuples")?;
-    let Some(found) = tuples.first() else {
-        return Ok(None);
+    let JsonObject(answer): JsonObject<TuplesJson> = serde_json::from_str(text)?;
+    let goes_on = answer
+        .continuation_token
+        .is_some_and(|token| !token.is_empty());
+    let mut tuples = answer.tuples.into_iter();
+    let found = match (tuples.next(), tuples.next()) {
+        (Some(JsonObject(found)), None) => found,
+        (None, _) if !goes_on => return Ok(None),
+        (None, _) => return Err(serde_json::Error::custom("its list of tuples goes on")),
+        _ => {
+            return Err(serde_json::Error::custom(
+                "it holds more tuples than the one that was asked for",
+            ));
+        }
     };
-    let JsonObject(found): JsonObject<TupleJson> = serde_json::from_str(found.get())?;
     let unreadable = |reason: String| serde_json::Error::custom(reason);
     let JsonObject(key) = found.key;
     let tuple = decode_key(&key).map_err(unreadable)?;
@@ -251,8 +290,9 @@ mod tests {
     #[test]
     fn nulls_and_empty_lists_may_be_left_out() {
         for text in [
-            "{}",
             r#"{"changes":null}"#,
+            r#"{"changes":[]}"#,
+            r#"{"changes":[],"continuation_token":null}"#,
             r#"{"changes":[],"continuation_token":""}"#,
         ] {
             let page = decode_page(text).unwrap();
@@ -303,6 +343,27 @@ mod tests {
             (list, "not a change"),
             (event(r#"["user:a","r","doc:1"]"#, write), "not a change"),
             (event(&key(r#","condition":["c"]"#), write), "not a change"),
+            // What is said twice, also where one is written by its number.
+            (
+                event(&key(""), r#""","operation":"TUPLE_OPERATION_WRITE""#),
+                "duplicate field `operation`",
+            ),
+            (
+                event(&format!("{0},\"tuple_key\":{0}", key("")), write),
+                "duplicate field `tuple_key`",
+            ),
+            (
+                event(&key(r#","user":"user:b""#), write),
+                "duplicate field `user`",
+            ),
+            (
+                event(&key(r#","condition":null,"\u0063ondition":null"#), write),
+                "duplicate field `condition`",
+            ),
+            (
+                event(&key(r#","condition":{"name":"c","name":"d"}"#), write),
+                "duplicate field `name`",
+            ),
         ] {
             let page = decode_page(&format!(
                 r#"{{"changes":[{good},{bad},{good}],"continuation_token":"t"}}"#
@@ -323,29 +384,33 @@ mod tests {
             user: User::parse("user:a").unwrap(),
         };
         for text in [
-            "{}",
             r#"{"tuples":[]}"#,
             r#"{"tuples":null}"#,
-            r#"{"continuation_token":""}"#,
+            r#"{"tuples":[],"continuation_token":""}"#,
         ] {
             assert_eq!(decode_tuple(text, &asked).unwrap(), None, "{text}");
         }
-        let found = |key: &str| {
-            let text =
-                format!(r#"{{"tuples":[{{"key":{key},"timestamp":"2026-11-21T09:00:00Z"}}]}}"#);
-            decode_tuple(&text, &asked)
-        };
+        let tuple = |key: &str| format!(r#"{{"key":{key},"timestamp":"2026-11-21T09:00:00Z"}}"#);
+        let found = |key: &str| decode_tuple(&format!(r#"{{"tuples":[{}]}}"#, tuple(key)), &asked);
         assert_eq!(found(&key("")).unwrap().unwrap().tuple, asked);
         let other = key("").replace("doc:1", "doc:2");
         let error = found(&other).unwrap_err().to_string();
         assert!(error.contains("another tuple"), "{error}");
+        let (asked_for, another) = (tuple(&key("")), tuple(&other));
         for text in [
             "",
+            "{}",
             "[]",
             "[null]",
             "[[]]",
             r#"{"tuples":7}"#,
+            r#"{"tuples":[null]}"#,
+            r#"{"continuation_token":""}"#,
+            r#"{"tuples":[],"continuation_token":"more"}"#,
             r#"{"code":"internal_error","message":"x"}"#,
+            &format!(r#"{{"tuples":[{asked_for}],"tuples":[]}}"#),
+            &format!(r#"{{"tuples":[{asked_for},{another}]}}"#),
+            &format!(r#"{{"tuples":[{asked_for},{asked_for}]}}"#),
         ] {
             assert!(decode_tuple(text, &asked).is_err(), "{text}");
         }
@@ -357,8 +422,15 @@ mod tests {
             "",
             "<html>",
             "[]",
+            "{}",
+            "[[]]",
+            r#"[[],"t"]"#,
             r#"{"changes":[{"#,
             r#"{"changes":7}"#,
+            r#"{"changes":{}}"#,
+            r#"{"changes":[],"changes":[]}"#,
+            r#"{"changes":[],"continuation_token":"a","continuation_token":"a"}"#,
+            r#"{"continuation_token":"t"}"#,
             r#"{"code":"internal_error","message":"x"}"#,
         ] {
             assert!(decode_page(text).is_err(), "{text}");

@@ -46,7 +46,7 @@ fn an_empty_token_never_takes_the_place_of_a_position() {
     // What gateways leave out.
     fake.script(|request, reply| {
         if request.is_page() {
-            Reply::new(200, "{}")
+            Reply::new(200, r#"{"changes":[]}"#)
         } else {
             reply
         }

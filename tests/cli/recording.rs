@@ -48,6 +48,78 @@ fn what_is_not_a_recording_is_refused() {
 }
 
 #[test]
+fn an_object_that_is_no_page_is_told_by_its_line_and_what_came_before_is_kept() {
+    for (object, says) in [
+        (r#"{"code":"x","message":"y"}"#, "missing field `changes`"),
+        (r#"{"continuation_token":"t"}"#, "missing field `changes`"),
+        ("{}", "missing field `changes`"),
+        (
+            r#"{"changes":[],"changes":[]}"#,
+            "duplicate field `changes`",
+        ),
+        (
+            r#"{"changes":[],"\u0063hanges":null}"#,
+            "duplicate field `changes`",
+        ),
+        (
+            r#"{"continuation_token":"t","changes":[],"continuation_token":"u"}"#,
+            "duplicate field `continuation_token`",
+        ),
+        (
+            r#"{"changes":[],"continuation_token":7}"#,
+            "expected a string",
+        ),
+        ("[]", "expected a change page"),
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.write(
+            "pages.jsonl",
+            format!("{}{object}\n{}", pages(0..4), pages(4..6)),
+        );
+        sandbox
+            .run(RUN)
+            .code(4)
+            .says(&[says, "at line 3 column", "does not hold change pages"]);
+        sandbox.assert_holds(4);
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_no_matter() {
+    let sandbox = Sandbox::new();
+    sandbox.write("pages.jsonl", format!("\u{feff}{}", pages(0..4)));
+    sandbox.run(RUN).code(0);
+    // It is the same recording without one.
+    sandbox.write("pages.jsonl", pages(0..6));
+    sandbox.run(RUN).code(0);
+    sandbox.assert_holds(6);
+    for marked in ["", "\u{feff}", "\u{feff}\n"] {
+        let sandbox = Sandbox::new();
+        sandbox.write("pages.jsonl", marked);
+        sandbox.run(RUN).code(0);
+    }
+}
+
+#[test]
+fn a_recording_in_utf_16_is_wrong_usage() {
+    let units: Vec<u16> = pages(0..4).encode_utf16().collect();
+    let marked: Vec<u16> = [&[0xfeff], &units[..]].concat();
+    let little = |units: &[u16]| units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+    let big = |units: &[u16]| units.iter().flat_map(|unit| unit.to_be_bytes()).collect();
+    let recordings: [Vec<u8>; 4] = [little(&units), big(&units), little(&marked), big(&marked)];
+    for bytes in recordings {
+        let sandbox = Sandbox::new();
+        sandbox.write("pages.jsonl", bytes);
+        sandbox.run(RUN).code(2).says(&[
+            "pages.jsonl is in UTF-16",
+            "iconv -f UTF-16 -t UTF-8",
+            "PowerShell",
+        ]);
+        assert!(!sandbox.has(DATABASE) || sandbox.token().is_none());
+    }
+}
+
+#[test]
 fn a_truncated_recording_is_applied_as_far_as_it_goes_and_later_the_rest() {
     let sandbox = Sandbox::new();
     let whole = pages(0..6);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::fake_openfga::{FakeOpenFga, Reply, changes};
+use crate::fake_openfga::{FakeOpenFga, Reply, at_time, change, changes, deletion, time_of};
 use crate::sandbox::{Ended, Sandbox};
 use crate::token_endpoint::{BASIC, SECRET, TokenEndpoint, sync, token};
 
@@ -242,6 +242,40 @@ fn a_refused_token_is_replaced_once() {
     let endpoint = TokenEndpoint::generous(json!(3600));
     sync(&sandbox, &fake, &endpoint.url(), &[]).code(6);
     assert_eq!(endpoint.count(), 1);
+}
+
+#[test]
+fn whatever_is_asked_for_is_signed_by_the_same_token() {
+    // In the wrong order, so the tuple is asked for.
+    let log = || [at_time(&change(0), time_of(9)), deletion(0, 5)];
+    let asked_with = |fake: &FakeOpenFga| {
+        let requests = fake.requests().into_iter();
+        let tuples = requests.filter(|request| request.path.ends_with("/read"));
+        tuples
+            .filter_map(|request| request.authorization)
+            .collect::<Vec<_>>()
+    };
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(log());
+    let endpoint = TokenEndpoint::generous(json!(3600));
+    sync(&sandbox, &fake, &endpoint.url(), &[]).code(0);
+    assert_eq!(asked_with(&fake), ["Bearer token-0"]);
+    assert_eq!(endpoint.count(), 1);
+
+    // One that is refused for one of them is replaced for all.
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::scripted(log(), |request, reply| {
+        match request.authorization.as_deref() {
+            Some("Bearer token-0") if request.path.ends_with("/read") => {
+                Reply::error(401, "invalid_claims", "expired")
+            }
+            _ => reply,
+        }
+    });
+    let endpoint = TokenEndpoint::generous(json!(3600));
+    sync(&sandbox, &fake, &endpoint.url(), &[]).code(0);
+    assert_eq!(asked_with(&fake), ["Bearer token-0", "Bearer token-1"]);
+    assert_eq!(endpoint.count(), 2);
 }
 
 /// Reads on until the token is renewed at the second attempt; the first is answered with `failure`.

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
+
 use crate::fake_openfga::{
     FakeOpenFga, Reply, Request, STORE, change, change_of, changes, time_of,
 };
@@ -84,6 +86,56 @@ fn a_store_that_vanished_keeps_its_position() {
 }
 
 #[test]
+fn a_store_that_answers_for_another_is_not_read() {
+    type Change = fn(&mut Value);
+    const OTHER: &str = "01JDRMMBCMGZNT3SED4Z17ECXC";
+    let other = format!("answered with the store {OTHER}, and {STORE} was asked for");
+    let not_openfga = "is not what OpenFGA sends";
+    let answers: [(Change, i32, &str); 6] = [
+        (|store| store["id"] = OTHER.into(), 7, &other),
+        (|store| store["id"] = "".into(), 4, not_openfga),
+        (|store| store["id"] = Value::Null, 4, not_openfga),
+        (
+            |store| drop(store.as_object_mut().unwrap().remove("id")),
+            4,
+            not_openfga,
+        ),
+        (
+            |store| *store = json!([STORE, "shop", "2026-01-01T00:00:00Z"]),
+            4,
+            not_openfga,
+        ),
+        (|store| *store = json!({ "store": store }), 4, not_openfga),
+    ];
+    std::thread::scope(|scope| {
+        for (answer, code, says) in answers {
+            scope.spawn(move || {
+                let sandbox = Sandbox::new();
+                let fake = FakeOpenFga::start(changes(0..3));
+                sandbox.sync(&fake, "").code(0);
+                let token = sandbox.token();
+                fake.append(changes(3..4));
+                // Which only a target that was filled can tell by itself.
+                let empty = Sandbox::new();
+                fake.script(move |request, mut reply| {
+                    if request.path.ends_with(STORE) {
+                        let mut store = serde_json::from_str(&reply.body).unwrap();
+                        answer(&mut store);
+                        reply.body = store.to_string();
+                    }
+                    reply
+                });
+                sandbox.sync(&fake, "").code(code).says(&[says, "--source"]);
+                assert_eq!(sandbox.token(), token);
+                sandbox.assert_holds(3);
+                empty.sync(&fake, "").code(code).says(&[says, "--source"]);
+                assert_eq!(empty.changelog().len(), 0);
+            });
+        }
+    });
+}
+
+#[test]
 fn what_is_not_a_page_is_an_error_and_what_came_before_is_kept() {
     let cut = {
         let page = Reply::page(&changes(4..6), "a").body;
@@ -96,10 +148,7 @@ fn what_is_not_a_page_is_an_error_and_what_came_before_is_kept() {
         ),
         (String::new(), "is not what OpenFGA sends"),
         (cut, "is not what OpenFGA sends"),
-        (
-            r#"{"error":"busy"}"#.to_owned(),
-            "neither \"changes\" nor \"continuation_token\"",
-        ),
+        (r#"{"error":"busy"}"#.to_owned(), "missing field `changes`"),
     ];
     std::thread::scope(|scope| {
         for (body, says) in bodies {

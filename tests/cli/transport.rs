@@ -178,6 +178,36 @@ fn a_proxy_that_wants_a_password_is_told_from_a_server_that_does() {
         .says(&["407", "the proxy's user and password"]);
 }
 
+/// Whoever passes a request on can answer it, too.
+#[test]
+fn what_a_proxy_was_told_is_not_said_where_it_is_repeated() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::scripted([], |request, _| {
+        let told = &request.headers["proxy-authorization"];
+        Reply::error(
+            407,
+            "refused",
+            &format!("{told}, clerk:@s3cret or %40s3cret"),
+        )
+    });
+    let proxy = ForwardProxy::start(address(&fake));
+    let through = format!("clerk:%40s3cret@127.0.0.1:{}", proxy.port());
+    for name in ["HTTP_PROXY", "all_proxy"] {
+        for scheme in ["", "http://"] {
+            let env = [(name, &*format!("{scheme}{through}"))];
+            run(
+                &sandbox,
+                "http://openfga.test:8080",
+                &env,
+                &["--allow-http"],
+            )
+            .code(6)
+            .says(&["refused: Basic ***, *** or ***"])
+            .hides("s3cret");
+        }
+    }
+}
+
 #[test]
 fn one_connection_is_kept_for_all_pages() {
     let sandbox = Sandbox::new();

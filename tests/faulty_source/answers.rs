@@ -1,5 +1,7 @@
 //! Answers with a good status that are none of OpenFGA's.
 
+use serde_json::json;
+
 use super::case::{Case, PAGES, PLACES, Times};
 use crate::fake_openfga::{Reply, Request};
 
@@ -39,6 +41,23 @@ fn another_object(_: &Request, _: Reply) -> Reply {
     Reply::new(200, r#"{"error":"busy"}"#)
 }
 
+/// An object of a page, but for the list itself.
+fn no_list(request: &Request, _: Reply) -> Reply {
+    let token = request.token().unwrap_or_default();
+    Reply::new(200, json!({ "continuation_token": token }).to_string())
+}
+
+fn empty_object(_: &Request, _: Reply) -> Reply {
+    Reply::new(200, "{}")
+}
+
+/// An object that says what it should, and at its end nothing.
+fn said_twice(name: &str, empty: &str, mut reply: Reply) -> Reply {
+    let page = reply.body.trim_end_matches('}');
+    reply.body = format!("{page},{name:?}:{empty}}}");
+    reply
+}
+
 fn not_gzip(_: &Request, reply: Reply) -> Reply {
     reply.with_header("content-encoding", "gzip")
 }
@@ -61,6 +80,39 @@ pub fn cases() -> Vec<Case> {
                 Case::new(name)
                     .strikes(place, Times::Always, spoil)
                     .fails(4, says),
+            );
+        }
+    }
+    let no_page: [(&str, Spoil, &[&str]); 4] = [
+        (
+            "an object without changes",
+            no_list,
+            &["missing field `changes`"],
+        ),
+        (
+            "an empty object",
+            empty_object,
+            &["missing field `changes`"],
+        ),
+        (
+            "changes twice",
+            |_, reply| said_twice("changes", "[]", reply),
+            &["duplicate field `changes`"],
+        ),
+        (
+            "a token twice",
+            |_, reply| said_twice("continuation_token", "\"\"", reply),
+            &["duplicate field `continuation_token`"],
+        ),
+    ];
+    for (name, spoil, says) in no_page {
+        for place in PAGES {
+            let says = [NOT_OPENFGA, says].concat();
+            cases.push(Case::new(name).strikes(place, Times::Once, spoil));
+            cases.push(
+                Case::new(name)
+                    .strikes(place, Times::Always, spoil)
+                    .fails(4, &says),
             );
         }
     }

@@ -1,0 +1,233 @@
+//! The client of a store's API: it signs requests in, sends them at their pace, judges what comes back, and tries again
+//! what can pass.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, StatusCode};
+use url::Url;
+
+use super::OpenFgaSettings;
+use super::answer::{Failure, Reason, no_answer, not_openfga, refusal};
+use super::http::{Http, Response, date, request_id, shown};
+use super::pace::Pace;
+use super::retry::persistently;
+use super::secrets::Secrets;
+use super::sign_in::Bearer;
+use crate::error::Result;
+use crate::tls::TlsSettings;
+
+/// The largest answer that is read, decompressed. A change is at most some 600 KB, the server's limit of a Write
+/// request, and usually well below one: what is larger is a page to be asked for in parts, or no page at all.
+pub(super) const LARGEST_ANSWER: usize = 64 << 20;
+
+/// Asks one store, over one kept-alive connection. It remembers nothing of what was answered.
+pub(super) struct Client {
+    http: Http,
+    bearer: Bearer,
+    pace: Pace,
+    store_url: Url,
+    headers: HeaderMap,
+    retry_for: Duration,
+    tls: TlsSettings,
+}
+
+/// A request below the store's URL.
+pub(super) struct Request<'a> {
+    method: Method,
+    path: &'a str,
+    query: &'a [(&'a str, &'a str)],
+    /// JSON.
+    body: Option<String>,
+}
+
+/// What came of a request, and what was observed on the way.
+pub(super) struct Answer<T> {
+    /// What was answered, or why nothing was that is of use.
+    pub(super) value: Result<T, Failure>,
+    pub(super) observed: Observed,
+}
+
+/// What was observed of a request; of its last attempt, where nothing else is said.
+pub(super) struct Observed {
+    /// When it was sent, after all waiting for its turn.
+    requested_at: Instant,
+    /// When its answer was there whole, or would not come.
+    received_at: Instant,
+    /// The server's own clock, where it tells: the `Date` of HTTP, in whole seconds (RFC 9110, 6.6.1).
+    pub(super) served_at: Option<Timestamp>,
+    /// How many of all attempts failed. A server that sends away for a while, or gives less than was asked for, is well.
+    pub(super) failed_attempts: u32,
+}
+
+impl<'a> Request<'a> {
+    pub(super) const fn get(path: &'a str, query: &'a [(&'a str, &'a str)]) -> Self {
+        Self {
+            method: Method::GET,
+            path,
+            query,
+            body: None,
+        }
+    }
+
+    pub(super) fn post(path: &'a str, body: &serde_json::Value) -> Self {
+        Self {
+            method: Method::POST,
+            path,
+            query: &[],
+            body: Some(body.to_string()),
+        }
+    }
+}
+
+impl Observed {
+    fn nothing() -> Self {
+        let now = Instant::now();
+        Self {
+            requested_at: now,
+            received_at: now,
+            served_at: None,
+            failed_attempts: 0,
+        }
+    }
+
+    /// How long the server took.
+    pub(super) fn took(&self) -> Duration {
+        self.received_at.duration_since(self.requested_at)
+    }
+}
+
+impl Client {
+    /// A client for one store. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// Where the token can't be a header value, or TLS can't be set up.
+    pub(super) fn new(settings: &OpenFgaSettings) -> Result<Self> {
+        let mut store_url = settings.url.clone();
+        let prefix = store_url.path().trim_end_matches('/').to_owned();
+        store_url.set_path(&format!("{prefix}/stores/{}", settings.store_id));
+        Ok(Self {
+            http: Http::new(&settings.tls)?,
+            bearer: Bearer::new(settings.sign_in.clone())?,
+            pace: Pace::new(settings.max_rps),
+            store_url,
+            headers: settings.headers.clone(),
+            retry_for: settings.retry_for,
+            tls: settings.tls.clone(),
+        })
+    }
+
+    /// Another for the same store, signed in alike and at the same pace, for a thread of its own: it waits for no answer
+    /// of this one. Its connection is its own, since each is driven by the thread that waits for it.
+    ///
+    /// # Errors
+    /// Where TLS can't be set up.
+    pub(super) fn another(&self) -> Result<Self> {
+        Ok(Self {
+            http: Http::new(&self.tls)?,
+            bearer: self.bearer.clone(),
+            pace: self.pace.clone(),
+            store_url: self.store_url.clone(),
+            headers: self.headers.clone(),
+            retry_for: self.retry_for,
+            tls: self.tls.clone(),
+        })
+    }
+
+    /// The store's URL.
+    pub(super) const fn store_url(&self) -> &Url {
+        &self.store_url
+    }
+
+    /// Sends a request, again after what can pass by itself, and decodes the answer.
+    pub(super) fn request<T>(
+        &self,
+        request: &Request,
+        decode: impl Fn(&str) -> serde_json::Result<T>,
+    ) -> Answer<T> {
+        let mut url = self.store_url.clone();
+        url.set_path(&format!("{}{}", url.path(), request.path));
+        let mut observed = Observed::nothing();
+        let value = persistently(self.retry_for, |timeout| {
+            let result = self.attempt(&url, request, timeout, &decode, &mut observed);
+            if matches!(&result, Err(failure) if failure.reason == Reason::Failed) {
+                observed.failed_attempts += 1;
+            }
+            result
+        });
+        Answer { value, observed }
+    }
+
+    fn attempt<T>(
+        &self,
+        url: &Url,
+        request: &Request,
+        timeout: Duration,
+        decode: impl Fn(&str) -> serde_json::Result<T>,
+        observed: &mut Observed,
+    ) -> Result<T, Failure> {
+        let mut bearer = self.bearer.header(&self.http, timeout)?;
+        let mut response = self.send(url, request, bearer.as_ref(), timeout, observed)?;
+        // The token may have been withdrawn, or the clocks differ: one that was got just now tells.
+        let refused = bearer
+            .as_ref()
+            .filter(|_| response.status == StatusCode::UNAUTHORIZED);
+        if refused.is_some_and(|refused| self.bearer.renew(refused)) {
+            bearer = self.bearer.header(&self.http, timeout)?;
+            response = self.send(url, request, bearer.as_ref(), timeout, observed)?;
+        }
+        if !response.status.is_success() {
+            return Err(refusal(url, &response, &self.secrets(bearer.as_ref())));
+        }
+        decode(&response.body).map_err(|error| {
+            let secrets = self.secrets(bearer.as_ref());
+            let request_id = request_id(&response.headers, &secrets);
+            // What it does not understand, the parser repeats.
+            let error = anyhow::anyhow!(secrets.masked(&error.to_string()));
+            Failure::passing(not_openfga(&shown(url), &request_id).because(error))
+        })
+    }
+
+    /// What a request holds that is not to be shown.
+    fn secrets(&self, bearer: Option<&HeaderValue>) -> Secrets {
+        let mut secrets = Secrets::default();
+        secrets.add_proxies();
+        for value in self.headers.values().chain(bearer) {
+            secrets.add_header(value);
+        }
+        secrets
+    }
+
+    /// Sends a request once.
+    fn send(
+        &self,
+        url: &Url,
+        request: &Request,
+        bearer: Option<&HeaderValue>,
+        timeout: Duration,
+        observed: &mut Observed,
+    ) -> Result<Response, Failure> {
+        self.pace.wait();
+        let mut built = self
+            .http
+            .request(request.method.clone(), url)
+            .query(request.query)
+            .headers(self.headers.clone())
+            .timeout(timeout);
+        if let Some(bearer) = bearer {
+            built = built.header(AUTHORIZATION, bearer);
+        }
+        if let Some(body) = &request.body {
+            built = built
+                .header(CONTENT_TYPE, "application/json")
+                .body(body.clone());
+        }
+        observed.requested_at = Instant::now();
+        let response = self.http.send(built, LARGEST_ANSWER);
+        observed.received_at = Instant::now();
+        let response = response.map_err(|why| no_answer(url, why))?;
+        observed.served_at = date(&response.headers);
+        Ok(response)
+    }
+}
