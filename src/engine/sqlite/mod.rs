@@ -2,6 +2,7 @@
 
 mod classify;
 mod connection;
+mod lock;
 mod page;
 mod statements;
 
@@ -18,7 +19,6 @@ use super::{
     Access, Applied, Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult,
 };
 use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
-use crate::error::{Error, ErrorKind};
 use crate::page::ContinuationToken;
 use crate::unsettled::UnsettledPage;
 
@@ -151,27 +151,8 @@ impl Target for Sqlite {
         }
         // One lock for the file whatever the name: SQLite has one writer at a time anyway.
         tracing::debug!(name, "locking");
-        let mut path = self.path.clone().into_os_string();
-        path.push(".lock");
-        let failed = |error: std::io::Error| {
-            TargetError::Fatal(
-                Error::new(
-                    ErrorKind::Denied,
-                    format!("can't lock {}", Path::new(&path).display()),
-                )
-                .because(error)
-                .advise("the directory of the SQLite file must be writable for this user"),
-            )
-        };
-        let file = File::create(&path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {
-                self.lock = Some(file);
-                Ok(true)
-            }
-            Err(std::fs::TryLockError::WouldBlock) => Ok(false),
-            Err(std::fs::TryLockError::Error(error)) => Err(failed(error)),
-        }
+        self.lock = lock::take(&self.path)?;
+        Ok(self.lock.is_some())
     }
 
     fn schema(&mut self) -> TargetResult<SchemaStatus> {
