@@ -331,6 +331,20 @@ fn a_tuple_does_not_take_the_place_of_another() {
 }
 
 #[test]
+fn changes_that_a_trigger_swallows_are_not_counted_as_done() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    sandbox.sync(&fake, "--max-changes 1").code(3);
+    let trigger = "create trigger t before insert on fga_changelog begin select raise(ignore); end";
+    sandbox.database().execute_batch(trigger).unwrap();
+    sandbox.sync(&fake, "").code(8).says(&[
+        "did not store all rows of fga_changelog",
+        "a trigger or a rule",
+    ]);
+    sandbox.assert_holds(1);
+}
+
+#[test]
 fn another_program_that_writes_is_waited_for() {
     let sandbox = Sandbox::new();
     let fake = FakeOpenFga::start(changes(0..3));

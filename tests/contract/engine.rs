@@ -84,6 +84,10 @@ pub trait Database {
 
     /// Gives `fga_tuples` another primary key.
     fn change_tuple_key(&self) -> anyhow::Result<()>;
+
+    /// Each way of this engine to keep an event (`insert`, `update` or `delete`) of a table from being done without a word, as a
+    /// script; where `object` is given, for rows of that object alone, if the way can tell them.
+    fn swallowing(&self, table: &str, event: &str, object: Option<&str>) -> Vec<Vec<String>>;
 }
 
 impl dyn Database + '_ {

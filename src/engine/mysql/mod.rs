@@ -15,6 +15,7 @@ use jiff::Timestamp;
 
 use self::classify::classify;
 use self::hash::lock_name;
+use self::page::Obstacle;
 use self::rows::datetime;
 use self::session::Session;
 pub use self::url::MySqlSettings;
@@ -357,18 +358,21 @@ impl Target for MySql {
     fn apply(&mut self, commit: &PageCommit) -> TargetResult<Applied> {
         let prefix = self.prefix.clone();
         let max_packet = self.session.max_packet;
-        let mut unexpected = None;
-        let applied = self.session.transaction("apply a page", |connection| {
+        let mut obstacle = None;
+        self.session.transaction("apply a page", |connection| {
             let with_prefix = |sql: &str| with_prefix(sql, &prefix);
-            match page::apply(connection, commit, max_packet, with_prefix)? {
-                Some(Applied::Unexpected(tuples)) => {
-                    unexpected = Some(Applied::Unexpected(tuples));
-                    Ok(None)
-                }
-                applied => Ok(applied),
-            }
+            obstacle = page::apply(connection, commit, max_packet, with_prefix)?;
+            Ok(obstacle.is_none().then_some(()))
         })?;
-        applied.or(unexpected).ok_or(TargetError::Fenced)
+        match obstacle {
+            None => Ok(Applied::Committed),
+            Some(Obstacle::Elsewhere) => Err(TargetError::Fenced),
+            Some(Obstacle::Unexpected(tuples)) => Ok(Applied::Unexpected(tuples)),
+            Some(Obstacle::Unrecorded) => Err(schema::swallowed(
+                "MySQL failed to apply a page",
+                "fga_sync_runs",
+            )),
+        }
     }
 
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
@@ -384,7 +388,14 @@ impl Target for MySql {
                     run.run_id,
                 ),
             )
-            .map_err(while_doing("record the end of the run"))
+            .map_err(while_doing("record the end of the run"))?;
+        if self.session.connection.affected_rows() == 1 {
+            return Ok(());
+        }
+        Err(schema::swallowed(
+            "MySQL failed to record the end of the run",
+            "fga_sync_runs",
+        ))
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use ::mysql::consts::CapabilityFlags;
 use ::mysql::prelude::Queryable;
 use ::mysql::{Conn, Error as MySqlError, Opts, OptsBuilder};
 
@@ -135,6 +136,8 @@ fn open(settings: &MySqlSettings, doing: &str) -> TargetResult<Conn> {
         .write_timeout(Some(ANSWER_TIMEOUT))
         .tcp_keepalive_time_ms(Some(keepalive))
         .stmt_cache_size(CACHED_STATEMENTS)
+        // An update counts the rows that it finds, also those which it leaves as they are.
+        .additional_capabilities(CapabilityFlags::CLIENT_FOUND_ROWS)
         // Behind a forwarded port the server's socket path may be that of another server on this machine.
         .prefer_socket(false);
     let given = Opts::from(opts.clone());

@@ -324,7 +324,8 @@ impl Target for Postgres {
 
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
         let sql = self.sql(statements::END_RUN);
-        self.client
+        let ended = self
+            .client
             .execute_typed(
                 &sql,
                 &[
@@ -334,8 +335,14 @@ impl Target for Postgres {
                     (&i64::from(run.exit_code), Type::INT8),
                 ],
             )
-            .map(drop)
-            .map_err(while_doing("record the end of the run"))
+            .map_err(while_doing("record the end of the run"))?;
+        if ended == 1 {
+            return Ok(());
+        }
+        Err(schema::swallowed(
+            "PostgreSQL failed to record the end of the run",
+            "fga_sync_runs",
+        ))
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {

@@ -14,6 +14,7 @@ use rusqlite::{Connection, Row, TransactionBehavior, params};
 
 use self::classify::while_doing;
 use self::connection::connect;
+use self::page::Failure;
 use super::schema::{self, Column, Kind, SchemaStatus};
 use super::{
     Access, Applied, Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult,
@@ -265,19 +266,31 @@ impl Target for Sqlite {
     fn apply(&mut self, commit: &PageCommit) -> TargetResult<Applied> {
         let prefix = &self.prefix;
         page::apply(&mut self.connection, commit, |sql| with_prefix(sql, prefix))
-            .map_err(while_doing("apply a page"))?
+            .map_err(|failure| match failure {
+                Failure::Sqlite(error) => while_doing("apply a page")(error),
+                Failure::Swallowed(table) => {
+                    schema::swallowed("SQLite failed to apply a page", table)
+                }
+            })?
             .ok_or(TargetError::Fenced)
     }
 
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
         let finished_at = text(run.finished_at);
-        self.connection
+        let ended = self
+            .connection
             .execute(
                 &self.sql(statements::END_RUN),
                 params![run.run_id, finished_at, run.outcome, run.exit_code],
             )
-            .map(drop)
-            .map_err(while_doing("record the end of the run"))
+            .map_err(while_doing("record the end of the run"))?;
+        if ended == 1 {
+            return Ok(());
+        }
+        Err(schema::swallowed(
+            "SQLite failed to record the end of the run",
+            "fga_sync_runs",
+        ))
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {

@@ -205,4 +205,21 @@ impl Database for InServer {
         ))?;
         Ok(())
     }
+
+    fn swallowing(&self, table: &str, event: &str, object: Option<&str>) -> Vec<Vec<String>> {
+        let table = self.table(table);
+        let row = if event == "delete" { "old" } else { "new" };
+        let when = object.map_or_else(String::new, |object| {
+            format!("when ({row}.object_id = '{object}')")
+        });
+        let trigger = vec![
+            "create function swallow() returns trigger language plpgsql as 'begin return null; end'"
+                .to_owned(),
+            format!(
+                "create trigger swallow before {event} on {table} for each row {when} execute function swallow()"
+            ),
+        ];
+        let rule = format!("create rule swallow as on {event} to {table} do instead nothing");
+        vec![trigger, vec![rule]]
+    }
 }
