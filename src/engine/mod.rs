@@ -2,6 +2,7 @@
 
 mod dry_run;
 mod limits;
+mod meaning;
 mod mysql;
 mod open;
 mod postgres;

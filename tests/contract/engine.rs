@@ -27,6 +27,11 @@ pub trait Engine: Send + Sync {
 
     /// A new, empty database, in which the tables belong to `namespace`: a schema or a prefix.
     fn fresh_in(&self, namespace: &str) -> anyhow::Result<Box<dyn Database>>;
+
+    /// A new, empty database in another encoding than UTF-8, where the engine has such.
+    fn in_encoding(&self, _encoding: &str) -> anyhow::Result<Option<Box<dyn Database>>> {
+        Ok(None)
+    }
 }
 
 impl dyn Engine + '_ {

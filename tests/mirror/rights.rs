@@ -20,6 +20,11 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         trials.push(world.trial(engine, "another_user_s_tables_are_missed", no_tables));
     }
     trials.push(world.trial(
+        Engine::Postgres,
+        "a_database_that_takes_no_utf_8_is_refused",
+        no_utf_8,
+    ));
+    trials.push(world.trial(
         Engine::Sqlite,
         "runs_over_tables_that_another_made",
         printed_sql_is_enough,
@@ -155,6 +160,18 @@ fn read_only(world: &World, engine: Engine) -> Result<()> {
     ensure!(dump(&database)? == before, "rows changed");
     Binary::run(&history.store, &database).end_with(0)?;
     assert_mirrors(&database, &history.truth)
+}
+
+fn no_utf_8(world: &World, engine: Engine) -> Result<()> {
+    let history = world.short_history()?;
+    let database = world.database(engine)?;
+    let server = world.server(engine)?.postgres()?;
+    let url = server.create_database_in("of_many_parts", "MULE_INTERNAL")?;
+    Binary::run(&history.store, &database)
+        .env("FGA_SYNC_TARGET", &url)
+        .end_with(2)?
+        .saying("a database whose encoding is UTF8")?;
+    Ok(())
 }
 
 fn printed_sql_is_enough(world: &World, engine: Engine) -> Result<()> {

@@ -59,6 +59,15 @@ pub(super) fn classify(doing: &str, error: MySqlError) -> TargetError {
     }
 }
 
+/// The error for a change that is larger than the packets which the server takes.
+pub(super) fn too_large(max_packet: usize) -> Error {
+    Error::new(
+        ErrorKind::Unstorable,
+        format!("MySQL failed to apply a page: a change is larger than the {max_packet} bytes of its max_allowed_packet"),
+    )
+    .advise(PACKET)
+}
+
 /// The error as it may be shown: without the crate's own braces, and without values of rows.
 fn cause(error: MySqlError) -> anyhow::Error {
     match error {
@@ -66,7 +75,12 @@ fn cause(error: MySqlError) -> anyhow::Error {
         MySqlError::CodecError(error) => error.into(),
         MySqlError::DriverError(error) => error.into(),
         // These quote what was to be stored.
-        MySqlError::MySqlError(error) if matches!(error.code, 1062 | 1292 | 1366 | 1411 | 1525) => {
+        MySqlError::MySqlError(error)
+            if matches!(
+                error.code,
+                1062 | 1292 | 1300 | 1366 | 1411 | 1525 | 1977 | 3854
+            ) =>
+        {
             anyhow!("ERROR {} ({})", error.code, error.state)
         }
         MySqlError::MySqlError(error) => error.into(),
@@ -130,8 +144,10 @@ fn by_code(error: &ServerError) -> Call {
         1054 | 1136 | 1146 | 1932 => GiveUp(ErrorKind::Schema, ALTERED),
         // A column without a default, and checks: not all of them have a state of class 23.
         1048 | 1364 | 3819 | 4025 => GiveUp(ErrorKind::Schema, CONSTRAINED),
-        1118 | 1264 | 1265 | 1292 | 1366 | 1406 | 3140 => GiveUp(ErrorKind::Unstorable, UNFIT),
-        1153 => GiveUp(ErrorKind::Unstorable, PACKET),
+        // Values that are too long, out of range, of characters that the column has not, or no JSON. Not all have a state of class 22.
+        1118 | 1264 | 1265 | 1292 | 1300 | 1366 | 1406 | 1411 | 1977 | 3140 | 3141 | 3157
+        | 3854 | 3988 => GiveUp(ErrorKind::Unstorable, UNFIT),
+        1153 | 1301 => GiveUp(ErrorKind::Unstorable, PACKET),
         1021 | 1026 | 1030 | 1037 | 1038 | 1041 | 1114 | 1206 => {
             GiveUp(ErrorKind::TargetUnavailable, SPACE)
         }

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use self::classify::classify;
 use self::hash::lock_name;
 use self::page::Obstacle;
-use self::rows::datetime;
+use self::rows::{ROW_BYTES, datetime};
 use self::session::Session;
 pub use self::url::MySqlSettings;
 use super::schema::{self, Column, Kind, SchemaStatus};
@@ -44,8 +44,6 @@ const TABLES: [&str; 5] = [
 const MIGRATION_WAIT: u32 = 60;
 /// How long a new connection waits for the lock of the one before it to be gone, in seconds.
 const RELOCK_WAIT: u32 = 2;
-/// What a row takes beside its JSON, with room to spare: the bounded columns at their widest.
-const ROW_BYTES: usize = 16 << 10;
 
 /// A mirror in a database of MySQL or MariaDB.
 pub struct MySql {
@@ -110,7 +108,11 @@ fn with_prefix(sql: &str, prefix: &str) -> String {
 }
 
 fn while_doing(doing: &str) -> impl FnOnce(::mysql::Error) -> TargetError {
-    move |error| classify(&format!("MySQL failed to {doing}"), error)
+    move |error| classify(&format!("MySQL failed to {doing}"), error).of_run()
+}
+
+fn while_applying(error: ::mysql::Error) -> TargetError {
+    classify("MySQL failed to apply a page", error).of_page()
 }
 
 /// A migration that is refused is a matter of the tables, for another user can make them.
@@ -358,8 +360,11 @@ impl Target for MySql {
     fn apply(&mut self, commit: &PageCommit) -> TargetResult<Applied> {
         let prefix = self.prefix.clone();
         let max_packet = self.session.max_packet;
+        if rows::exceeds(commit, max_packet) {
+            return Err(TargetError::Refused(classify::too_large(max_packet)));
+        }
         let mut obstacle = None;
-        self.session.transaction("apply a page", |connection| {
+        self.session.transact(while_applying, |connection| {
             let with_prefix = |sql: &str| with_prefix(sql, &prefix);
             obstacle = page::apply(connection, commit, max_packet, with_prefix)?;
             Ok(obstacle.is_none().then_some(()))

@@ -110,6 +110,11 @@ fn judge(state: &SqlState) -> Verdict {
             ErrorKind::Schema,
             "look for a constraint, a trigger or a column that was added to the tables of fga-sync, and after a restore for a sequence of fga_changelog.id that lies behind the table; what was applied before is kept",
         ),
+        // A sequence is at its end: it was altered.
+        (_, "2200H") => fatal(
+            ErrorKind::Schema,
+            "look at the sequence of fga_changelog.id; what was applied before is kept",
+        ),
         ("22" | "54", _) => UNSTORABLE,
         _ => UNEXPECTED,
     }
@@ -230,12 +235,15 @@ mod tests {
             ("42804", ErrorKind::Schema),
             ("3F000", ErrorKind::Schema),
             ("0A000", ErrorKind::Schema),
+            ("2200H", ErrorKind::Schema),
             ("22021", ErrorKind::Unstorable),
             ("22P02", ErrorKind::Unstorable),
             ("23502", ErrorKind::Schema),
             ("23505", ErrorKind::Schema),
             ("23514", ErrorKind::Schema),
+            ("22P05", ErrorKind::Unstorable),
             ("54000", ErrorKind::Unstorable),
+            ("54001", ErrorKind::Unstorable),
             ("42601", ErrorKind::Unexpected),
             ("P0001", ErrorKind::Unexpected),
             ("XX000", ErrorKind::Unexpected),

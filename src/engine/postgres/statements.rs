@@ -16,8 +16,9 @@ pub(super) const MIGRATION_1: [&str; 6] = [
 pub(super) const HAS_SCHEMA: &str =
     "select exists (select from pg_catalog.pg_namespace where nspname = $1)";
 
+/// And the database's encoding.
 pub(super) const HAS_VERSION: &str = "
-    select exists (
+    select current_setting('server_encoding'), exists (
         select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
         where n.nspname = $1 and c.relname = 'fga_sync_schema' and c.relkind in ('r', 'p'))";
 

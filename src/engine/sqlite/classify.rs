@@ -100,7 +100,11 @@ pub(super) fn classify(doing: &str, error: rusqlite::Error) -> TargetError {
 }
 
 pub(super) fn while_doing(doing: &str) -> impl FnOnce(rusqlite::Error) -> TargetError {
-    move |error| classify(&format!("SQLite failed to {doing}"), error)
+    move |error| classify(&format!("SQLite failed to {doing}"), error).of_run()
+}
+
+pub(super) fn while_applying(error: rusqlite::Error) -> TargetError {
+    classify("SQLite failed to apply a page", error).of_page()
 }
 
 #[cfg(test)]
@@ -108,6 +112,23 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
+
+    /// No test can afford a value of a gigabyte.
+    #[test]
+    fn a_value_that_is_too_large_is_one_of_the_page() {
+        let too_large = || {
+            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_TOOBIG);
+            rusqlite::Error::SqliteFailure(code, None)
+        };
+        assert!(matches!(
+            while_applying(too_large()),
+            TargetError::Refused(error) if error.kind() == ErrorKind::Unstorable
+        ));
+        assert!(matches!(
+            while_doing("do it")(too_large()),
+            TargetError::Fatal(error) if error.kind() == ErrorKind::Usage
+        ));
+    }
 
     /// Changes that are valid never violate the constraints that the tables have from here.
     #[test]

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, TransactionBehavior, params};
 
-use self::classify::while_doing;
+use self::classify::{while_applying, while_doing};
 use self::connection::connect;
 use self::page::Failure;
 use super::schema::{self, Column, Kind, SchemaStatus};
@@ -267,7 +267,7 @@ impl Target for Sqlite {
         let prefix = &self.prefix;
         page::apply(&mut self.connection, commit, |sql| with_prefix(sql, prefix))
             .map_err(|failure| match failure {
-                Failure::Sqlite(error) => while_doing("apply a page")(error),
+                Failure::Sqlite(error) => while_applying(error),
                 Failure::Swallowed(table) => {
                     schema::swallowed("SQLite failed to apply a page", table)
                 }

@@ -68,6 +68,16 @@ impl Engine for Server {
     }
 
     fn fresh_in(&self, namespace: &str) -> anyhow::Result<Box<dyn Database>> {
+        self.create(namespace, "UTF8")
+    }
+
+    fn in_encoding(&self, encoding: &str) -> anyhow::Result<Option<Box<dyn Database>>> {
+        self.create("contract", encoding).map(Some)
+    }
+}
+
+impl Server {
+    fn create(&self, namespace: &str, encoding: &str) -> anyhow::Result<Box<dyn Database>> {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         let mut running = self
             .running
@@ -80,7 +90,7 @@ impl Engine for Server {
             return Err(anyhow!("the server did not start"));
         };
         let name = format!("contract_{number}");
-        let direct_url = server.create_database(&name)?;
+        let direct_url = server.create_database_in(&name, encoding)?;
         Ok(Box::new(InServer {
             url: match pool {
                 Some(pool) => pool.url(&name),
