@@ -12,6 +12,23 @@ impl TargetError {
         }
     }
 
+    /// While a page is applied: a target that takes no writes has turned read only, for the run wrote to it when it began. A switch-over
+    /// passes as a restart does, and is not a matter of rights.
+    pub(super) fn of_read_only_page(self) -> Self {
+        match self {
+            Self::Fatal(error) => Self::Interrupted(
+                Error::new(
+                    ErrorKind::TargetUnavailable,
+                    format!("the target has turned read only during the run: {error}"),
+                )
+                .advise(
+                    "give --target the server that takes writes now, or all the hosts of the cluster, and run again; what was committed is kept, and the run goes on from there",
+                ),
+            ),
+            error => error,
+        }
+    }
+
     /// Anywhere else: a value that the database does not take is not a change's but the run's own, such as the name of the store.
     pub(super) fn of_run(self) -> Self {
         match self {

@@ -59,6 +59,11 @@ pub(super) fn classify(doing: &str, error: MySqlError) -> TargetError {
     }
 }
 
+/// Whether the server takes no writes now (`read_only` and the like).
+pub(super) fn is_read_only(error: &MySqlError) -> bool {
+    matches!(error, MySqlError::MySqlError(error) if matches!(error.code, 1290 | 1792 | 1836))
+}
+
 /// The error for a change that is larger than the packets which the server takes.
 pub(super) fn too_large(max_packet: usize) -> Error {
     Error::new(

@@ -112,7 +112,13 @@ fn while_doing(doing: &str) -> impl FnOnce(::mysql::Error) -> TargetError {
 }
 
 fn while_applying(error: ::mysql::Error) -> TargetError {
-    classify("MySQL failed to apply a page", error).of_page()
+    let is_read_only = classify::is_read_only(&error);
+    let error = classify("MySQL failed to apply a page", error);
+    if is_read_only {
+        error.of_read_only_page()
+    } else {
+        error.of_page()
+    }
 }
 
 /// A migration that is refused is a matter of the tables, for another user can make them.

@@ -109,6 +109,16 @@ fn while_doing(doing: &str) -> impl FnOnce(postgres::Error) -> TargetError {
     move |error| classify(format!("PostgreSQL failed to {doing}"), error).of_run()
 }
 
+fn while_applying(error: postgres::Error) -> TargetError {
+    let is_read_only = error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION);
+    let error = classify("PostgreSQL failed to apply a page", error);
+    if is_read_only {
+        error.of_read_only_page()
+    } else {
+        error.of_page()
+    }
+}
+
 /// A kind's type as `format_type` names it.
 fn type_name(kind: Kind) -> &'static str {
     match kind {
@@ -331,7 +341,7 @@ impl Target for Postgres {
     fn apply(&mut self, commit: &PageCommit) -> TargetResult<Applied> {
         let schema = &self.schema;
         page::apply(&mut self.client, commit, |sql| in_schema(sql, schema))
-            .map_err(|error| classify("PostgreSQL failed to apply a page", error).of_page())?
+            .map_err(while_applying)?
             .ok_or(TargetError::Fenced)
     }
 

@@ -104,7 +104,17 @@ pub(super) fn while_doing(doing: &str) -> impl FnOnce(rusqlite::Error) -> Target
 }
 
 pub(super) fn while_applying(error: rusqlite::Error) -> TargetError {
-    classify("SQLite failed to apply a page", error).of_page()
+    // A file that was moved away does not come back: another would be made in its place.
+    let is_read_only = error.sqlite_error().is_some_and(|error| {
+        error.code == ErrorCode::ReadOnly
+            && error.extended_code != rusqlite::ffi::SQLITE_READONLY_DBMOVED
+    });
+    let error = classify("SQLite failed to apply a page", error);
+    if is_read_only {
+        error.of_read_only_page()
+    } else {
+        error.of_page()
+    }
 }
 
 #[cfg(test)]
@@ -113,13 +123,33 @@ mod tests {
 
     use super::*;
 
+    fn failure(code: i32) -> rusqlite::Error {
+        rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)
+    }
+
+    #[test]
+    fn a_disk_that_turns_read_only_during_a_run_is_waited_for() {
+        use rusqlite::ffi::{SQLITE_READONLY, SQLITE_READONLY_CANTLOCK, SQLITE_READONLY_DBMOVED};
+        for code in [SQLITE_READONLY, SQLITE_READONLY_CANTLOCK] {
+            assert!(matches!(
+                while_applying(failure(code)),
+                TargetError::Interrupted(error) if error.kind() == ErrorKind::TargetUnavailable
+            ));
+            assert!(matches!(
+                while_doing("take the checkpoint")(failure(code)),
+                TargetError::Fatal(error) if error.kind() == ErrorKind::Denied
+            ));
+        }
+        assert!(matches!(
+            while_applying(failure(SQLITE_READONLY_DBMOVED)),
+            TargetError::Fatal(_)
+        ));
+    }
+
     /// No test can afford a value of a gigabyte.
     #[test]
     fn a_value_that_is_too_large_is_one_of_the_page() {
-        let too_large = || {
-            let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_TOOBIG);
-            rusqlite::Error::SqliteFailure(code, None)
-        };
+        let too_large = || failure(rusqlite::ffi::SQLITE_TOOBIG);
         assert!(matches!(
             while_applying(too_large()),
             TargetError::Refused(error) if error.kind() == ErrorKind::Unstorable
