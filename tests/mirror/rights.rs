@@ -28,6 +28,11 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         no_utf_8,
     ));
     trials.push(world.trial(
+        Engine::Postgres,
+        "rows_that_a_policy_hides_are_told",
+        hidden_rows,
+    ));
+    trials.push(world.trial(
         Engine::Sqlite,
         "runs_over_tables_that_another_made",
         printed_sql_is_enough,
@@ -205,6 +210,32 @@ fn switch_over(world: &World, engine: Engine) -> Result<()> {
         waiting.end()?.with(5)?.saying("turned read only")?;
         set("off")?;
         Binary::run(&history.store, &database).end_with(0)?;
+        assert_mirrors(&database, &history.truth)?;
+    }
+    Ok(())
+}
+
+/// What a policy hides would seem never to have been there: the version of the tables, or the run's place.
+fn hidden_rows(world: &World, engine: Engine) -> Result<()> {
+    let history = world.short_history()?;
+    for table in [
+        "fga_sync_schema",
+        "fga_sync_state",
+        "fga_sync_runs",
+        "fga_sync_unsettled",
+    ] {
+        let database = world.database(engine)?;
+        let run = || Binary::run(&history.store, &database);
+        run().args(["--max-changes", "100"]).end_with(3)?;
+        let mut owner = database.open()?;
+        owner.run(&format!("alter table {table} enable row level security"))?;
+        owner.run(&format!("alter table {table} force row level security"))?;
+        run()
+            .end_with(8)?
+            .saying(table)?
+            .saying("row-level security")?;
+        owner.run(&format!("alter table {table} disable row level security"))?;
+        run().end_with(0)?;
         assert_mirrors(&database, &history.truth)?;
     }
     Ok(())

@@ -31,7 +31,8 @@ use crate::unsettled::UnsettledPage;
 
 /// The characters that a table's name may have.
 const NAME_WIDTH: usize = 64;
-const LONGEST_TABLE: &str = "fga_sync_unsettled";
+/// The longest that begins with the prefix: MySQL names the checks of a table.
+const LONGEST_NAME: &str = "fga_sync_state_chk_1";
 /// The tables whose columns are compared.
 const TABLES: [&str; 5] = [
     "fga_changelog",
@@ -59,18 +60,9 @@ impl MySql {
     /// Connects. Table names begin with `prefix`.
     ///
     /// # Errors
-    /// Where the server can't be reached, refuses the user or is too old.
+    /// Where the server can't be reached, refuses the user or is too old, or no table's name may begin so.
     pub fn connect(settings: &MySqlSettings, prefix: &str, access: Access) -> TargetResult<Self> {
-        let width = NAME_WIDTH - LONGEST_TABLE.len();
-        if prefix.chars().count() > width {
-            return Err(TargetError::Fatal(
-                Error::usage(format!(
-                    "the table prefix has {} characters, and MySQL leaves room for {width}",
-                    prefix.chars().count()
-                ))
-                .advise("a shorter target.table_prefix"),
-            ));
-        }
+        check_prefix(prefix).map_err(TargetError::Fatal)?;
         Ok(Self {
             session: session::connect(settings, access)?,
             settings: settings.clone(),
@@ -100,6 +92,22 @@ impl MySql {
             what,
         )
     }
+}
+
+fn check_prefix(prefix: &str) -> Result<(), Error> {
+    let (width, room) = (prefix.chars().count(), NAME_WIDTH - LONGEST_NAME.len());
+    let why = if width > room {
+        format!("has {width} characters, and MySQL leaves room for {room}")
+    } else if prefix
+        .chars()
+        .any(|letter| !('\u{1}'..='\u{ffff}').contains(&letter))
+    {
+        "holds a character that MySQL takes in no name: U+0000 or one past U+FFFF".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(Error::usage(format!("the table prefix {prefix:?} {why}"))
+        .advise("another target.table_prefix"))
 }
 
 /// The prefix stands in quoted identifiers only.

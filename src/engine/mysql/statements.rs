@@ -17,7 +17,8 @@ pub(super) const SERVER: &str = "select version(), @@max_allowed_packet";
 /// Everything that a server's or a user's defaults could change. MariaDB knows the isolation level as a
 /// variable only by its old name, so it has a statement of its own.
 pub(super) const SESSION: &str = "
-    set names utf8mb4, time_zone = '+00:00', autocommit = 1,
+    set names utf8mb4, time_zone = '+00:00', autocommit = 1, completion_type = 0, sql_auto_is_null = 0,
+        sql_safe_updates = 0, sql_big_selects = 1, sql_select_limit = 18446744073709551615, unique_checks = 1,
         sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,NO_ENGINE_SUBSTITUTION',
         innodb_lock_wait_timeout = 30, lock_wait_timeout = 60, wait_timeout = 600";
 

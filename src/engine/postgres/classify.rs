@@ -110,6 +110,11 @@ fn judge(state: &SqlState) -> Verdict {
             ErrorKind::Schema,
             "look for a constraint, a trigger or a column that was added to the tables of fga-sync, and after a restore for a sequence of fga_changelog.id that lies behind the table; what was applied before is kept",
         ),
+        // Only functions of users raise these: those of triggers.
+        ("P0", _) => fatal(
+            ErrorKind::Schema,
+            "look for a trigger that was added to the tables of fga-sync; what was applied before is kept",
+        ),
         // A sequence is at its end: it was altered.
         (_, "2200H") => fatal(
             ErrorKind::Schema,
@@ -245,7 +250,7 @@ mod tests {
             ("54000", ErrorKind::Unstorable),
             ("54001", ErrorKind::Unstorable),
             ("42601", ErrorKind::Unexpected),
-            ("P0001", ErrorKind::Unexpected),
+            ("P0001", ErrorKind::Schema),
             ("XX000", ErrorKind::Unexpected),
         ] {
             assert_eq!(kind_of(code), (kind, false), "{code}");

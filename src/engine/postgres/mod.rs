@@ -243,7 +243,8 @@ impl Target for Postgres {
                 .client
                 .query_typed_one(statements::HAS_VERSION, of_schema)?;
             let encoding: String = row.try_get(0)?;
-            let version: Option<i64> = if row.try_get(1)? {
+            let hidden: Option<String> = row.try_get(1)?;
+            let version: Option<i64> = if row.try_get(2)? {
                 self.client.query_typed_one(&version_sql, &[])?.try_get(0)?
             } else {
                 None
@@ -262,10 +263,15 @@ impl Target for Postgres {
                     })
                 })
                 .collect::<Result<Vec<_>, postgres::Error>>()?;
-            Ok((encoding, version, found))
+            Ok((encoding, hidden, version, found))
         };
-        let (encoding, version, found) = read().map_err(while_doing("read its tables"))?;
+        let (encoding, hidden, version, found) = read().map_err(while_doing("read its tables"))?;
         check_encoding(&encoding).map_err(TargetError::Fatal)?;
+        if let Some(table) = hidden {
+            return Ok(SchemaStatus::Altered(format!(
+                "row-level security is on for {table}, and may hide rows from this user"
+            )));
+        }
         let version = version.map(|version| u32::try_from(version).unwrap_or(u32::MAX));
         Ok(SchemaStatus::judge(version, || {
             schema::difference(&found, type_name, schema::TUPLE_KEY)

@@ -16,19 +16,23 @@ pub(super) const MIGRATION_1: [&str; 6] = [
 pub(super) const HAS_SCHEMA: &str =
     "select exists (select from pg_catalog.pg_namespace where nspname = $1)";
 
-/// And the database's encoding.
+/// And the database's encoding, and a table of which a policy hides rows from this user: it would seem that they never were there.
 pub(super) const HAS_VERSION: &str = "
-    select current_setting('server_encoding'), exists (
+    select current_setting('server_encoding'), (
+        select min(c.relname::text)
+        from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = $1 and pg_catalog.row_security_active(c.oid)
+          and c.relname in ('fga_sync_schema', 'fga_sync_state', 'fga_sync_runs', 'fga_sync_unsettled')), exists (
         select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
         where n.nspname = $1 and c.relname = 'fga_sync_schema' and c.relkind in ('r', 'p'))";
 
 pub(super) const VERSION: &str = "select max(version) from {schema}.fga_sync_schema";
 
-/// A partitioned table differs in the type of every column: rows are deleted by their place in the one table.
+/// Types are without the quotes that `quote_all_identifiers` adds. A partitioned table differs in the type of every column: rows are deleted by their place in the one table.
 pub(super) const COLUMNS: &str = "
     select c.relname::text, a.attname::text,
            case when c.relkind = 'p' then 'partitioned ' else '' end
-               || pg_catalog.format_type(a.atttypid, a.atttypmod),
+               || trim('\"' from pg_catalog.format_type(a.atttypid, a.atttypmod)),
            not a.attnotnull, coalesce(a.attnum = any (k.indkey), false)
     from pg_catalog.pg_class c
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace

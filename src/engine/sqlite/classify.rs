@@ -17,7 +17,7 @@ pub(super) fn refusal(
     error: &rusqlite::Error,
 ) -> Option<TargetError> {
     use std::io::ErrorKind::{IsADirectory, PermissionDenied, ReadOnlyFilesystem};
-    if error.sqlite_error_code() != Some(ErrorCode::CannotOpen) {
+    if code_of(error) != Some(ErrorCode::CannotOpen) {
         return None;
     }
     let reason = File::options()
@@ -39,9 +39,25 @@ pub(super) fn refusal(
 const MUST_BE_WRITABLE: &str =
     "the file, its -wal and -shm beside it, and its directory must be writable for this user";
 
+/// The library keeps the errors of SQL's text apart.
+fn code_of(error: &rusqlite::Error) -> Option<ErrorCode> {
+    match error {
+        rusqlite::Error::SqlInputError { error, .. } => Some(error.code),
+        error => error.sqlite_error_code(),
+    }
+}
+
+/// The error without the statement that failed.
+fn cause(error: rusqlite::Error) -> anyhow::Error {
+    match error {
+        rusqlite::Error::SqlInputError { msg, .. } => anyhow::anyhow!(msg),
+        error => error.into(),
+    }
+}
+
 /// Sorts an error of SQLite by what can be done about it.
 pub(super) fn classify(doing: &str, error: rusqlite::Error) -> TargetError {
-    let code = error.sqlite_error_code();
+    let code = code_of(&error);
     let (kind, advice) = match code {
         Some(
             ErrorCode::ReadOnly
@@ -80,7 +96,11 @@ pub(super) fn classify(doing: &str, error: rusqlite::Error) -> TargetError {
         ),
         Some(_) => (
             ErrorKind::TargetUnavailable,
-            "look for I/O errors of that disk; `pragma integrity_check` tells whether the file is whole",
+            "look for I/O errors of that disk, and for a limit of the size of files (ulimit -f); `pragma integrity_check` tells whether the file is whole",
+        ),
+        None if is_damaged(&error) => (
+            ErrorKind::Schema,
+            "somebody wrote a value into the tables of fga-sync that it did not put there; restore the row",
         ),
         None => (
             ErrorKind::Unexpected,
@@ -91,12 +111,26 @@ pub(super) fn classify(doing: &str, error: rusqlite::Error) -> TargetError {
         code,
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
     );
-    let error = Error::new(kind, doing).because(error).advise(advice);
+    let error = Error::new(kind, doing).because(cause(error)).advise(advice);
     if busy {
         TargetError::Interrupted(error)
     } else {
         TargetError::Fatal(error)
     }
+}
+
+/// Whether a row is not as it was written.
+fn is_damaged(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{
+        FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error,
+    };
+    matches!(
+        error,
+        FromSqlConversionFailure(..)
+            | IntegralValueOutOfRange(..)
+            | InvalidColumnType(..)
+            | Utf8Error(..)
+    )
 }
 
 pub(super) fn while_doing(doing: &str) -> impl FnOnce(rusqlite::Error) -> TargetError {

@@ -20,6 +20,7 @@ use super::{
     Access, Applied, Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult,
 };
 use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
+use crate::error::Error;
 use crate::page::ContinuationToken;
 use crate::unsettled::UnsettledPage;
 
@@ -37,8 +38,9 @@ impl Sqlite {
     /// an empty database. Table names begin with `prefix`.
     ///
     /// # Errors
-    /// Where the file can't be opened or is not a SQLite database.
+    /// Where the file can't be opened or is not a SQLite database, or no table's name may begin so.
     pub fn open(path: &Path, prefix: &str, access: Access) -> TargetResult<Self> {
+        check_prefix(prefix).map_err(TargetError::Fatal)?;
         Ok(Self {
             path: path.to_owned(),
             prefix: prefix.to_owned(),
@@ -60,6 +62,20 @@ impl Sqlite {
     fn sql(&self, statement: &str) -> String {
         with_prefix(statement, &self.prefix)
     }
+}
+
+fn check_prefix(prefix: &str) -> Result<(), Error> {
+    const RESERVED: &str = "sqlite_";
+    let begin = prefix.get(..RESERVED.len()).unwrap_or_default();
+    let why = if begin.eq_ignore_ascii_case(RESERVED) {
+        "begins as only tables of SQLite's own may"
+    } else if prefix.contains('\0') {
+        "holds U+0000"
+    } else {
+        return Ok(());
+    };
+    Err(Error::usage(format!("the table prefix {prefix:?} {why}"))
+        .advise("another target.table_prefix"))
 }
 
 /// The prefix stands in quoted identifiers only.
