@@ -37,15 +37,18 @@ pub(super) const HAS_VERSION: &str = "
 
 pub(super) const VERSION: &str = "select max(version) from `{prefix}fga_sync_schema`";
 
-/// A text column is as needed only where it compares in binary, so another collation belongs to its type.
+/// A text column is as needed only where it compares in binary, so another collation belongs to its type. So does another engine
+/// than `InnoDB`: it may keep a part of a page, or nothing of it.
 pub(super) const COLUMNS: &str = "
-    select table_name, column_name,
-           concat(if(data_type = 'datetime', column_type, data_type),
-                  if(collation_name is null or collation_name in ('utf8mb4_0900_bin', 'utf8mb4_nopad_bin'),
-                     '', concat(' collate ', collation_name))),
-           is_nullable = 'YES', column_key = 'PRI'
-    from information_schema.columns
-    where table_schema = database() and table_name in (?, ?, ?, ?, ?)";
+    select c.table_name, c.column_name,
+           concat(if(c.data_type = 'datetime', c.column_type, c.data_type),
+                  if(c.collation_name is null or c.collation_name in ('utf8mb4_0900_bin', 'utf8mb4_nopad_bin'),
+                     '', concat(' collate ', c.collation_name)),
+                  if(t.engine = 'InnoDB', '', concat(' in the engine ', ifnull(t.engine, 'of a view')))),
+           c.is_nullable = 'YES', c.column_key = 'PRI'
+    from information_schema.columns c
+    join information_schema.tables t on t.table_schema = c.table_schema and t.table_name = c.table_name
+    where c.table_schema = database() and c.table_name in (?, ?, ?, ?, ?)";
 
 pub(super) const CHECKPOINTS: &str = "
     select name, source, store_id, store_name, store_created_at, type_filter, mode, token, read_token, settled_token,

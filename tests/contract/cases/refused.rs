@@ -112,7 +112,7 @@ fn a_value_that_is_refused_is_told_as_such(engine: &dyn Engine) -> anyhow::Resul
 fn a_character_that_an_encoding_lacks_is_told_as_such(engine: &dyn Engine) -> anyhow::Result<()> {
     for encoding in ENCODINGS {
         let Some(database) = engine.in_encoding(encoding)? else {
-            return Ok(());
+            continue;
         };
         let database = database.as_ref();
         let mut run = Run::begin(database)?;
@@ -141,11 +141,9 @@ fn a_character_that_an_encoding_lacks_is_told_as_such(engine: &dyn Engine) -> an
                 "{encoding}: {letter}"
             );
         }
-        // In bytes that mean nothing to the database, all come back.
-        ensure!(
-            refused.is_empty() == (encoding == "SQL_ASCII"),
-            "{encoding}: {refused}"
-        );
+        // In bytes that mean nothing to the database, all come back; and MySQL's tables have an encoding of their own.
+        let keeps_all = encoding == "SQL_ASCII" || engine.name().starts_with('m');
+        ensure!(refused.is_empty() == keeps_all, "{encoding}: {refused}");
     }
     Ok(())
 }
@@ -154,14 +152,14 @@ fn a_character_that_an_encoding_lacks_is_told_as_such(engine: &dyn Engine) -> an
 fn a_name_that_an_encoding_lacks_is_no_change(engine: &dyn Engine) -> anyhow::Result<()> {
     for encoding in ENCODINGS {
         let Some(database) = engine.in_encoding(encoding)? else {
-            return Ok(());
+            continue;
         };
         let mut target = database.open()?;
         target.migrate().done()?;
         let mut subject = subject();
         subject.store.name = Some("\u{1f469}".to_owned());
         let begun = begin(target.as_mut(), &subject, RUN);
-        if encoding == "SQL_ASCII" {
+        if encoding == "SQL_ASCII" || engine.name().starts_with('m') {
             begun?;
             continue;
         }

@@ -20,6 +20,7 @@ cases![
     a_renamed_column_is_named,
     a_column_that_may_be_null_is_named,
     another_primary_key_is_named,
+    an_engine_without_transactions_is_named,
     columns_of_the_user_are_theirs,
     what_violates_a_constraint_of_the_user_is_about_the_tables,
     a_reader_sees_what_is_there,
@@ -250,6 +251,25 @@ fn another_primary_key_is_named(engine: &dyn Engine) -> anyhow::Result<()> {
     let database = migrated(engine)?;
     database.change_tuple_key()?;
     expect_altered(database.as_ref(), "primary key of fga_tuples")
+}
+
+/// MySQL has engines that keep half of a page, and one that keeps nothing of what it takes.
+fn an_engine_without_transactions_is_named(engine: &dyn Engine) -> anyhow::Result<()> {
+    if !matches!(engine.name(), "mysql" | "mariadb") {
+        return Ok(());
+    }
+    for other in ["MyISAM", "BLACKHOLE"] {
+        let database = engine.fresh()?;
+        database.open()?.migrate().done()?;
+        let alteration = format!("alter table {{fga_sync_runs}} engine = {other}");
+        if let Err(error) = database.query(&alteration) {
+            // Not every server has it.
+            ensure!(other == "BLACKHOLE", "{error}");
+            continue;
+        }
+        expect_altered(database.as_ref(), other)?;
+    }
+    Ok(())
 }
 
 fn columns_of_the_user_are_theirs(engine: &dyn Engine) -> anyhow::Result<()> {

@@ -79,6 +79,15 @@ impl Engine for Server {
             prefix: namespace.to_owned(),
         }))
     }
+
+    fn in_encoding(&self, encoding: &str) -> anyhow::Result<Option<Box<dyn Database>>> {
+        if encoding != "LATIN1" {
+            return Ok(None);
+        }
+        let database = self.fresh_in("contract")?;
+        database.run("alter database character set latin1")?;
+        Ok(Some(database))
+    }
 }
 
 struct InServer {
