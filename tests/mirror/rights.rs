@@ -223,6 +223,8 @@ fn hidden_rows(world: &World, engine: Engine) -> Result<()> {
         "fga_sync_state",
         "fga_sync_runs",
         "fga_sync_unsettled",
+        "fga_changelog",
+        "fga_tuples",
     ] {
         let database = world.database(engine)?;
         let run = || Binary::run(&history.store, &database);
@@ -234,7 +236,10 @@ fn hidden_rows(world: &World, engine: Engine) -> Result<()> {
             .end_with(8)?
             .saying(table)?
             .saying("row-level security")?;
-        owner.run(&format!("alter table {table} disable row level security"))?;
+        // A user who may see and do everything is as good as one to whom no policy applies.
+        owner.run(&format!(
+            "create policy everything on {table} to {USER} using (true)"
+        ))?;
         run().end_with(0)?;
         assert_mirrors(&database, &history.truth)?;
     }

@@ -22,7 +22,17 @@ pub(super) const HAS_VERSION: &str = "
         select min(c.relname::text)
         from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
         where n.nspname = $1 and pg_catalog.row_security_active(c.oid)
-          and c.relname in ('fga_sync_schema', 'fga_sync_state', 'fga_sync_runs', 'fga_sync_unsettled')), exists (
+          and c.relname in ('fga_changelog', 'fga_tuples', 'fga_sync_schema', 'fga_sync_state', 'fga_sync_runs',
+                            'fga_sync_unsettled')
+          and (exists (select from pg_catalog.pg_policy p where p.polrelid = c.oid and not p.polpermissive)
+               or not exists (
+                   select from pg_catalog.pg_policy p
+                   where p.polrelid = c.oid and p.polcmd = '*'
+                     and pg_catalog.pg_get_expr(p.polqual, c.oid) = 'true'
+                     and coalesce(pg_catalog.pg_get_expr(p.polwithcheck, c.oid), 'true') = 'true'
+                     and exists (
+                         select from unnest(p.polroles) r
+                         where r = 0 or pg_catalog.pg_has_role(current_user, r, 'usage'))))), exists (
         select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
         where n.nspname = $1 and c.relname = 'fga_sync_schema' and c.relkind in ('r', 'p'))";
 
