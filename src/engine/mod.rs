@@ -3,6 +3,7 @@
 mod dry_run;
 mod ladder;
 mod limits;
+mod meaning;
 mod mysql;
 mod open;
 mod postgres;

@@ -1,5 +1,6 @@
 //! Whether the tables are what this version needs.
 
+use super::TargetError;
 use crate::error::{Error, ErrorKind};
 
 /// The version of the tables that this program reads and writes.
@@ -74,6 +75,18 @@ pub(super) fn damaged_unsettled() -> Error {
         "a row of fga_sync_unsettled is not as fga-sync writes it",
     )
     .advise("undo whatever changed it")
+}
+
+/// The error for rows of a table that the database was given and does not have: a trigger or a rule can see to that
+/// without a word.
+pub(super) fn swallowed(doing: &str, table: &str) -> TargetError {
+    let error = Error::new(
+        ErrorKind::Schema,
+        format!("{doing}: the database did not store all rows of {table}, and did not say so"),
+    );
+    TargetError::Fatal(error.advise(
+        "look for a trigger or a rule that was added to that table, and for who deletes its rows meanwhile; what was applied before is kept",
+    ))
 }
 
 /// What a column holds. Each engine has a type for each kind.

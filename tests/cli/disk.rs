@@ -48,6 +48,24 @@ fn ended(sandbox: &Sandbox, name: &str) -> Ended {
     }
 }
 
+/// The system sends a signal to who writes past the limit, which ends a process that does not expect it.
+#[test]
+fn a_limit_for_the_size_of_files_is_an_error_like_a_full_disk() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..CHANGES));
+    let mut command = sandbox.command_of("sh");
+    // In blocks of 512 bytes or of a kilobyte.
+    command
+        .args(["-c", r#"ulimit -f 512 && exec "$0" "$@""#])
+        .arg(binary());
+    let arguments = sync_arguments(&fake, "");
+    Ended::of(command.args(arguments.split_whitespace()))
+        .code(5)
+        .says(&["SQLite failed to apply a page", "ulimit -f"]);
+    sandbox.sync(&fake, "").code(0);
+    sandbox.assert_holds(CHANGES);
+}
+
 #[test]
 #[ignore = "needs mount rights: use ./tests/run"]
 fn a_full_disk_loses_nothing_and_the_run_goes_on_when_there_is_space() {

@@ -91,6 +91,114 @@ fn a_dry_run_fails_where_the_run_would() {
     }
 }
 
+/// What stands where the lock file belongs may be somebody else's: `Cargo` has its `Cargo.lock`.
+#[test]
+fn a_file_that_is_in_the_place_of_the_lock_keeps_what_it_holds() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    sandbox.write("Cargo.lock", "version = 4");
+    sandbox.sync(&fake, "--target sqlite:Cargo").code(0);
+    let kept = std::fs::read_to_string(sandbox.file("Cargo.lock")).unwrap();
+    assert_eq!(kept, "version = 4");
+    std::fs::create_dir(sandbox.file("other.lock")).unwrap();
+    sandbox.sync(&fake, "--target sqlite:other").code(2).says(&[
+        "other.lock",
+        "not a file",
+        "another path",
+    ]);
+}
+
+/// It is the file that has a lock, and not its name.
+#[test]
+fn every_path_to_a_file_has_the_same_lock() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    std::fs::create_dir(sandbox.file("data")).unwrap();
+    let link = |place: &str, name: &str| {
+        std::os::unix::fs::symlink(place, sandbox.file(name)).unwrap();
+    };
+    // The first run finds no file at the end of the links.
+    link("data/mirror.db", "link.db");
+    link("data", "directory");
+    link("../link.db", "data/circuitous.db");
+    let lock = || {
+        let lock = std::fs::File::open(sandbox.file("data/mirror.db.lock")).unwrap();
+        lock.lock().unwrap();
+        lock
+    };
+    for path in [
+        "data/circuitous.db",
+        "link.db",
+        "directory/mirror.db",
+        "./data/../data/mirror.db",
+        "data/mirror.db",
+    ] {
+        let target = format!("--target sqlite:{path}");
+        sandbox.sync(&fake, &target).code(0);
+        let held = lock();
+        sandbox
+            .sync(&fake, &target)
+            .code(10)
+            .says(&["another run holds the lock"]);
+        drop(held);
+    }
+    assert!(!sandbox.has("link.db.lock") && !sandbox.has("data/circuitous.db.lock"));
+    // A link that leads nowhere at the place of the lock is no file that could be made there.
+    link("none/at/all", "dangling.lock");
+    sandbox
+        .sync(&fake, "--target sqlite:dangling")
+        .code(6)
+        .says(&["dangling.lock", "leads nowhere"]);
+    // To SQLite these are two databases over one file, each with a log of its own.
+    std::fs::hard_link(sandbox.file("data/mirror.db"), sandbox.file("second.db")).unwrap();
+    sandbox
+        .sync(&fake, "--target sqlite:data/mirror.db")
+        .code(0)
+        .says(&["2 hard links", "this one alone"]);
+}
+
+/// The command as a user without the administrator's rights, for whom the files of the tests' user are another's.
+fn command_as_nobody(sandbox: &Sandbox) -> assert_cmd::Command {
+    use std::os::unix::fs::PermissionsExt;
+
+    let everybody = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(sandbox.path(), everybody).unwrap();
+    let copy = sandbox.file("fga-sync");
+    std::fs::copy(binary(), &copy).unwrap();
+    let mut command = sandbox.command_of("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(copy);
+    command
+}
+
+#[test]
+#[ignore = "needs setpriv and root: use ./tests/run"]
+fn a_lock_file_of_another_user_is_locked_or_named() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    let lock = sandbox.write("mirror.db.lock", "").file("mirror.db.lock");
+    for (mode, code, says) in [
+        (
+            0o600,
+            6,
+            &["mirror.db.lock", "of user 0", "while no fga-sync runs"][..],
+        ),
+        (0o644, 0, &[]),
+    ] {
+        std::fs::set_permissions(&lock, std::fs::Permissions::from_mode(mode)).unwrap();
+        let arguments = sync_arguments(&fake, "--target sqlite:mirror.db");
+        Ended::of(command_as_nobody(&sandbox).args(arguments.split_whitespace()))
+            .code(code)
+            .says(says);
+    }
+}
+
 /// The administrator may enter every directory, so this takes one without that right.
 #[test]
 #[ignore = "needs setpriv where it runs as root: use ./tests/run"]
@@ -261,6 +369,20 @@ fn a_tuple_does_not_take_the_place_of_another() {
         .sync(&fake, "")
         .code(8)
         .says(&["UNIQUE", "was added to the tables"]);
+    sandbox.assert_holds(1);
+}
+
+#[test]
+fn changes_that_a_trigger_swallows_are_not_counted_as_done() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    sandbox.sync(&fake, "--max-changes 1").code(3);
+    let trigger = "create trigger t before insert on fga_changelog begin select raise(ignore); end";
+    sandbox.database().execute_batch(trigger).unwrap();
+    sandbox.sync(&fake, "").code(8).says(&[
+        "did not store all rows of fga_changelog",
+        "a trigger or a rule",
+    ]);
     sandbox.assert_holds(1);
 }
 

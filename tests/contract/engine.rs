@@ -27,6 +27,11 @@ pub trait Engine: Send + Sync {
 
     /// A new, empty database, in which the tables belong to `namespace`: a schema or a prefix.
     fn fresh_in(&self, namespace: &str) -> anyhow::Result<Box<dyn Database>>;
+
+    /// A new, empty database in another encoding than UTF-8, where the engine has such.
+    fn in_encoding(&self, _encoding: &str) -> anyhow::Result<Option<Box<dyn Database>>> {
+        Ok(None)
+    }
 }
 
 impl dyn Engine + '_ {
@@ -87,6 +92,10 @@ pub trait Database {
 
     /// Gives `fga_tuples` another primary key.
     fn change_tuple_key(&self) -> anyhow::Result<()>;
+
+    /// Each way of this engine to keep an event (`insert`, `update` or `delete`) of a table from being done without a word, as a
+    /// script; where `object` is given, for rows of that object alone, if the way can tell them.
+    fn swallowing(&self, table: &str, event: &str, object: Option<&str>) -> Vec<Vec<String>>;
 }
 
 impl dyn Database + '_ {

@@ -1,6 +1,8 @@
 //! Tables made by one user, filled by another who may do no more than that.
 
 use std::sync::Arc;
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
@@ -17,8 +19,19 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         trials.push(world.trial(engine, "runs_with_the_least_rights", least_rights));
         trials.push(world.trial(engine, "a_user_without_rights_is_refused", no_rights));
         trials.push(world.trial(engine, "a_database_that_is_read_only_is_refused", read_only));
+        trials.push(world.trial(engine, "a_switch_to_read_only_is_waited_out", switch_over));
         trials.push(world.trial(engine, "another_user_s_tables_are_missed", no_tables));
     }
+    trials.push(world.trial(
+        Engine::Postgres,
+        "a_database_that_takes_no_utf_8_is_refused",
+        no_utf_8,
+    ));
+    trials.push(world.trial(
+        Engine::Postgres,
+        "rows_that_a_policy_hides_are_told",
+        hidden_rows,
+    ));
     trials.push(world.trial(
         Engine::Sqlite,
         "runs_over_tables_that_another_made",
@@ -155,6 +168,94 @@ fn read_only(world: &World, engine: Engine) -> Result<()> {
     ensure!(dump(&database)? == before, "rows changed");
     Binary::run(&history.store, &database).end_with(0)?;
     assert_mirrors(&database, &history.truth)
+}
+
+/// As a switch-over does it: the server that a run writes to turns read only, and takes writes again, or another in its place does.
+fn switch_over(world: &World, engine: Engine) -> Result<()> {
+    let history = world.short_history()?;
+    // The setting is the whole server's.
+    let dir = TestDir::new()?;
+    let server = Server::start(engine, dir.path())?;
+    let database = server.create_database()?;
+    let mut admin = database.open_as_admin()?;
+    let mut set = |value: &str| -> Result<()> {
+        if engine.is_postgres() {
+            admin.run(&format!(
+                "alter system set default_transaction_read_only = {value}"
+            ))?;
+            admin.run("select pg_reload_conf()")
+        } else {
+            admin.run(&format!("set global read_only = {value}"))
+        }
+    };
+    let slowly = |database: &Database| {
+        Binary::run(&history.store, database)
+            .args(["--page-size", "50", "--max-rps", "2"])
+            .start()
+    };
+    let mut waiting = slowly(&database)?;
+    sleep(Duration::from_secs(2));
+    set("on")?;
+    sleep(Duration::from_secs(3));
+    ensure!(!waiting.has_ended()?, "it gave up: {:?}", waiting.end()?);
+    set("off")?;
+    waiting.end()?.with(0)?.saying("retry_in_ms")?;
+    assert_mirrors(&database, &history.truth)?;
+    // One that stays so is a target that can't be reached. One engine is enough for as long as that takes.
+    if engine == Engine::Postgres {
+        let database = server.create_database()?;
+        let waiting = slowly(&database)?;
+        sleep(Duration::from_secs(2));
+        set("on")?;
+        waiting.end()?.with(5)?.saying("turned read only")?;
+        set("off")?;
+        Binary::run(&history.store, &database).end_with(0)?;
+        assert_mirrors(&database, &history.truth)?;
+    }
+    Ok(())
+}
+
+/// What a policy hides would seem never to have been there: the version of the tables, or the run's place.
+fn hidden_rows(world: &World, engine: Engine) -> Result<()> {
+    let history = world.short_history()?;
+    for table in [
+        "fga_sync_schema",
+        "fga_sync_state",
+        "fga_sync_runs",
+        "fga_sync_unsettled",
+        "fga_changelog",
+        "fga_tuples",
+    ] {
+        let database = world.database(engine)?;
+        let run = || Binary::run(&history.store, &database);
+        run().args(["--max-changes", "100"]).end_with(3)?;
+        let mut owner = database.open()?;
+        owner.run(&format!("alter table {table} enable row level security"))?;
+        owner.run(&format!("alter table {table} force row level security"))?;
+        run()
+            .end_with(8)?
+            .saying(table)?
+            .saying("row-level security")?;
+        // A user who may see and do everything is as good as one to whom no policy applies.
+        owner.run(&format!(
+            "create policy everything on {table} to {USER} using (true)"
+        ))?;
+        run().end_with(0)?;
+        assert_mirrors(&database, &history.truth)?;
+    }
+    Ok(())
+}
+
+fn no_utf_8(world: &World, engine: Engine) -> Result<()> {
+    let history = world.short_history()?;
+    let database = world.database(engine)?;
+    let server = world.server(engine)?.postgres()?;
+    let url = server.create_database_in("of_many_parts", "MULE_INTERNAL")?;
+    Binary::run(&history.store, &database)
+        .env("FGA_SYNC_TARGET", &url)
+        .end_with(2)?
+        .saying("a database whose encoding is UTF8")?;
+    Ok(())
 }
 
 fn printed_sql_is_enough(world: &World, engine: Engine) -> Result<()> {

@@ -27,6 +27,10 @@ const ALTERED: &str = "undo what was altered in the tables of fga-sync; a run be
 const CONSTRAINED: &str = "look for a constraint, a trigger or a column that was added to the tables of fga-sync; what was applied before is kept";
 const STATEMENT_LOG: &str = "set binlog_format to ROW or MIXED on the server: a log of statements can't hold transactions that are read committed";
 const UNFIT: &str = "look whether a column of the tables of fga-sync was made narrower";
+const SERVER: &str = "the tables need the engine InnoDB with innodb_page_size = 16k: give --target a server that has it";
+const BINARY_LOG: &str = "raise max_binlog_cache_size on the server, or give a smaller --page-size";
+const PREPARED: &str =
+    "look on the server for what keeps many statements prepared, or raise max_prepared_stmt_count";
 const PACKET: &str = "raise max_allowed_packet of the server";
 const REPORT: &str = "please report this with the text above";
 
@@ -59,6 +63,20 @@ pub(super) fn classify(doing: &str, error: MySqlError) -> TargetError {
     }
 }
 
+/// Whether the server takes no writes now (`read_only` and the like).
+pub(super) fn is_read_only(error: &MySqlError) -> bool {
+    matches!(error, MySqlError::MySqlError(error) if matches!(error.code, 1290 | 1792 | 1836))
+}
+
+/// The error for a change that is larger than the packets which the server takes.
+pub(super) fn too_large(max_packet: usize) -> Error {
+    Error::new(
+        ErrorKind::Unstorable,
+        format!("MySQL failed to apply a page: a change is larger than the {max_packet} bytes of its max_allowed_packet"),
+    )
+    .advise(PACKET)
+}
+
 /// The error as it may be shown: without the crate's own braces, and without values of rows.
 fn cause(error: MySqlError) -> anyhow::Error {
     match error {
@@ -66,7 +84,12 @@ fn cause(error: MySqlError) -> anyhow::Error {
         MySqlError::CodecError(error) => error.into(),
         MySqlError::DriverError(error) => error.into(),
         // These quote what was to be stored.
-        MySqlError::MySqlError(error) if matches!(error.code, 1062 | 1292 | 1366 | 1411 | 1525) => {
+        MySqlError::MySqlError(error)
+            if matches!(
+                error.code,
+                1062 | 1292 | 1300 | 1366 | 1411 | 1525 | 1977 | 3854
+            ) =>
+        {
             anyhow!("ERROR {} ({})", error.code, error.state)
         }
         MySqlError::MySqlError(error) => error.into(),
@@ -120,18 +143,27 @@ fn by_code(error: &ServerError) -> Call {
         | 4031 => Again(UNREACHABLE),
         // Too many connections, query stopped, lock wait timeout, deadlock, statement to prepare again.
         1040 | 1203 | 1205 | 1213 | 1226 | 1317 | 1615 | 1969 | 3024 => Again(BUSY),
-        1045 | 1130 | 1698 | 1820 | 1862 | 3118 | 4151 => GiveUp(ErrorKind::Denied, PASSWORD),
+        // Among them a way to sign in that this client has not, whose state is that of a lost connection.
+        1045 | 1130 | 1251 | 1524 | 1698 | 1820 | 1862 | 3118 | 4151 => {
+            GiveUp(ErrorKind::Denied, PASSWORD)
+        }
         1044 | 1142 | 1143 | 1227 | 1290 | 1370 | 1792 | 1836 => GiveUp(ErrorKind::Denied, RIGHTS),
         1049 => GiveUp(
             ErrorKind::Usage,
             "create the database, or correct its name in the URL",
         ),
         1665 => GiveUp(ErrorKind::Usage, STATEMENT_LOG),
-        1054 | 1136 | 1146 | 1932 => GiveUp(ErrorKind::Schema, ALTERED),
-        // A column without a default, and checks: not all of them have a state of class 23.
-        1048 | 1364 | 3819 | 4025 => GiveUp(ErrorKind::Schema, CONSTRAINED),
-        1118 | 1264 | 1265 | 1292 | 1366 | 1406 | 3140 => GiveUp(ErrorKind::Unstorable, UNFIT),
-        1153 => GiveUp(ErrorKind::Unstorable, PACKET),
+        // A key is too wide, or an engine is missing or forbidden.
+        1071 | 1709 | 1286 | 3161 => GiveUp(ErrorKind::Usage, SERVER),
+        1197 => GiveUp(ErrorKind::TargetUnavailable, BINARY_LOG),
+        1461 => Again(PREPARED),
+        1054 | 1136 | 1146 | 1347 | 1932 => GiveUp(ErrorKind::Schema, ALTERED),
+        // A column without a default, checks, and what a trigger raises: not all of them have a state of class 23.
+        1048 | 1364 | 1644 | 3819 | 4025 => GiveUp(ErrorKind::Schema, CONSTRAINED),
+        // Values that are too long, out of range, of characters that the column has not, or no JSON. Not all have a state of class 22.
+        1118 | 1264 | 1265 | 1292 | 1300 | 1366 | 1406 | 1411 | 1977 | 3140 | 3141 | 3157
+        | 3854 => GiveUp(ErrorKind::Unstorable, UNFIT),
+        1153 | 1301 => GiveUp(ErrorKind::Unstorable, PACKET),
         1021 | 1026 | 1030 | 1037 | 1038 | 1041 | 1114 | 1206 => {
             GiveUp(ErrorKind::TargetUnavailable, SPACE)
         }
@@ -162,7 +194,7 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_tried_again() {
-        for code in [1040, 1053, 1205, 1213, 1317, 1927, 2013, 4031] {
+        for code in [1040, 1053, 1205, 1213, 1317, 1461, 1927, 2013, 4031] {
             let error = server(code, "HY000", "");
             assert!(matches!(error, TargetError::Interrupted(_)), "{code}");
         }
@@ -183,6 +215,10 @@ mod tests {
             (3819, ErrorKind::Schema),
             (4025, ErrorKind::Schema),
             (1665, ErrorKind::Usage),
+            (1071, ErrorKind::Usage),
+            (1197, ErrorKind::TargetUnavailable),
+            (1251, ErrorKind::Denied),
+            (1644, ErrorKind::Schema),
             (1406, ErrorKind::Unstorable),
             (1114, ErrorKind::TargetUnavailable),
             (9999, ErrorKind::Unexpected),

@@ -15,7 +15,8 @@ use jiff::Timestamp;
 
 use self::classify::classify;
 use self::hash::lock_name;
-use self::rows::datetime;
+use self::page::Obstacle;
+use self::rows::{ROW_BYTES, datetime};
 use self::session::Session;
 pub use self::url::MySqlSettings;
 use super::ladder::{Step, statements_above};
@@ -31,7 +32,8 @@ use crate::unsettled::UnsettledPage;
 
 /// The characters that a table's name may have.
 const NAME_WIDTH: usize = 64;
-const LONGEST_TABLE: &str = "fga_sync_unsettled";
+/// The longest that begins with the prefix: MySQL names the checks of a table.
+const LONGEST_NAME: &str = "fga_sync_state_chk_1";
 /// The tables whose columns are compared.
 const TABLES: [&str; 5] = [
     "fga_changelog",
@@ -44,8 +46,6 @@ const TABLES: [&str; 5] = [
 const MIGRATION_WAIT: u32 = 60;
 /// How long a new connection waits for the lock of the one before it to be gone, in seconds.
 const RELOCK_WAIT: u32 = 2;
-/// What a row takes beside its JSON, with room to spare: the bounded columns at their widest.
-const ROW_BYTES: usize = 16 << 10;
 
 /// A mirror in a database of MySQL or MariaDB.
 pub struct MySql {
@@ -61,18 +61,9 @@ impl MySql {
     /// Connects. Table names begin with `prefix`.
     ///
     /// # Errors
-    /// Where the server can't be reached, refuses the user or is too old.
+    /// Where the server can't be reached, refuses the user or is too old, or no table's name may begin so.
     pub fn connect(settings: &MySqlSettings, prefix: &str, access: Access) -> TargetResult<Self> {
-        let width = NAME_WIDTH - LONGEST_TABLE.len();
-        if prefix.chars().count() > width {
-            return Err(TargetError::Fatal(
-                Error::usage(format!(
-                    "the table prefix has {} characters, and MySQL leaves room for {width}",
-                    prefix.chars().count()
-                ))
-                .advise("a shorter target.table_prefix"),
-            ));
-        }
+        check_prefix(prefix).map_err(TargetError::Fatal)?;
         Ok(Self {
             session: session::connect(settings, access)?,
             settings: settings.clone(),
@@ -131,13 +122,39 @@ impl MySql {
     }
 }
 
+fn check_prefix(prefix: &str) -> Result<(), Error> {
+    let (width, room) = (prefix.chars().count(), NAME_WIDTH - LONGEST_NAME.len());
+    let why = if width > room {
+        format!("has {width} characters, and MySQL leaves room for {room}")
+    } else if prefix
+        .chars()
+        .any(|letter| !('\u{1}'..='\u{ffff}').contains(&letter))
+    {
+        "holds a character that MySQL takes in no name: U+0000 or one past U+FFFF".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(Error::usage(format!("the table prefix {prefix:?} {why}"))
+        .advise("another target.table_prefix"))
+}
+
 /// The prefix stands in quoted identifiers only.
 fn with_prefix(sql: &str, prefix: &str) -> String {
     sql.replace("{prefix}", &prefix.replace('`', "``"))
 }
 
 fn while_doing(doing: &str) -> impl FnOnce(::mysql::Error) -> TargetError {
-    move |error| classify(&format!("MySQL failed to {doing}"), error)
+    move |error| classify(&format!("MySQL failed to {doing}"), error).of_run()
+}
+
+fn while_applying(error: ::mysql::Error) -> TargetError {
+    let is_read_only = classify::is_read_only(&error);
+    let error = classify("MySQL failed to apply a page", error);
+    if is_read_only {
+        error.of_read_only_page()
+    } else {
+        error.of_page()
+    }
 }
 
 /// A migration that is refused is a matter of the tables, for another user can make them.
@@ -373,18 +390,24 @@ impl Target for MySql {
     fn apply(&mut self, commit: &PageCommit) -> TargetResult<Applied> {
         let prefix = self.prefix.clone();
         let max_packet = self.session.max_packet;
-        let mut unexpected = None;
-        let applied = self.session.transaction("apply a page", |connection| {
+        if rows::exceeds(commit, max_packet) {
+            return Err(TargetError::Refused(classify::too_large(max_packet)));
+        }
+        let mut obstacle = None;
+        self.session.transact(while_applying, |connection| {
             let with_prefix = |sql: &str| with_prefix(sql, &prefix);
-            match page::apply(connection, commit, max_packet, with_prefix)? {
-                Some(Applied::Unexpected(tuples)) => {
-                    unexpected = Some(Applied::Unexpected(tuples));
-                    Ok(None)
-                }
-                applied => Ok(applied),
-            }
+            obstacle = page::apply(connection, commit, max_packet, with_prefix)?;
+            Ok(obstacle.is_none().then_some(()))
         })?;
-        applied.or(unexpected).ok_or(TargetError::Fenced)
+        match obstacle {
+            None => Ok(Applied::Committed),
+            Some(Obstacle::Elsewhere) => Err(TargetError::Fenced),
+            Some(Obstacle::Unexpected(tuples)) => Ok(Applied::Unexpected(tuples)),
+            Some(Obstacle::Unrecorded) => Err(schema::swallowed(
+                "MySQL failed to apply a page",
+                "fga_sync_runs",
+            )),
+        }
     }
 
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
@@ -400,7 +423,14 @@ impl Target for MySql {
                     run.run_id,
                 ),
             )
-            .map_err(while_doing("record the end of the run"))
+            .map_err(while_doing("record the end of the run"))?;
+        if self.session.connection.affected_rows() == 1 {
+            return Ok(());
+        }
+        Err(schema::swallowed(
+            "MySQL failed to record the end of the run",
+            "fga_sync_runs",
+        ))
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {

@@ -7,29 +7,42 @@ use ::mysql::{Conn, Result, Value};
 
 use super::rows::{self, datetime};
 use super::statements;
-use crate::engine::{Applied, Before, PageCommit};
+use crate::engine::{Before, PageCommit};
 use crate::page::ContinuationToken;
 use crate::tuple::TupleKey;
 
-/// Does what the page asks for, but for the commit. `None` says that the checkpoint was not where it should be.
+/// Why a page must not be committed.
+pub(super) enum Obstacle {
+    /// The checkpoint is not where it should be.
+    Elsewhere,
+    /// The run has no row in `fga_sync_runs`, where the page is counted.
+    Unrecorded,
+    /// These tuples are not what they must have been before.
+    Unexpected(Vec<TupleKey>),
+}
+
+/// Does what the page asks for, but for the commit, unless there is an obstacle.
 pub(super) fn apply(
     connection: &mut Conn,
     commit: &PageCommit,
     max_packet: usize,
     with_prefix: impl Fn(&str) -> String,
-) -> Result<Option<Applied>> {
+) -> Result<Option<Obstacle>> {
     if !move_checkpoint(connection, commit, &with_prefix)? {
-        return Ok(None);
+        return Ok(Some(Obstacle::Elsewhere));
+    }
+    if !count_page(connection, commit, &with_prefix)? {
+        return Ok(Some(Obstacle::Unrecorded));
     }
     let unexpected = unexpected(connection, commit, &with_prefix)?;
     if !unexpected.is_empty() {
-        return Ok(Some(Applied::Unexpected(unexpected)));
+        return Ok(Some(Obstacle::Unexpected(unexpected)));
     }
     for (sql, values) in rows::statements(commit, max_packet) {
         connection.exec_drop(with_prefix(&sql), values)?;
     }
     look_back(connection, commit, &with_prefix)?;
-    Ok(Some(Applied::Committed))
+    Ok(None)
 }
 
 /// Whether the checkpoint was where it should be.
@@ -56,9 +69,15 @@ fn move_checkpoint(
             commit.from.map(ContinuationToken::as_str),
         ),
     )?;
-    if connection.affected_rows() != 1 {
-        return Ok(false);
-    }
+    Ok(connection.affected_rows() == 1)
+}
+
+/// Whether the run has a row to count it in.
+fn count_page(
+    connection: &mut Conn,
+    commit: &PageCommit,
+    with_prefix: &impl Fn(&str) -> String,
+) -> Result<bool> {
     let changes = u64::from(commit.writes) + u64::from(commit.deletes);
     connection.exec_drop(
         with_prefix(statements::COUNT_PAGE),
@@ -72,7 +91,7 @@ fn move_checkpoint(
             commit.run_id,
         ),
     )?;
-    Ok(true)
+    Ok(connection.affected_rows() == 1)
 }
 
 /// Tuples that are not what they must have been before.

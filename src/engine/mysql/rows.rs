@@ -22,6 +22,9 @@ const STEPS: [usize; 14] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 80, MAX_RO
 /// The bytes of a statement, so that neither side holds much of a page more than once.
 const MAX_BYTES: usize = 4 << 20;
 
+/// What a row takes beside its JSON, with room to spare: the bounded columns at their widest.
+pub(super) const ROW_BYTES: usize = 16 << 10;
+
 /// A row's values.
 type Row = Vec<Value>;
 
@@ -49,6 +52,20 @@ pub(super) fn statements(commit: &PageCommit, max_packet: usize) -> Vec<(String,
         .chain(fill(WRITE_TUPLES, written))
         .map(|(statement, chunk)| of_rows(statement, chunk))
         .collect()
+}
+
+/// Whether a row takes more than the server does. It would say so in several ways, after one of which (MariaDB's) the connection
+/// can't be read any more.
+pub(super) fn exceeds(commit: &PageCommit, max_packet: usize) -> bool {
+    let context = |change: &Change| change.condition_context().map_or(0, str::len);
+    let appended = commit
+        .changelog
+        .iter()
+        .map(|change| change.raw_event.len() + context(change));
+    let written = &commit.net_effect.written;
+    appended
+        .chain(written.iter().map(|written| context(written.change)))
+        .any(|bytes| bytes.saturating_add(ROW_BYTES) > max_packet)
 }
 
 /// Tuples of which it is known what they were before, by their hashes.

@@ -3,11 +3,12 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use ::mysql::consts::CapabilityFlags;
 use ::mysql::prelude::Queryable;
 use ::mysql::{Conn, Error as MySqlError, Opts, OptsBuilder};
 
 use super::classify::classify;
-use super::{MySqlSettings, statements};
+use super::{MySqlSettings, statements, while_doing};
 use crate::engine::within::{look_up, sign_in};
 use crate::engine::{Access, TargetError, TargetResult};
 use crate::error::{Error, ErrorKind};
@@ -61,16 +62,27 @@ impl Session {
         doing: &str,
         work: impl FnOnce(&mut Conn) -> ::mysql::Result<Option<T>>,
     ) -> TargetResult<Option<T>> {
-        let doing = format!("MySQL failed to {doing}");
+        self.transact(|error| while_doing(doing)(error), work)
+    }
+
+    /// The same, where `failed` says what an error means.
+    pub(super) fn transact<T>(
+        &mut self,
+        failed: impl Fn(MySqlError) -> TargetError,
+        work: impl FnOnce(&mut Conn) -> ::mysql::Result<Option<T>>,
+    ) -> TargetResult<Option<T>> {
         let connection = &mut self.connection;
-        let failed = |error| classify(&doing, error);
-        connection.query_drop("start transaction").map_err(failed)?;
+        connection
+            .query_drop("start transaction")
+            .map_err(&failed)?;
         let done = work(connection);
         if let Ok(Some(_)) = done {
-            return match connection.query_drop("commit").map_err(failed) {
+            return match connection.query_drop("commit").map_err(&failed) {
                 Ok(()) => done.map_err(failed),
                 // Whatever the reason: the commit may have happened.
-                Err(TargetError::Fatal(error)) => Err(TargetError::Interrupted(error)),
+                Err(TargetError::Fatal(error) | TargetError::Refused(error)) => {
+                    Err(TargetError::Interrupted(error))
+                }
                 Err(error) => Err(error),
             };
         }
@@ -135,6 +147,8 @@ fn open(settings: &MySqlSettings, doing: &str) -> TargetResult<Conn> {
         .write_timeout(Some(ANSWER_TIMEOUT))
         .tcp_keepalive_time_ms(Some(keepalive))
         .stmt_cache_size(CACHED_STATEMENTS)
+        // An update counts the rows that it finds, also those which it leaves as they are.
+        .additional_capabilities(CapabilityFlags::CLIENT_FOUND_ROWS)
         // Behind a forwarded port the server's socket path may be that of another server on this machine.
         .prefer_socket(false);
     let given = Opts::from(opts.clone());

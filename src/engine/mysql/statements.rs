@@ -30,7 +30,8 @@ pub(super) const SERVER: &str = "select version(), @@max_allowed_packet";
 /// Everything that a server's or a user's defaults could change. MariaDB knows the isolation level as a
 /// variable only by its old name, so it has a statement of its own.
 pub(super) const SESSION: &str = "
-    set names utf8mb4, time_zone = '+00:00', autocommit = 1,
+    set names utf8mb4, time_zone = '+00:00', autocommit = 1, completion_type = 0, sql_auto_is_null = 0,
+        sql_safe_updates = 0, sql_big_selects = 1, sql_select_limit = 18446744073709551615, unique_checks = 1,
         sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,NO_ENGINE_SUBSTITUTION',
         innodb_lock_wait_timeout = 30, lock_wait_timeout = 60, wait_timeout = 600";
 
@@ -49,15 +50,18 @@ pub(super) const HAS_VERSION: &str = "
 
 pub(super) const VERSION: &str = "select max(version) from `{prefix}fga_sync_schema`";
 
-/// A text column is as needed only where it compares in binary, so another collation belongs to its type.
+/// A text column is as needed only where it compares in binary, so another collation belongs to its type. So does another engine
+/// than `InnoDB`: it may keep a part of a page, or nothing of it.
 pub(super) const COLUMNS: &str = "
-    select table_name, column_name,
-           concat(if(data_type = 'datetime', column_type, data_type),
-                  if(collation_name is null or collation_name in ('utf8mb4_0900_bin', 'utf8mb4_nopad_bin'),
-                     '', concat(' collate ', collation_name))),
-           is_nullable = 'YES', column_key = 'PRI'
-    from information_schema.columns
-    where table_schema = database() and table_name in (?, ?, ?, ?, ?)";
+    select c.table_name, c.column_name,
+           concat(if(c.data_type = 'datetime', c.column_type, c.data_type),
+                  if(c.collation_name is null or c.collation_name in ('utf8mb4_0900_bin', 'utf8mb4_nopad_bin'),
+                     '', concat(' collate ', c.collation_name)),
+                  if(t.engine = 'InnoDB', '', concat(' in the engine ', ifnull(t.engine, 'of a view')))),
+           c.is_nullable = 'YES', c.column_key = 'PRI'
+    from information_schema.columns c
+    join information_schema.tables t on t.table_schema = c.table_schema and t.table_name = c.table_name
+    where c.table_schema = database() and c.table_name in (?, ?, ?, ?, ?)";
 
 pub(super) const CHECKPOINTS: &str = "
     select name, source, store_id, store_name, store_created_at, type_filter, mode, token, read_token, settled_token,

@@ -149,6 +149,8 @@ impl Here<'_> {
         let asks = self.complete.settings.config.get_options();
         let verdict = if let Some(advice) = advice(attempt, &error) {
             Some((ErrorKind::Denied, advice))
+        } else if is_other_encoding(&error) {
+            Some((ErrorKind::Usage, "a database whose encoding is UTF8"))
         } else if asks.is_some_and(|options| !options.trim().is_empty()) {
             advice_for_options(&error).map(|advice| (ErrorKind::Usage, advice))
         } else {
@@ -194,6 +196,13 @@ fn advice(attempt: Attempt, error: &postgres::Error) -> Option<&'static str> {
     (attempt == Attempt::Plain && demands_tls).then_some(
         "the server may demand TLS: sslmode=verify-full, verify-ca or require in the target's URL",
     )
+}
+
+/// Whether there is no way between UTF-8 and the database's encoding.
+fn is_other_encoding(error: &postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|error| {
+        *error.code() == SqlState::FEATURE_NOT_SUPPORTED && error.message().contains("UTF8")
+    })
 }
 
 /// Whether TLS itself failed.

@@ -4,7 +4,8 @@ use std::error::Error as _;
 
 use postgres::error::SqlState;
 
-use crate::engine::TargetError;
+use super::statements::SWALLOWED;
+use crate::engine::{TargetError, schema};
 use crate::error::{Error, ErrorKind};
 
 /// What can be done about an error.
@@ -95,6 +96,11 @@ fn judge(state: &SqlState) -> Verdict {
         ),
         (_, "3D000" | "57P04") => NO_DATABASE,
         (_, "42601") => UNEXPECTED,
+        // Parts of a statement can't be rewritten by a rule.
+        ("0A", _) => fatal(
+            ErrorKind::Schema,
+            "look in pg_rules for a rule that was added to a table of fga-sync, and drop it; what was applied before is kept",
+        ),
         ("42", _) | (_, "3F000") => fatal(
             ErrorKind::Schema,
             "run again, which begins by comparing the tables and names what differs; fga-sync migrate creates those that are missing",
@@ -103,6 +109,16 @@ fn judge(state: &SqlState) -> Verdict {
         ("23", _) => fatal(
             ErrorKind::Schema,
             "look for a constraint, a trigger or a column that was added to the tables of fga-sync, and after a restore for a sequence of fga_changelog.id that lies behind the table; what was applied before is kept",
+        ),
+        // Only functions of users raise these: those of triggers.
+        ("P0", _) => fatal(
+            ErrorKind::Schema,
+            "look for a trigger that was added to the tables of fga-sync; what was applied before is kept",
+        ),
+        // A sequence is at its end: it was altered.
+        (_, "2200H") => fatal(
+            ErrorKind::Schema,
+            "look at the sequence of fga_changelog.id; what was applied before is kept",
         ),
         ("22" | "54", _) => UNSTORABLE,
         _ => UNEXPECTED,
@@ -113,6 +129,10 @@ fn judge(state: &SqlState) -> Verdict {
 ///
 /// The server's detail is left out: it quotes the values of rows.
 pub(super) fn classify(doing: impl Into<String>, error: postgres::Error) -> TargetError {
+    let doing = doing.into();
+    if let Some(table) = swallowed_by(&error) {
+        return schema::swallowed(&doing, table);
+    }
     let (verdict, cause) = if let Some(database) = error.as_db_error() {
         let code = database.code();
         let message = if code.code() == ROW_CHANGED {
@@ -134,6 +154,19 @@ pub(super) fn classify(doing: impl Into<String>, error: postgres::Error) -> Targ
     } else {
         TargetError::Fatal(error)
     }
+}
+
+/// The table of which a page's rows are missing, where that is the error.
+fn swallowed_by(error: &postgres::Error) -> Option<&str> {
+    let database = error.as_db_error()?;
+    if *database.code() != SqlState::INVALID_TEXT_REPRESENTATION {
+        return None;
+    }
+    // Around it, the server quotes in its own language.
+    let (_, after) = database.message().split_once(SWALLOWED)?;
+    after
+        .split(|letter: char| letter != '_' && !letter.is_ascii_lowercase())
+        .next()
 }
 
 /// What an error of the client library means: it has no public kinds, and says which it is in its text alone.
@@ -206,14 +239,18 @@ mod tests {
             ("42P10", ErrorKind::Schema),
             ("42804", ErrorKind::Schema),
             ("3F000", ErrorKind::Schema),
+            ("0A000", ErrorKind::Schema),
+            ("2200H", ErrorKind::Schema),
             ("22021", ErrorKind::Unstorable),
             ("22P02", ErrorKind::Unstorable),
             ("23502", ErrorKind::Schema),
             ("23505", ErrorKind::Schema),
             ("23514", ErrorKind::Schema),
+            ("22P05", ErrorKind::Unstorable),
             ("54000", ErrorKind::Unstorable),
+            ("54001", ErrorKind::Unstorable),
             ("42601", ErrorKind::Unexpected),
-            ("P0001", ErrorKind::Unexpected),
+            ("P0001", ErrorKind::Schema),
             ("XX000", ErrorKind::Unexpected),
         ] {
             assert_eq!(kind_of(code), (kind, false), "{code}");

@@ -75,14 +75,16 @@ fn statement(commit: &PageCommit) -> String {
     let expects = net_effect.expected().next().is_some();
     let look_back = commit.look_back;
     let forget = look_back.forget.as_ref();
+    let appends = !commit.changelog.is_empty();
     let deletes = !net_effect.deleted.is_empty();
+    let writes = !net_effect.written.is_empty();
     let parts = [
         (expects, statements::FIND_UNEXPECTED),
         (!expects, statements::NOTHING_UNEXPECTED),
         (true, statements::MOVE_CHECKPOINT),
-        (!commit.changelog.is_empty(), statements::APPEND_CHANGES),
+        (appends, statements::APPEND_CHANGES),
         (deletes, statements::DELETE_TUPLES),
-        (!net_effect.written.is_empty(), statements::WRITE_TUPLES),
+        (writes, statements::WRITE_TUPLES),
         (!look_back.unsettled.is_empty(), statements::KEEP_UNSETTLED),
         (
             forget.is_some_and(|forget| !forget.places.is_empty()),
@@ -93,7 +95,10 @@ fn statement(commit: &PageCommit) -> String {
             statements::FORGET_EARLIER_PASSES,
         ),
         (true, statements::WHETHER_MOVED),
+        (true, statements::RUN_COUNTED),
+        (appends, statements::ALL_APPENDED),
         (deletes, statements::ALL_DELETED),
+        (writes, statements::ALL_WRITTEN),
     ];
     parts
         .into_iter()

@@ -29,18 +29,33 @@ const MIGRATION_1: [&str; 6] = [
 pub(super) const HAS_SCHEMA: &str =
     "select exists (select from pg_catalog.pg_namespace where nspname = $1)";
 
+/// And the database's encoding, and a table of which a policy hides rows from this user: it would seem that they never were there.
 pub(super) const HAS_VERSION: &str = "
-    select exists (
+    select current_setting('server_encoding'), (
+        select min(c.relname::text)
+        from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = $1 and pg_catalog.row_security_active(c.oid)
+          and c.relname in ('fga_changelog', 'fga_tuples', 'fga_sync_schema', 'fga_sync_state', 'fga_sync_runs',
+                            'fga_sync_unsettled')
+          and (exists (select from pg_catalog.pg_policy p where p.polrelid = c.oid and not p.polpermissive)
+               or not exists (
+                   select from pg_catalog.pg_policy p
+                   where p.polrelid = c.oid and p.polcmd = '*'
+                     and pg_catalog.pg_get_expr(p.polqual, c.oid) = 'true'
+                     and coalesce(pg_catalog.pg_get_expr(p.polwithcheck, c.oid), 'true') = 'true'
+                     and exists (
+                         select from unnest(p.polroles) r
+                         where r = 0 or pg_catalog.pg_has_role(current_user, r, 'usage'))))), exists (
         select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
         where n.nspname = $1 and c.relname = 'fga_sync_schema' and c.relkind in ('r', 'p'))";
 
 pub(super) const VERSION: &str = "select max(version) from {schema}.fga_sync_schema";
 
-/// A partitioned table differs in the type of every column: rows are deleted by their place in the one table.
+/// Types are without the quotes that `quote_all_identifiers` adds. A partitioned table differs in the type of every column: rows are deleted by their place in the one table.
 pub(super) const COLUMNS: &str = "
     select c.relname::text, a.attname::text,
            case when c.relkind = 'p' then 'partitioned ' else '' end
-               || pg_catalog.format_type(a.atttypid, a.atttypmod),
+               || trim('\"' from pg_catalog.format_type(a.atttypid, a.atttypmod)),
            not a.attnotnull, coalesce(a.attnum = any (k.indkey), false)
     from pg_catalog.pg_class c
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
@@ -137,7 +152,8 @@ pub(super) const MOVE_CHECKPOINT: &str = "
         update {schema}.fga_sync_runs
         set pages = pages + least($8 + $9, 1), changes = changes + $8 + $9, writes = writes + $8,
             deletes = deletes + $9, late_arrivals = late_arrivals + $38, order_anomalies = order_anomalies + $39
-        where run_id = $6 and exists (select from moved))";
+        where run_id = $6 and exists (select from moved)
+        returning true)";
 
 /// $10 to $20 the changes, an array for each column. The identity is counted up after the sort.
 pub(super) const APPEND_CHANGES: &str = r#",
@@ -150,7 +166,8 @@ pub(super) const APPEND_CHANGES: &str = r#",
         from moved, unnest($10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) with ordinality
              as c (change_type, object_type, object_id, relation, user_type, user_id, user_relation,
                    condition_name, condition_context, "timestamp", raw_event, place)
-        order by c.place)"#;
+        order by c.place
+        returning true)"#;
 
 /// $21 to $26 the tuples, an array for each column, and $27 whether each existed before. Each is looked up by itself (`offset 0` keeps the lookup
 /// from being merged into a join, which becomes a scan of the table as its statistics grow old) and deleted by
@@ -185,7 +202,8 @@ pub(super) const WRITE_TUPLES: &str = r#",
                    condition_name, condition_context, "timestamp")
         on conflict (store_id, object_type, object_id, relation, user_type, user_id, user_relation) do update
             set condition_name = excluded.condition_name, condition_context = excluded.condition_context,
-                "timestamp" = excluded."timestamp")"#;
+                "timestamp" = excluded."timestamp"
+        returning true)"#;
 
 /// $41 to $43 the pages, an array each for places, when they were seen, and their changes.
 pub(super) const KEEP_UNSETTLED: &str = ",
@@ -220,6 +238,25 @@ pub(super) const WHETHER_MOVED: &str = "
 /// way to raise one but a function that fails, and this one fails with a code that is nobody else's.
 pub(super) const ALL_DELETED: &str = ",
     ln(case when (select count(*) from doomed) = (select count(*) from deleted) then 1 else 0 end)";
+
+/// What the next three fail with, before the name of the table.
+pub(super) const SWALLOWED: &str = "rows are missing in ";
+
+/// Follow where their part is in the page: a trigger of somebody else's can swallow rows without a word, and a page that lacks
+/// some must not be committed. The text that is no number tells the table.
+pub(super) const RUN_COUNTED: &str = ",
+    (case when (select count(*) from counted) = (select count(*) from moved)
+          then '1' else 'rows are missing in fga_sync_runs' end)::bigint";
+
+/// $10 as in [`APPEND_CHANGES`].
+pub(super) const ALL_APPENDED: &str = ",
+    (case when (select count(*) from appended) = (select count(*) from moved) * cardinality($10)
+          then '1' else 'rows are missing in fga_changelog' end)::bigint";
+
+/// $28 as in [`WRITE_TUPLES`].
+pub(super) const ALL_WRITTEN: &str = ",
+    (case when (select count(*) from written) = (select count(*) from moved) * cardinality($28)
+          then '1' else 'rows are missing in fga_tuples' end)::bigint";
 
 pub(super) const END_RUN: &str = "
     update {schema}.fga_sync_runs set finished_at = $2, outcome = $3, exit_code = $4 where run_id = $1";

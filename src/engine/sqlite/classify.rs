@@ -17,7 +17,7 @@ pub(super) fn refusal(
     error: &rusqlite::Error,
 ) -> Option<TargetError> {
     use std::io::ErrorKind::{IsADirectory, PermissionDenied, ReadOnlyFilesystem};
-    if error.sqlite_error_code() != Some(ErrorCode::CannotOpen) {
+    if code_of(error) != Some(ErrorCode::CannotOpen) {
         return None;
     }
     let reason = File::options()
@@ -39,9 +39,25 @@ pub(super) fn refusal(
 const MUST_BE_WRITABLE: &str =
     "the file, its -wal and -shm beside it, and its directory must be writable for this user";
 
+/// The library keeps the errors of SQL's text apart.
+fn code_of(error: &rusqlite::Error) -> Option<ErrorCode> {
+    match error {
+        rusqlite::Error::SqlInputError { error, .. } => Some(error.code),
+        error => error.sqlite_error_code(),
+    }
+}
+
+/// The error without the statement that failed.
+fn cause(error: rusqlite::Error) -> anyhow::Error {
+    match error {
+        rusqlite::Error::SqlInputError { msg, .. } => anyhow::anyhow!(msg),
+        error => error.into(),
+    }
+}
+
 /// Sorts an error of SQLite by what can be done about it.
 pub(super) fn classify(doing: &str, error: rusqlite::Error) -> TargetError {
-    let code = error.sqlite_error_code();
+    let code = code_of(&error);
     let (kind, advice) = match code {
         Some(
             ErrorCode::ReadOnly
@@ -80,7 +96,11 @@ pub(super) fn classify(doing: &str, error: rusqlite::Error) -> TargetError {
         ),
         Some(_) => (
             ErrorKind::TargetUnavailable,
-            "look for I/O errors of that disk; `pragma integrity_check` tells whether the file is whole",
+            "look for I/O errors of that disk, and for a limit of the size of files (ulimit -f); `pragma integrity_check` tells whether the file is whole",
+        ),
+        None if is_damaged(&error) => (
+            ErrorKind::Schema,
+            "somebody wrote a value into the tables of fga-sync that it did not put there; restore the row",
         ),
         None => (
             ErrorKind::Unexpected,
@@ -91,7 +111,7 @@ pub(super) fn classify(doing: &str, error: rusqlite::Error) -> TargetError {
         code,
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
     );
-    let error = Error::new(kind, doing).because(error).advise(advice);
+    let error = Error::new(kind, doing).because(cause(error)).advise(advice);
     if busy {
         TargetError::Interrupted(error)
     } else {
@@ -99,8 +119,36 @@ pub(super) fn classify(doing: &str, error: rusqlite::Error) -> TargetError {
     }
 }
 
+/// Whether a row is not as it was written.
+fn is_damaged(error: &rusqlite::Error) -> bool {
+    use rusqlite::Error::{
+        FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error,
+    };
+    matches!(
+        error,
+        FromSqlConversionFailure(..)
+            | IntegralValueOutOfRange(..)
+            | InvalidColumnType(..)
+            | Utf8Error(..)
+    )
+}
+
 pub(super) fn while_doing(doing: &str) -> impl FnOnce(rusqlite::Error) -> TargetError {
-    move |error| classify(&format!("SQLite failed to {doing}"), error)
+    move |error| classify(&format!("SQLite failed to {doing}"), error).of_run()
+}
+
+pub(super) fn while_applying(error: rusqlite::Error) -> TargetError {
+    // A file that was moved away does not come back: another would be made in its place.
+    let is_read_only = error.sqlite_error().is_some_and(|error| {
+        error.code == ErrorCode::ReadOnly
+            && error.extended_code != rusqlite::ffi::SQLITE_READONLY_DBMOVED
+    });
+    let error = classify("SQLite failed to apply a page", error);
+    if is_read_only {
+        error.of_read_only_page()
+    } else {
+        error.of_page()
+    }
 }
 
 #[cfg(test)]
@@ -108,6 +156,43 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
+
+    fn failure(code: i32) -> rusqlite::Error {
+        rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None)
+    }
+
+    #[test]
+    fn a_disk_that_turns_read_only_during_a_run_is_waited_for() {
+        use rusqlite::ffi::{SQLITE_READONLY, SQLITE_READONLY_CANTLOCK, SQLITE_READONLY_DBMOVED};
+        for code in [SQLITE_READONLY, SQLITE_READONLY_CANTLOCK] {
+            assert!(matches!(
+                while_applying(failure(code)),
+                TargetError::Interrupted(error) if error.kind() == ErrorKind::TargetUnavailable
+            ));
+            assert!(matches!(
+                while_doing("take the checkpoint")(failure(code)),
+                TargetError::Fatal(error) if error.kind() == ErrorKind::Denied
+            ));
+        }
+        assert!(matches!(
+            while_applying(failure(SQLITE_READONLY_DBMOVED)),
+            TargetError::Fatal(_)
+        ));
+    }
+
+    /// No test can afford a value of a gigabyte.
+    #[test]
+    fn a_value_that_is_too_large_is_one_of_the_page() {
+        let too_large = || failure(rusqlite::ffi::SQLITE_TOOBIG);
+        assert!(matches!(
+            while_applying(too_large()),
+            TargetError::Refused(error) if error.kind() == ErrorKind::Unstorable
+        ));
+        assert!(matches!(
+            while_doing("do it")(too_large()),
+            TargetError::Fatal(error) if error.kind() == ErrorKind::Usage
+        ));
+    }
 
     /// Changes that are valid never violate the constraints that the tables have from here.
     #[test]

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::path::Path;
+#[cfg(unix)]
+use std::sync::{Arc, Once, atomic::AtomicBool};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
@@ -29,7 +31,24 @@ fn plain(path: &Path) -> Cow<'_, Path> {
     }
 }
 
+/// Past a limit for the size of files, the system ends a process that has nothing to say about its signal; with this, the write
+/// fails like any other.
+#[cfg(unix)]
+fn outlive_size_limits() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let heard = Arc::new(AtomicBool::new(false));
+        if let Err(error) = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, heard) {
+            tracing::debug!(%error, "a limit for the size of files would end the process");
+        }
+    });
+}
+
+#[cfg(not(unix))]
+fn outlive_size_limits() {}
+
 pub(super) fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
+    outlive_size_limits();
     let failed = |error: rusqlite::Error| {
         let doing = format!("can't open the SQLite file {}", path.display());
         refusal(path, access, &doing, &error).unwrap_or_else(|| classify(&doing, error))

@@ -2,6 +2,7 @@
 
 mod classify;
 mod connection;
+mod lock;
 mod page;
 mod statements;
 
@@ -11,15 +12,16 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, TransactionBehavior, params};
 
-use self::classify::while_doing;
+use self::classify::{while_applying, while_doing};
 use self::connection::connect;
+use self::page::Failure;
 use super::ladder::{Step, statements_above};
 use super::schema::{self, Column, Kind, SchemaStatus};
 use super::{
     Access, Applied, Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult,
 };
 use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::page::ContinuationToken;
 use crate::unsettled::UnsettledPage;
 
@@ -37,8 +39,9 @@ impl Sqlite {
     /// an empty database. Table names begin with `prefix`.
     ///
     /// # Errors
-    /// Where the file can't be opened or is not a SQLite database.
+    /// Where the file can't be opened or is not a SQLite database, or no table's name may begin so.
     pub fn open(path: &Path, prefix: &str, access: Access) -> TargetResult<Self> {
+        check_prefix(prefix).map_err(TargetError::Fatal)?;
         Ok(Self {
             path: path.to_owned(),
             prefix: prefix.to_owned(),
@@ -77,6 +80,20 @@ impl Sqlite {
     fn sql(&self, statement: &str) -> String {
         with_prefix(statement, &self.prefix)
     }
+}
+
+fn check_prefix(prefix: &str) -> Result<(), Error> {
+    const RESERVED: &str = "sqlite_";
+    let begin = prefix.get(..RESERVED.len()).unwrap_or_default();
+    let why = if begin.eq_ignore_ascii_case(RESERVED) {
+        "begins as only tables of SQLite's own may"
+    } else if prefix.contains('\0') {
+        "holds U+0000"
+    } else {
+        return Ok(());
+    };
+    Err(Error::usage(format!("the table prefix {prefix:?} {why}"))
+        .advise("another target.table_prefix"))
 }
 
 /// The prefix stands in quoted identifiers only.
@@ -181,27 +198,8 @@ impl Target for Sqlite {
         }
         // One lock for the file whatever the name: SQLite has one writer at a time anyway.
         tracing::debug!(name, "locking");
-        let mut path = self.path.clone().into_os_string();
-        path.push(".lock");
-        let failed = |error: std::io::Error| {
-            TargetError::Fatal(
-                Error::new(
-                    ErrorKind::Denied,
-                    format!("can't lock {}", Path::new(&path).display()),
-                )
-                .because(error)
-                .advise("the directory of the SQLite file must be writable for this user"),
-            )
-        };
-        let file = File::create(&path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {
-                self.lock = Some(file);
-                Ok(true)
-            }
-            Err(std::fs::TryLockError::WouldBlock) => Ok(false),
-            Err(std::fs::TryLockError::Error(error)) => Err(failed(error)),
-        }
+        self.lock = lock::take(&self.path)?;
+        Ok(self.lock.is_some())
     }
 
     fn schema(&mut self) -> TargetResult<SchemaStatus> {
@@ -295,19 +293,31 @@ impl Target for Sqlite {
     fn apply(&mut self, commit: &PageCommit) -> TargetResult<Applied> {
         let prefix = &self.prefix;
         page::apply(&mut self.connection, commit, |sql| with_prefix(sql, prefix))
-            .map_err(while_doing("apply a page"))?
+            .map_err(|failure| match failure {
+                Failure::Sqlite(error) => while_applying(error),
+                Failure::Swallowed(table) => {
+                    schema::swallowed("SQLite failed to apply a page", table)
+                }
+            })?
             .ok_or(TargetError::Fenced)
     }
 
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
         let finished_at = text(run.finished_at);
-        self.connection
+        let ended = self
+            .connection
             .execute(
                 &self.sql(statements::END_RUN),
                 params![run.run_id, finished_at, run.outcome, run.exit_code],
             )
-            .map(drop)
-            .map_err(while_doing("record the end of the run"))
+            .map_err(while_doing("record the end of the run"))?;
+        if ended == 1 {
+            return Ok(());
+        }
+        Err(schema::swallowed(
+            "SQLite failed to record the end of the run",
+            "fga_sync_runs",
+        ))
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {

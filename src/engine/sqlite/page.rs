@@ -11,12 +11,36 @@ use crate::engine::{Applied, NetEffect, PageCommit};
 use crate::page::ContinuationToken;
 use crate::tuple::TupleKey;
 
+/// Why a page was not applied.
+pub(super) enum Failure {
+    Sqlite(rusqlite::Error),
+    /// A trigger swallowed rows of this table.
+    Swallowed(&'static str),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+type Result<T> = std::result::Result<T, Failure>;
+
+/// Whether a statement did what it should to the one row that it is about.
+fn stored(count: usize, table: &'static str) -> Result<()> {
+    if count == 1 {
+        Ok(())
+    } else {
+        Err(Failure::Swallowed(table))
+    }
+}
+
 /// Applies the page. `None` says that the checkpoint was not where it should be, and that nothing was written.
 pub(super) fn apply(
     connection: &mut Connection,
     commit: &PageCommit,
     with_prefix: impl Fn(&str) -> String,
-) -> rusqlite::Result<Option<Applied>> {
+) -> Result<Option<Applied>> {
     // Dropped without a commit, it undoes everything.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let page = Page {
@@ -51,7 +75,7 @@ impl Page<'_> {
     }
 
     /// Whether the checkpoint was where it should be.
-    fn move_checkpoint(&self) -> rusqlite::Result<bool> {
+    fn move_checkpoint(&self) -> Result<bool> {
         let commit = self.commit;
         let moved = self.prepare(statements::MOVE_CHECKPOINT)?.execute(params![
             commit.to.as_str(),
@@ -69,18 +93,19 @@ impl Page<'_> {
         if moved == 0 {
             return Ok(false);
         }
-        self.prepare(statements::COUNT_PAGE)?.execute(params![
+        let counted = self.prepare(statements::COUNT_PAGE)?.execute(params![
             commit.run_id,
             commit.writes,
             commit.deletes,
             commit.late_arrivals,
             commit.order_anomalies,
         ])?;
+        stored(counted, "fga_sync_runs")?;
         Ok(true)
     }
 
     /// Tuples that are not what they must have been before.
-    fn unexpected(&self, net_effect: &NetEffect) -> rusqlite::Result<Vec<TupleKey>> {
+    fn unexpected(&self, net_effect: &NetEffect) -> Result<Vec<TupleKey>> {
         let mut tuple_time = self.prepare(statements::TUPLE_TIME)?;
         let mut unexpected = Vec::new();
         for (tuple, before) in net_effect.expected() {
@@ -97,7 +122,7 @@ impl Page<'_> {
         Ok(unexpected)
     }
 
-    fn append_changes(&self) -> rusqlite::Result<()> {
+    fn append_changes(&self) -> Result<()> {
         let recorded_at = text(Timestamp::now());
         let mut append = self.prepare(statements::APPEND_CHANGE)?;
         for change in self.commit.changelog {
@@ -109,7 +134,7 @@ impl Page<'_> {
                 user_id,
                 user_relation,
             ] = change.tuple.columns();
-            append.execute(params![
+            let appended = append.execute(params![
                 self.commit.store_id,
                 change.operation.change_type(),
                 object_type,
@@ -125,19 +150,25 @@ impl Page<'_> {
                 recorded_at,
                 self.commit.run_id,
             ])?;
+            stored(appended, "fga_changelog")?;
         }
         Ok(())
     }
 
-    fn delete_tuples(&self) -> rusqlite::Result<()> {
+    fn delete_tuples(&self) -> Result<()> {
         let mut delete = self.prepare(statements::DELETE_TUPLE)?;
+        let mut tuple_time = self.prepare(statements::TUPLE_TIME)?;
         for deleted in &self.commit.net_effect.deleted {
-            delete.execute(tuple_params(self.commit.store_id, deleted.tuple))?;
+            let key = || tuple_params(self.commit.store_id, deleted.tuple);
+            // Most often it was there; where it was not, that is no matter.
+            if delete.execute(key())? == 0 && tuple_time.exists(key())? {
+                return Err(Failure::Swallowed("fga_tuples"));
+            }
         }
         Ok(())
     }
 
-    fn write_tuples(&self) -> rusqlite::Result<()> {
+    fn write_tuples(&self) -> Result<()> {
         let mut write = self.prepare(statements::WRITE_TUPLE)?;
         for written in &self.commit.net_effect.written {
             let change = written.change;
@@ -149,7 +180,7 @@ impl Page<'_> {
                 user_id,
                 user_relation,
             ] = change.tuple.columns();
-            write.execute(params![
+            let written = write.execute(params![
                 self.commit.store_id,
                 object_type,
                 object_id,
@@ -161,12 +192,13 @@ impl Page<'_> {
                 change.condition_context(),
                 text(change.timestamp),
             ])?;
+            stored(written, "fga_tuples")?;
         }
         Ok(())
     }
 
     /// Keeps and forgets what will be read again.
-    fn look_back(&self) -> rusqlite::Result<()> {
+    fn look_back(&self) -> Result<()> {
         let commit = self.commit;
         if let Some(forget) = &commit.look_back.forget {
             if forget.earlier_passes {

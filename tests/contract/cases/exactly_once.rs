@@ -3,6 +3,7 @@
 use anyhow::{bail, ensure};
 use fga_sync::change::Change;
 use fga_sync::engine::{TargetError, TargetResult};
+use fga_sync::error::ErrorKind;
 use fga_sync::page::ContinuationToken;
 
 use super::cases;
@@ -24,6 +25,8 @@ cases![
     a_failing_tuple_undoes_the_page,
     a_failing_change_undoes_the_page,
     a_failing_counter_undoes_the_page,
+    rows_that_are_swallowed_undo_the_page,
+    a_record_that_is_gone_undoes_the_page,
 ];
 
 /// Whether a page was refused as fenced, with every table as it was.
@@ -284,4 +287,72 @@ fn a_failing_counter_undoes_the_page(engine: &dyn Engine) -> anyhow::Result<()> 
     let mut run = under_way(database.as_ref())?;
     database.query("alter table {fga_sync_runs} rename column deletes to gone")?;
     fails_whole(database.as_ref(), &mut run, &busy_page())
+}
+
+/// Tries the page, which must fail by that table and write nothing.
+fn fails_by_the_table(
+    database: &dyn Database,
+    run: &mut Run,
+    page: &[Change],
+    table: &str,
+) -> anyhow::Result<()> {
+    let before = database.dump()?;
+    let (from, to) = (run.at.clone(), token("next")?);
+    match run.attempt(from.as_ref(), &to, run.fence, page) {
+        Err(TargetError::Fatal(error)) => {
+            ensure!(error.kind() == ErrorKind::Schema, "{error}");
+            let advice = error.advice().unwrap_or_default();
+            // A rule keeps PostgreSQL from planning the page, about which it tells little.
+            let is_named = error.to_string().contains(table);
+            ensure!(is_named || advice.contains("pg_rules"), "{error}: {advice}");
+            ensure!(advice.contains("that was added"), "{error}: {advice}");
+        }
+        // A row that is in the way of a delete may have been moved by somebody who is done soon.
+        Err(TargetError::Interrupted(error)) => {
+            ensure!(page.iter().any(is_delete), "{error}");
+            ensure!(error.to_string().contains("it deletes"), "{error}");
+        }
+        result => bail!("{result:?}"),
+    }
+    ensure!(database.dump()? == before, "the page left something");
+    Ok(())
+}
+
+fn is_delete(change: &Change) -> bool {
+    change.operation == fga_sync::change::Operation::Delete
+}
+
+/// A trigger or a rule can take rows without a word.
+fn rows_that_are_swallowed_undo_the_page(engine: &dyn Engine) -> anyhow::Result<()> {
+    let added = [write(viewer("6", "anne")), write(viewer("7", "anne"))];
+    let rewritten = [write(viewer("0", "anne")), write(viewer("7", "anne"))];
+    let deleted = [delete(viewer("0", "anne")), delete(viewer("1", "anne"))];
+    let (one, first) = (Some("7"), Some("0"));
+    for (table, event, object, page) in [
+        ("fga_changelog", "insert", one, &added),
+        ("fga_tuples", "insert", one, &added),
+        ("fga_tuples", "update", first, &rewritten),
+        ("fga_tuples", "delete", first, &deleted),
+        ("fga_sync_runs", "update", None, &added),
+    ] {
+        let ways = engine.fresh()?.swallowing(table, event, object).len();
+        for way in 0..ways {
+            let database = engine.fresh()?;
+            let mut run = under_way(database.as_ref())?;
+            for statement in &database.swallowing(table, event, object)[way] {
+                database.query(statement)?;
+            }
+            fails_by_the_table(database.as_ref(), &mut run, page, table)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is counted there belongs to the page as well.
+fn a_record_that_is_gone_undoes_the_page(engine: &dyn Engine) -> anyhow::Result<()> {
+    let database = engine.fresh()?;
+    let mut run = under_way(database.as_ref())?;
+    database.query("delete from {fga_sync_runs}")?;
+    let page = writes(8);
+    fails_by_the_table(database.as_ref(), &mut run, &page, "fga_sync_runs")
 }

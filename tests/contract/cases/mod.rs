@@ -6,6 +6,7 @@ mod exactly_once;
 mod limits;
 mod lock;
 mod look_back;
+mod refused;
 mod runs;
 mod schema;
 mod values;
@@ -23,6 +24,7 @@ pub const ALL: &[(&str, &[Case])] = &[
     ("exactly_once", exactly_once::CASES),
     ("runs", runs::CASES),
     ("limits", limits::CASES),
+    ("refused", refused::CASES),
     ("lock", lock::CASES),
     ("look_back", look_back::CASES),
     ("dry_run", dry_run::CASES),

@@ -22,11 +22,14 @@ cases![
     a_renamed_column_is_named,
     a_column_that_may_be_null_is_named,
     another_primary_key_is_named,
+    an_engine_without_transactions_is_named,
     columns_of_the_user_are_theirs,
     what_violates_a_constraint_of_the_user_is_about_the_tables,
     a_reader_sees_what_is_there,
     odd_names_are_quoted,
     namespaces_are_apart,
+    a_namespace_is_good_for_all_tables_or_wrong_usage,
+    a_table_of_somebody_else_is_about_the_tables,
 ];
 
 /// Every column that users rely on, but those with a check, which not every engine renames.
@@ -323,6 +326,25 @@ fn another_primary_key_is_named(engine: &dyn Engine) -> anyhow::Result<()> {
     expect_altered(database.as_ref(), "primary key of fga_tuples")
 }
 
+/// MySQL has engines that keep half of a page, and one that keeps nothing of what it takes.
+fn an_engine_without_transactions_is_named(engine: &dyn Engine) -> anyhow::Result<()> {
+    if !matches!(engine.name(), "mysql" | "mariadb") {
+        return Ok(());
+    }
+    for other in ["MyISAM", "BLACKHOLE"] {
+        let database = engine.fresh()?;
+        database.open()?.migrate().done()?;
+        let alteration = format!("alter table {{fga_sync_runs}} engine = {other}");
+        if let Err(error) = database.query(&alteration) {
+            // Not every server has it.
+            ensure!(other == "BLACKHOLE", "{error}");
+            continue;
+        }
+        expect_altered(database.as_ref(), other)?;
+    }
+    Ok(())
+}
+
 fn columns_of_the_user_are_theirs(engine: &dyn Engine) -> anyhow::Result<()> {
     let database = migrated(engine)?;
     for table in TABLES {
@@ -438,4 +460,53 @@ fn namespaces_are_apart(engine: &dyn Engine) -> anyhow::Result<()> {
     other.query("drop table {fga_tuples}")?;
     expect(one.as_ref(), &SchemaStatus::Current)?;
     expect_altered(other.as_ref(), "fga_tuples")
+}
+
+/// Each is one that some engine has no room or no letters for, or keeps for itself.
+fn a_namespace_is_good_for_all_tables_or_wrong_usage(engine: &dyn Engine) -> anyhow::Result<()> {
+    let (longest, longer) = ("x".repeat(44), "x".repeat(46));
+    for namespace in ["\u{1d11e}", "sqlite_x", "SQLITE_", &longest, &longer] {
+        let database = engine.fresh_in(namespace)?;
+        match database.connect(Access::ReadWrite) {
+            Ok(mut target) => {
+                target
+                    .migrate()
+                    .done()
+                    .map_err(|error| error.context(namespace.to_owned()))?;
+                ensure!(
+                    target.schema().done()? == SchemaStatus::Current,
+                    "{namespace}"
+                );
+            }
+            Err(TargetError::Fatal(error)) => {
+                ensure!(error.kind() == ErrorKind::Usage, "{namespace}: {error}");
+                ensure!(namespace != longest, "{error}");
+            }
+            Err(error) => bail!("{namespace}: {error:?}"),
+        }
+    }
+    Ok(())
+}
+
+fn a_table_of_somebody_else_is_about_the_tables(engine: &dyn Engine) -> anyhow::Result<()> {
+    for table in TABLES.iter().chain(&["fga_sync_schema"]) {
+        let database = engine.fresh()?;
+        let mut target = database.open()?;
+        target.migrate().done()?;
+        database.query(&format!("drop table {{{table}}}"))?;
+        if *table != "fga_sync_schema" {
+            database.query("drop table {fga_sync_schema}")?;
+        }
+        database.query(&format!("create table {{{table}}} (amount integer)"))?;
+        let status = target.migrate().and_then(|()| target.schema());
+        match status {
+            Ok(SchemaStatus::Altered(how)) => ensure!(how.contains(table), "{table}: {how}"),
+            Err(TargetError::Fatal(error)) => {
+                ensure!(error.kind() == ErrorKind::Schema, "{table}: {error}");
+                ensure!(error.to_string().lines().count() == 1, "{table}: {error}");
+            }
+            status => bail!("{table}: {status:?}"),
+        }
+    }
+    Ok(())
 }

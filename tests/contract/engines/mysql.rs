@@ -79,6 +79,15 @@ impl Engine for Server {
             prefix: namespace.to_owned(),
         }))
     }
+
+    fn in_encoding(&self, encoding: &str) -> anyhow::Result<Option<Box<dyn Database>>> {
+        if encoding != "LATIN1" {
+            return Ok(None);
+        }
+        let database = self.fresh_in("contract")?;
+        database.run("alter database character set latin1")?;
+        Ok(Some(database))
+    }
 }
 
 struct InServer {
@@ -173,5 +182,10 @@ impl Database for InServer {
             "alter table {table} drop primary key, add primary key (tuple_hash, store_id)"
         ))?;
         Ok(())
+    }
+
+    /// A trigger either does nothing about its row or fails.
+    fn swallowing(&self, _: &str, _: &str, _: Option<&str>) -> Vec<Vec<String>> {
+        Vec::new()
     }
 }

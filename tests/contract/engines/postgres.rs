@@ -68,6 +68,16 @@ impl Engine for Server {
     }
 
     fn fresh_in(&self, namespace: &str) -> anyhow::Result<Box<dyn Database>> {
+        self.create(namespace, "UTF8")
+    }
+
+    fn in_encoding(&self, encoding: &str) -> anyhow::Result<Option<Box<dyn Database>>> {
+        self.create("contract", encoding).map(Some)
+    }
+}
+
+impl Server {
+    fn create(&self, namespace: &str, encoding: &str) -> anyhow::Result<Box<dyn Database>> {
         let number = self.databases.fetch_add(1, Ordering::Relaxed);
         let mut running = self
             .running
@@ -80,7 +90,7 @@ impl Engine for Server {
             return Err(anyhow!("the server did not start"));
         };
         let name = format!("contract_{number}");
-        let direct_url = server.create_database(&name)?;
+        let direct_url = server.create_database_in(&name, encoding)?;
         Ok(Box::new(InServer {
             url: match pool {
                 Some(pool) => pool.url(&name),
@@ -213,5 +223,22 @@ impl Database for InServer {
              add primary key (store_id, object_type, object_id, relation, user_type, user_id)"
         ))?;
         Ok(())
+    }
+
+    fn swallowing(&self, table: &str, event: &str, object: Option<&str>) -> Vec<Vec<String>> {
+        let table = self.table(table);
+        let row = if event == "delete" { "old" } else { "new" };
+        let when = object.map_or_else(String::new, |object| {
+            format!("when ({row}.object_id = '{object}')")
+        });
+        let trigger = vec![
+            "create function swallow() returns trigger language plpgsql as 'begin return null; end'"
+                .to_owned(),
+            format!(
+                "create trigger swallow before {event} on {table} for each row {when} execute function swallow()"
+            ),
+        ];
+        let rule = format!("create rule swallow as on {event} to {table} do instead nothing");
+        vec![trigger, vec![rule]]
     }
 }

@@ -158,4 +158,15 @@ impl Database for File {
     fn change_tuple_key(&self) -> anyhow::Result<()> {
         self.remake("fga_tuples", |sql| sql.replace(", user_relation)", ")"))
     }
+
+    fn swallowing(&self, table: &str, event: &str, object: Option<&str>) -> Vec<Vec<String>> {
+        let table = self.table(table);
+        let row = if event == "delete" { "old" } else { "new" };
+        let when = object.map_or_else(String::new, |object| {
+            format!("when {row}.object_id = '{object}'")
+        });
+        vec![vec![format!(
+            "create trigger swallow before {event} on {table} {when} begin select raise(ignore); end"
+        )]]
+    }
 }

@@ -85,8 +85,15 @@ impl Postgres {
 
     /// Makes a database that belongs to the plain user, and returns that user's URL for it.
     pub fn create_database(&self, name: &str) -> anyhow::Result<String> {
+        self.create_database_in(name, "UTF8")
+    }
+
+    /// The same in another encoding.
+    pub fn create_database_in(&self, name: &str, encoding: &str) -> anyhow::Result<String> {
         self.admin()?
-            .batch_execute(&format!("create database \"{name}\" owner {USER}"))
+            .batch_execute(&format!(
+                "create database \"{name}\" owner {USER} encoding '{encoding}' template template0"
+            ))
             .with_context(|| format!("cannot create the database {name}"))?;
         Ok(self.url(name))
     }

@@ -10,7 +10,7 @@ create table if not exists {schema}.fga_changelog (
     user_relation     text collate "C" not null, -- '' for a plain user
     condition_name    text collate "C",
     condition_context json,                      -- as the server sent it; jsonb would change it
-    "timestamp"       timestamptz not null,      -- rounded down to µs: the clock of the server's database
+    "timestamp"       timestamptz not null,      -- rounded down to microseconds: the clock of the server's database
     raw_event         json not null,             -- exactly as the server sent it
     recorded_at       timestamptz not null,
     run_id            text collate "C" not null

@@ -9,7 +9,7 @@ create table if not exists {schema}.fga_tuples (
     user_relation     text collate "C" not null, -- '' for a plain user
     condition_name    text collate "C",
     condition_context json,                      -- as the server sent it; jsonb would change it
-    "timestamp"       timestamptz not null,      -- rounded down to µs: the clock of the server's database
+    "timestamp"       timestamptz not null,      -- rounded down to microseconds: the clock of the server's database
     primary key (store_id, object_type, object_id, relation, user_type, user_id, user_relation)
 );
 -- What can this user reach? All the columns of the primary key, so that it answers from the index alone; and a

@@ -1,0 +1,113 @@
+//! The lock of a SQLite file: a file beside it, `PATH.lock`.
+//!
+//! It is locked and never written: what has that name may be somebody else's (`Cargo.lock`).
+
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind as IoErrorKind;
+use std::path::{Path, PathBuf};
+
+use crate::engine::{TargetError, TargetResult};
+use crate::error::{Error, ErrorKind};
+
+/// Locks for as long as the returned file lives, without waiting. `None` says that somebody else holds it.
+pub(super) fn take(database: &Path) -> TargetResult<Option<File>> {
+    // Every path to a file, as a link may be, has the same lock. SQLite resolves links too, for the files that it
+    // keeps beside the database.
+    let database = database
+        .canonicalize()
+        .map_err(|error| failed(database, error))?;
+    warn_of_hard_links(&database);
+    let mut path = database.into_os_string();
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    // Opening something else can wait for its other end, or be heard by a device.
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        return Err(TargetError::Fatal(
+            Error::usage(format!(
+                "can't lock {}: what is there is not a file",
+                path.display()
+            ))
+            .advise("give --target another path"),
+        ));
+    }
+    let file = open(&path).map_err(|error| failed(&path, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(failed(&path, error)),
+    }
+}
+
+/// Opens the lock file, or makes it where there is none.
+fn open(path: &Path) -> std::io::Result<File> {
+    // Some file systems lock only what may be written; on others, reading is enough for another user's file.
+    let mut options = File::options();
+    options.read(true).write(true);
+    match options.open(path) {
+        Err(error) if error.kind() == IoErrorKind::NotFound => {}
+        Err(error) if error.kind() == IoErrorKind::PermissionDenied => return File::open(path),
+        opened => return opened,
+    }
+    match options.clone().create_new(true).open(path) {
+        // Another run was quicker; or there is a link to where nothing is, which opening it says.
+        Err(error) if error.kind() == IoErrorKind::AlreadyExists => options.open(path),
+        created => created,
+    }
+}
+
+fn failed(path: &Path, error: std::io::Error) -> TargetError {
+    let (kind, advice) = match error.kind() {
+        IoErrorKind::NotFound if path.is_symlink() => (
+            ErrorKind::Denied,
+            "that is a link which leads nowhere: remove it".to_owned(),
+        ),
+        IoErrorKind::PermissionDenied => (ErrorKind::Denied, advice_for_owner(path)),
+        IoErrorKind::ReadOnlyFilesystem => (ErrorKind::Denied, DIRECTORY.to_owned()),
+        _ => (
+            ErrorKind::TargetUnavailable,
+            "see that the disk has space and that its file system can lock files, and run again"
+                .to_owned(),
+        ),
+    };
+    let doing = format!("can't lock {}", path.display());
+    TargetError::Fatal(Error::new(kind, doing).because(error).advise(advice))
+}
+
+const DIRECTORY: &str = "the directory of the SQLite file must be writable for this user";
+
+#[cfg(unix)]
+fn advice_for_owner(path: &Path) -> String {
+    use std::os::unix::fs::MetadataExt;
+
+    path.metadata().map_or_else(
+        |_| DIRECTORY.to_owned(),
+        |found| {
+            format!(
+                "that file is of user {}: let this user read and write it, or remove it while no fga-sync runs",
+                found.uid()
+            )
+        },
+    )
+}
+
+#[cfg(not(unix))]
+fn advice_for_owner(_path: &Path) -> String {
+    DIRECTORY.to_owned()
+}
+
+/// Nobody can tell which other names a file has, and the lock is beside one of them.
+#[cfg(unix)]
+fn warn_of_hard_links(database: &Path) {
+    use std::os::unix::fs::MetadataExt;
+
+    let links = database.metadata().map_or(1, |found| found.nlink());
+    if links > 1 {
+        tracing::warn!(
+            "{} has {links} hard links, each with a lock and a write-ahead log of its own: use this one alone",
+            database.display()
+        );
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_of_hard_links(_database: &Path) {}
