@@ -27,9 +27,12 @@ use std::time::{Duration, Instant};
 
 use fga_sync::change::{Change, Operation};
 use fga_sync::checkpoint::{Mode, StoreIdentity, Subject};
-use fga_sync::engine::{Applied, LookBack, NetEffect, PageCommit, RunStart};
+use fga_sync::ledger::{Holder, RunStart};
+use fga_sync::lookback::OverlapUpdate;
+use fga_sync::mirror::{Applied, NetEffect, Rows};
 use fga_sync::page::ContinuationToken;
 use fga_sync::sync::coalesce;
+use fga_sync::target::{Commit, Counts, Position};
 use fga_sync::tuple::{Object, TupleKey, User};
 use jiff::Timestamp;
 
@@ -194,10 +197,15 @@ fn apply(database: &Database, mode: Mode, history: &mut History, exists: &mut [b
         started_at: Timestamp::UNIX_EPOCH,
         start_time: None,
     };
-    let checkpoint = target.begin_run(&start).unwrap();
-    let mut token = checkpoint.token;
+    let held = target.begin_run(&start, &|_| Ok(())).unwrap();
+    let holder = Holder {
+        run_id: "bench",
+        name: mode.name(),
+        store_id: "bench",
+        fence: held.checkpoint.fence,
+    };
     let started = Instant::now();
-    for (number, page) in pages.iter().enumerate() {
+    for (page, number) in pages.iter().zip(held.checkpoint.commits + 1..) {
         let to = ContinuationToken::new(format!("token-{number}")).unwrap();
         let net_effect = if mode.keeps_tuples() {
             coalesce(page)
@@ -206,29 +214,28 @@ fn apply(database: &Database, mode: Mode, history: &mut History, exists: &mut [b
         };
         let all: Vec<_> = page.iter().collect();
         // As a drain of a long log has it: each page is old when it is read.
-        let look_back = LookBack {
-            settled: Some(to.clone()),
-            ..LookBack::default()
+        let overlap = OverlapUpdate {
+            watermark: Some(to.clone()),
+            ..OverlapUpdate::default()
         };
-        let commit = PageCommit {
-            run_id: "bench",
-            name: mode.name(),
-            store_id: "bench",
-            fence: checkpoint.fence,
-            from: token.as_ref(),
-            to: &to,
-            moves_position: true,
-            position_time: Timestamp::UNIX_EPOCH,
-            writes: PAGE as u32,
-            deletes: 0,
-            late_arrivals: 0,
-            order_anomalies: 0,
-            changelog: if mode.keeps_changelog() { &all } else { &[] },
-            net_effect: &net_effect,
-            look_back: &look_back,
+        let commit = Commit {
+            holder,
+            number,
+            position: Some(Position {
+                token: &to,
+                time: Timestamp::UNIX_EPOCH,
+            }),
+            counts: Counts {
+                writes: PAGE as u32,
+                ..Counts::default()
+            },
+            rows: Rows {
+                changelog: if mode.keeps_changelog() { &all } else { &[] },
+                tuples: &net_effect,
+            },
+            overlap: &overlap,
         };
         assert_eq!(target.apply(&commit).unwrap(), Applied::Committed);
-        token = Some(to);
     }
     rate(CHANGES, started.elapsed())
 }

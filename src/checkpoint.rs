@@ -94,14 +94,14 @@ pub struct Checkpoint {
     pub subject: Subject,
     /// Where the log began to be read; `None` is its start.
     pub start_time: Option<Timestamp>,
-    /// The position behind the last change that was applied; `None` before the first.
+    /// The position after the last change that was applied; `None` before the first.
     pub token: Option<ContinuationToken>,
-    /// The position of the run that holds the checkpoint: behind `token` while it reads again what is known.
-    pub read: Option<ContinuationToken>,
-    /// The position behind which changes may yet appear: the next run begins there.
-    pub settled: Option<ContinuationToken>,
+    /// What stands before it is complete: the next run begins there. `None` is where the log begins to be read.
+    pub watermark: Option<ContinuationToken>,
     /// The timestamp of the last change before `token`, as far as the target keeps it.
     pub position_time: Option<Timestamp>,
     /// Grows by one with each run that takes the checkpoint. A run whose fence is not the row's has lost it.
     pub fence: i64,
+    /// The number of the last commit, counted through all runs.
+    pub commits: i64,
 }

@@ -9,8 +9,8 @@ use clap::{
 };
 
 use crate::config::settings::{self, Declaration};
-use crate::engine::SCHEMA_VERSION;
 use crate::outcome::exit_codes_help;
+use crate::schema::VERSION as SCHEMA_VERSION;
 
 /// Copies the change history of an OpenFGA store into PostgreSQL, MySQL / MariaDB or SQLite, exactly once.
 ///

@@ -111,7 +111,7 @@ impl Error {
     }
 }
 
-/// The message with the chain of causes behind it, on one line.
+/// The message with the chain of its causes, on one line.
 ///
 /// Many database and HTTP errors name only themselves in `Display` ("db error") and keep the reason in
 /// `source()`; a cause that repeats the one before it is left out.

@@ -15,7 +15,7 @@ use std::fmt::Debug;
 
 pub use answers::{answer_headers, change_page, tuple_answer};
 pub use settings::{fga_yaml, headers_setting, secret_file, source_url, target_url, toml_file};
-pub use stored::{continuation_token, identifier, recording, recording_token, unsettled_changes};
+pub use stored::{continuation_token, identifier, overlap_changes, recording, recording_token};
 
 /// A fuzz target: the name of its file and of its seeds' directory, and what it runs.
 pub type Target = (&'static str, fn(&[u8]));
@@ -35,7 +35,7 @@ pub const TARGETS: [Target; 14] = [
     ("target_url", target_url),
     ("toml_file", toml_file),
     ("tuple_answer", tuple_answer),
-    ("unsettled_changes", unsettled_changes),
+    ("overlap_changes", overlap_changes),
 ];
 
 /// Stands where a secret would, and must come out nowhere.

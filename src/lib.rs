@@ -1,8 +1,8 @@
 //! Copies the change history of an OpenFGA store into a SQL database, exactly once.
 //!
 //! Data flows one way: a [`source`] yields pages of changes, [`sync`] turns each page into what has to
-//! be written, and an [`engine`] commits it in one transaction together with the continuation token.
-//! [`report`] listens. ARCHITECTURE.md gives the reasons.
+//! be written, and a [`target`] commits it in one transaction together with the continuation token.
+//! What happens on the way is an [`event`], to which [`report`] listens. ARCHITECTURE.md gives the reasons.
 
 pub mod change;
 pub mod checkpoint;
@@ -11,16 +11,22 @@ pub mod command;
 pub mod config;
 pub mod engine;
 pub mod error;
+pub mod event;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod ledger;
+pub mod limits;
+pub mod lookback;
+pub mod mirror;
 mod nearest;
 pub mod openfga;
 pub mod outcome;
 pub mod page;
 pub mod report;
+pub mod schema;
 pub mod source;
 pub mod sync;
+pub mod target;
 pub mod tls;
 pub mod tuple;
-pub mod unsettled;
 mod url_text;

@@ -63,18 +63,10 @@ pub struct Rejection {
 pub struct Page {
     /// The changes, up to the first one that was rejected.
     pub changes: Vec<Change>,
-    /// The position behind the page as the source sent it, rejected changes included.
+    /// The position after the page as the source sent it, rejected changes included.
     pub token: Option<ContinuationToken>,
-    /// The change on which decoding stopped. The token can't be used then: it stands behind that change.
+    /// The change on which decoding stopped. The token can't be used then: it stands after that change.
     pub rejection: Option<Rejection>,
-    /// Whether it has as many changes as were asked for: more may follow at once.
-    pub is_full: bool,
-    /// Whether the source was slow to answer: its time may have been up, and an empty page is then less to be believed.
-    pub is_slow: bool,
-    /// Whether it answered only when it was asked again: likewise.
-    pub is_retried: bool,
-    /// The source's own clock when it answered, where it tells: the `Date` of HTTP, in whole seconds (RFC 9110, 6.6.1).
-    pub served_at: Option<Timestamp>,
 }
 
 impl Page {

@@ -86,7 +86,7 @@ impl User {
     /// meaning in whatever an old server let through.
     ///
     /// # Errors
-    /// Where the parts don't join back to `text`, such as a `#` with nothing behind it.
+    /// Where the parts don't join back to `text`, such as a `#` with nothing after it.
     pub fn parse(text: &str) -> Result<Self, SplitError> {
         let (subject, relation) = text.rsplit_once('#').unwrap_or((text, ""));
         let (user_type, id) = subject.split_once(':').unwrap_or(("", subject));

@@ -11,7 +11,7 @@ pub(crate) struct UrlText<'a> {
     pub(crate) password: Option<&'a str>,
     /// Host and path.
     place: &'a str,
-    /// What stands behind the first `?` after that; empty where there is none.
+    /// What stands after the first `?` after that; empty where there is none.
     pub(crate) query: &'a str,
 }
 
@@ -28,13 +28,13 @@ impl<'a> UrlText<'a> {
             Some((user, password)) => (Some(user), Some(password)),
             None => (sign_in, None),
         };
-        let (place, behind) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
+        let (place, query) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
         Some(Self {
             scheme,
             user,
             password,
             place,
-            query: behind.strip_prefix('?').unwrap_or_default(),
+            query: query.strip_prefix('?').unwrap_or_default(),
         })
     }
 
@@ -54,7 +54,7 @@ impl<'a> UrlText<'a> {
     }
 }
 
-/// The scheme, and what stands behind its colon. What can't be a scheme may be a part of anything.
+/// The scheme, and what stands after its colon. What can't be a scheme may be a part of anything.
 pub(crate) fn scheme(text: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = text.split_once(':')?;
     let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
@@ -68,7 +68,7 @@ pub(crate) fn scheme(text: &str) -> Option<(&str, &str)> {
 pub(crate) const ESCAPE: &str =
     "write @, /, ? and # in them, and @ in what follows, as %40, %2F, %3F and %23";
 
-/// Whether a URL has an `@` where readers of URLs disagree on what it ends: behind another, behind what ends the
+/// Whether a URL has an `@` where readers of URLs disagree on what it ends: after another, after what ends the
 /// host, or where there is no scheme. Then it can't be told which part is the password.
 pub(crate) fn is_ambiguous(url: &str) -> bool {
     let Some((before, _)) = url.rsplit_once('@') else {
@@ -81,7 +81,7 @@ pub(crate) fn is_ambiguous(url: &str) -> bool {
     }
 }
 
-/// Whether a text looks like a host with or without a port, and neither like a password behind a user nor like a
+/// Whether a text looks like a host with or without a port, and neither like a password after a user nor like a
 /// connection string.
 fn is_host(text: &str) -> bool {
     let address = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));

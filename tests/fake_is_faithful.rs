@@ -124,8 +124,8 @@ fn observe(store: &Store) -> BTreeMap<String, Value> {
     let again = note("the same again", store.changes(&after));
     assert_eq!(again, rest);
     let end = text(&rest);
-    let behind = [("continuation_token", end.as_str())];
-    let at_end = note("the end of the log", store.changes(&behind));
+    let after_end = [("continuation_token", end.as_str())];
+    let at_end = note("the end of the log", store.changes(&after_end));
     assert_eq!(
         text(&at_end),
         end,

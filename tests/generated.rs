@@ -127,7 +127,7 @@ fn the_completions_are_up_to_date() {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut cli::command(), "fga-sync", &mut script);
         // clap_complete 4.6.11 takes the hyphen in our name for the start of a subcommand, in one of two places, so
-        // that nothing is completed behind a command. `bash_completes_flags_values_and_commands` sees the effect.
+        // that nothing is completed after a command. `bash_completes_flags_values_and_commands` sees the effect.
         let script = String::from_utf8(script).unwrap();
         let script = script.replace("fga__subcmd__sync", "fga__sync");
         let name = match shell {
@@ -292,7 +292,7 @@ fn files(roff: &mut Roff, command: &Command) {
         entry(
             roff,
             &format!("{path}.lock"),
-            "beside a SQLite file: keeps two runs apart; stays behind, empty, and is locked only while one runs",
+            "beside a SQLite file: keeps two runs apart; stays, empty, and is locked only while one runs",
         );
     }
 }

@@ -192,7 +192,7 @@ fn the_crontab_line_is_silent_unless_something_is_wrong() {
     let line = crontab.lines().find(|line| !line.starts_with('#')).unwrap();
     let line = line.replace("/etc/fga-sync.toml", file.to_str().unwrap());
     let words = shlex::split(&line).unwrap();
-    // Behind the five fields of the time.
+    // After the five fields of the time.
     let (variables, arguments): (Vec<_>, Vec<_>) = words[5..]
         .iter()
         .partition(|word| word.starts_with("FGA_SYNC_"));

@@ -4,7 +4,8 @@ use std::io::Write as _;
 use std::path::Path;
 
 use fga_sync::change::Change;
-use fga_sync::engine::{Access, MySql, MySqlSettings, Postgres, PostgresSettings, Sqlite, Target};
+use fga_sync::engine::{Access, MySql, MySqlSettings, Postgres, PostgresSettings, Sqlite};
+use fga_sync::target::Target;
 use mysql::prelude::Queryable;
 
 use crate::support::servers;

@@ -5,11 +5,13 @@ use std::time::Instant;
 use super::{print, print_json, told};
 use crate::cli::MigrateArgs;
 use crate::config::{Config, Format, OutputSettings};
-use crate::engine::{self, Access, SchemaStatus, TargetError};
+use crate::engine::{self, Access};
 use crate::error::Result;
 use crate::outcome::Ending;
 use crate::report::{Subject, Summary};
+use crate::schema::SchemaStatus;
 use crate::sync::{Stop, open_persistently};
+use crate::target::TargetError;
 
 pub(super) fn migrate(
     config: &Config,

@@ -13,8 +13,7 @@ use serde::Serialize;
 use crate::cli::{self, Cli, Verb};
 use crate::config::{Config, Format, OutputSettings, masked_source, shown_as_text};
 use crate::error::{Error, ErrorKind, Result};
-use crate::report::{Subject, Summary, start_logging};
-use crate::sync::Tally;
+use crate::report::{Subject, Summary, Tally, start_logging};
 
 /// Does what the arguments say. Returns the process exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
@@ -257,7 +256,7 @@ fn print_json(value: &impl Serialize) -> Result<()> {
     print(&format!("{json}\n"))
 }
 
-/// What came of writing to standard output. A reader that went away, as behind `| head`, is no failure.
+/// What came of writing to standard output. A reader that went away, as in `| head`, is no failure.
 fn written(result: std::io::Result<()>) -> Result<()> {
     match result {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::new(

@@ -9,11 +9,12 @@ use serde::Serialize;
 use super::{log_failure, print, print_json, told};
 use crate::cli::RunArgs;
 use crate::config::{Config, Format, OutputSettings, RunSettings, SourceSettings};
-use crate::engine::{self, Access, DryRun, Target};
+use crate::engine::{self, Access, DryRun};
 use crate::error::{Error, ErrorKind, Result};
-use crate::report::{ProgressLine, Subject, Summaries, Summary};
+use crate::report::{Listeners, ProgressLine, Subject, Summaries, Summary, Tally};
 use crate::source::{ChangeSource, OpenFga, Replay};
-use crate::sync::{GivenUp, Outcome, Stop, Tally, open_persistently, run as run_once};
+use crate::sync::{GivenUp, Outcome, Stop, open_persistently, run as run_once};
+use crate::target::Target;
 
 pub(super) fn run(config: &Config, arguments: &RunArgs, output: &OutputSettings) -> Result<u8> {
     let stop = Stop::on_signals().map_err(|error| {
@@ -167,15 +168,18 @@ fn open_and_run(
             migrate: options.migrate,
         });
     }
-    let mut progress = ProgressLine::new(output.progress, stop);
+    let progress = ProgressLine::new(output.progress, stop);
+    let mut listeners = Listeners {
+        tally,
+        progress: &progress,
+    };
     let result = run_once(
         source,
         target.as_mut(),
         run_id,
         &options,
         stop,
-        &mut progress,
-        tally,
+        &mut listeners,
     );
     progress.finish();
     result

@@ -70,14 +70,14 @@ pub(crate) fn api_url(value: &Value, allow_http: bool) -> Result<Url> {
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(Error::usage(format!(
-            "the source's URL goes on behind a ? or #, and that of an API does not ({})",
+            "the source's URL goes on after a ? or #, and that of an API does not ({})",
             value.origin
         ))
         .advise(
             "end it before; a key that a gateway wants is a header: FGA_CUSTOM_HEADERS (or source.headers_file)",
         ));
     }
-    // A position belongs to this text, and a slash behind it makes no other source.
+    // A position belongs to this text, and a slash at its end makes no other source.
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
     if url.scheme() == "http" && !allow_http && !is_this_machine(&url) {

@@ -60,7 +60,7 @@ static MAX_DURATION: Setting<Duration> = Setting::duration(
 // what clocks may differ by.
 static LOOKBACK: WithDefault<Duration> = Setting::parsed(
     "run.lookback",
-    "Read again, in the next run, what was written less than this long ago: changes may yet appear between (0s: nothing)",
+    "Read again, in the next run, what was written less than this long ago: changes may yet appear between (0s: only the last ones)",
     "a duration such as 10s, or 0s",
     duration,
 )
@@ -126,6 +126,7 @@ pub(super) fn options(
     source: &SourceSettings,
 ) -> Result<RunOptions> {
     Ok(RunOptions {
+        pages_ahead: RunOptions::PAGES_AHEAD,
         name,
         source: source.shown(),
         type_filter: layers.text(&TYPE)?.unwrap_or_default(),

@@ -1,8 +1,12 @@
 //! A target that reads and plans, and writes nothing.
 
-use super::{Applied, Limits, PageCommit, RunEnd, RunStart, SchemaStatus, Target, TargetResult};
-use crate::checkpoint::Checkpoint;
-use crate::unsettled::UnsettledPage;
+use crate::checkpoint::{Checkpoint, Subject};
+use crate::ledger::{Admission, Found, Held, Holder, Ledger, RunEnd, RunStart};
+use crate::limits::Limits;
+use crate::lookback::OverlapPage;
+use crate::mirror::{Applied, Mirror};
+use crate::schema::SchemaStatus;
+use crate::target::{Commit, Target, TargetError, TargetResult};
 
 /// Any target, with everything that writes left out. It takes no lock either: there is nothing to protect.
 pub struct DryRun {
@@ -12,11 +16,13 @@ pub struct DryRun {
     pub migrate: bool,
 }
 
-impl Target for DryRun {
+impl Mirror for DryRun {
     fn limits(&self) -> Limits {
         self.target.limits()
     }
+}
 
+impl Ledger for DryRun {
     fn try_lock(&mut self, _name: &str) -> TargetResult<bool> {
         Ok(true)
     }
@@ -35,44 +41,34 @@ impl Target for DryRun {
         Ok(())
     }
 
-    fn checkpoints(&mut self) -> TargetResult<Vec<Checkpoint>> {
+    fn begin_run(&mut self, run: &RunStart, admission: Admission) -> TargetResult<Held> {
+        let (found, overlap) = self.look(run.subject)?;
+        admission(&found).map_err(TargetError::Fatal)?;
+        let checkpoint = found.kept.unwrap_or_else(|| Checkpoint {
+            subject: run.subject.clone(),
+            start_time: run.start_time,
+            token: None,
+            watermark: None,
+            position_time: None,
+            fence: 0,
+            commits: 0,
+        });
+        Ok(Held {
+            checkpoint,
+            overlap,
+        })
+    }
+
+    fn look(&mut self, subject: &Subject) -> TargetResult<(Found, Vec<OverlapPage>)> {
         match self.target.schema()? {
-            SchemaStatus::Current => self.target.checkpoints(),
-            _ => Ok(Vec::new()),
+            SchemaStatus::Current => self.target.look(subject),
+            _ => Ok((Found::default(), Vec::new())),
         }
     }
 
-    fn begin_run(&mut self, run: &RunStart) -> TargetResult<Checkpoint> {
-        let kept = self
-            .checkpoints()?
-            .into_iter()
-            .find(|checkpoint| checkpoint.subject.name == run.subject.name);
-        Ok(kept.map_or_else(
-            || Checkpoint {
-                subject: run.subject.clone(),
-                start_time: run.start_time,
-                token: None,
-                read: None,
-                settled: None,
-                position_time: None,
-                fence: 0,
-            },
-            |kept| Checkpoint {
-                read: kept.settled.clone(),
-                ..kept
-            },
-        ))
-    }
-
-    fn unsettled(&mut self, name: &str) -> TargetResult<Vec<UnsettledPage>> {
-        match self.target.schema()? {
-            SchemaStatus::Current => self.target.unsettled(name),
-            _ => Ok(Vec::new()),
-        }
-    }
-
-    fn apply(&mut self, _commit: &PageCommit) -> TargetResult<Applied> {
-        Ok(Applied::Committed)
+    /// No commit is ever in doubt.
+    fn last_commit(&mut self, _holder: &Holder) -> TargetResult<i64> {
+        Err(TargetError::Fenced)
     }
 
     fn finish_run(&mut self, _run: &RunEnd) -> TargetResult<()> {
@@ -81,5 +77,11 @@ impl Target for DryRun {
 
     fn reconnect(&mut self) -> TargetResult<()> {
         self.target.reconnect()
+    }
+}
+
+impl Target for DryRun {
+    fn apply(&mut self, _commit: &Commit) -> TargetResult<Applied> {
+        Ok(Applied::Committed)
     }
 }

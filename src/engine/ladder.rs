@@ -1,6 +1,6 @@
 //! The versions of the tables, one above the other, and how to get from each to the next.
 
-use super::schema::VERSION;
+use crate::schema::VERSION;
 
 /// What brings the tables from the version below to this one.
 ///

@@ -1,7 +1,7 @@
 //! What a failure means where it happened: the same words of a database can be about a change or about the run itself.
 
-use super::TargetError;
 use crate::error::{Error, ErrorKind};
+use crate::target::TargetError;
 
 impl TargetError {
     /// While a page is applied: a value that the database does not take is one of the page's.
@@ -12,9 +12,9 @@ impl TargetError {
         }
     }
 
-    /// While a page is applied: a target that takes no writes has turned read only, for the run wrote to it when it began. A switch-over
+    /// Once a run holds its checkpoint: a target that takes no writes has turned read only, for the run wrote to it when it began. A switch-over
     /// passes as a restart does, and is not a matter of rights.
-    pub(super) fn of_read_only_page(self) -> Self {
+    pub(super) fn of_switch_over(self) -> Self {
         match self {
             Self::Fatal(error) => Self::Interrupted(
                 Error::new(

@@ -1,6 +1,7 @@
 //! From settings to an open target.
 
-use super::{Access, Database, MySql, Postgres, Sqlite, Target, TargetResult};
+use super::{Access, Database, MySql, Postgres, Sqlite};
+use crate::target::{Target, TargetResult};
 
 /// Connects to the target.
 ///

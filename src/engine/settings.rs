@@ -89,7 +89,7 @@ impl TargetSettings {
             let mut parameters = parts.query.split('&').filter(|part| !part.is_empty());
             if parameters.any(|parameter| !parameter.contains('=')) {
                 return Err(invalid("one of its parameters is without a value")
-                    .advise("NAME=VALUE&NAME=VALUE behind the ?, with & in a value as %26"));
+                    .advise("NAME=VALUE&NAME=VALUE after the ?, with & in a value as %26"));
             }
         }
         let database = match kind {

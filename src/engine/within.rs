@@ -5,8 +5,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use super::{TargetError, TargetResult};
 use crate::error::{Error, ErrorKind};
+use crate::target::{TargetError, TargetResult};
 
 /// The drivers bound the time until a host accepts, and say more of it, so they get to speak first.
 const GRACE: Duration = Duration::from_millis(500);

@@ -74,7 +74,7 @@ pub fn target_url(data: &[u8]) {
         drop(TargetSettings::parse(text, None, None, None));
     }
     let urls = with_password(data).into_iter().chain(with_parameter(data));
-    // Everything behind it is a path.
+    // Everything after it is a path.
     for url in urls.filter(|url| !url.starts_with("sqlite:")) {
         assert_hidden(&masked(&url));
         if is_parameter(&url) {
@@ -94,7 +94,7 @@ pub fn target_url(data: &[u8]) {
 }
 
 /// A URL of the lines that `data` holds: scheme (which is easily forgotten), user, what stands before the secret in the password, what stands
-/// behind it, host and the rest.
+/// after it, host and the rest.
 fn with_password(data: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(data).ok()?;
     // A fuzzer learns the secret from being compared with it, and writes it where none belongs, also with line ends in
@@ -116,8 +116,8 @@ fn with_password(data: &[u8]) -> Option<String> {
     ))
 }
 
-/// URLs of the lines that `data` holds, with the secret behind what ends the path: what stands before that, what stands
-/// before the secret, and what stands behind it.
+/// URLs of the lines that `data` holds, with the secret after what ends the path: what stands before that, what stands
+/// before the secret, and what stands after it.
 fn with_parameter(data: &[u8]) -> Vec<String> {
     let Ok(text) = std::str::from_utf8(data) else {
         return Vec::new();

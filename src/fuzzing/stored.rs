@@ -5,10 +5,10 @@ use base64::engine::general_purpose::URL_SAFE;
 use jiff::Timestamp;
 
 use super::assert_shown;
+use crate::lookback::OverlapPage;
 use crate::page::{ContinuationToken, Page};
-use crate::source::{ChangeSource, Replay};
+use crate::source::{Answer, ChangeSource, Replay};
 use crate::tuple::{Object, User};
-use crate::unsettled::UnsettledPage;
 
 /// An object's or a user's name: joined back it is the same text.
 pub fn identifier(data: &[u8]) {
@@ -47,12 +47,12 @@ pub fn recording(data: &[u8]) {
                 .any(|part| part == event.as_bytes())
         );
     }
+    let answer = Replay::of_text(text).read_changes(None, size);
     if let Ok(Page {
         changes,
         token: Some(token),
         rejection: None,
-        ..
-    }) = Replay::of_text(text).read_changes(None, size)
+    }) = answer.map(|answer| answer.page)
     {
         let rest = read_all(&mut Replay::of_text(text), Some(token), size);
         assert_eq!(rest, all[changes.len()..]);
@@ -63,7 +63,8 @@ pub fn recording(data: &[u8]) {
 fn read_all(source: &mut Replay, mut token: Option<ContinuationToken>, size: u32) -> Vec<String> {
     let mut events = Vec::new();
     loop {
-        match source.read_changes(token.as_ref(), size) {
+        let answer = source.read_changes(token.as_ref(), size);
+        match answer.map(|answer| answer.page) {
             Ok(page) if !page.is_empty() => {
                 events.extend(page.changes.into_iter().map(|change| change.raw_event));
                 if page.rejection.is_some() {
@@ -100,14 +101,14 @@ pub fn recording_token(data: &[u8]) {
     };
     let recording = || Replay::of_text(CHANGES.as_bytes());
     match recording().read_changes(Some(&token), 2) {
-        Ok(page) => {
+        Ok(Answer { page, .. }) => {
             let (number, digest) = token.as_str().split_once(':').unwrap_or_default();
             let read = 2 - page.changes.len();
             assert_eq!(number.parse(), Ok(read));
             let own = u32::try_from(read)
                 .ok()
                 .filter(|read| *read > 0)
-                .and_then(|read| recording().read_changes(None, read).ok()?.token);
+                .and_then(|read| recording().read_changes(None, read).ok()?.page.token);
             let own = own.as_ref().map_or("0:", ContinuationToken::as_str);
             assert!(own.ends_with(&format!(":{digest}")));
         }
@@ -150,15 +151,19 @@ fn assert_names_its_place(token: &ContinuationToken) {
     );
 }
 
-/// The changes of a page that was read too recently, as a target keeps them: what is understood is written as it was.
-pub fn unsettled_changes(data: &[u8]) {
-    let Some(changes) = UnsettledPage::decode(data) else {
+/// What a target may hold in `fga_sync_overlap.changes`.
+pub fn overlap_changes(data: &[u8]) {
+    let Some(changes) = OverlapPage::decode(data) else {
         return;
     };
-    let page = UnsettledPage {
-        pass: 1,
-        place: 1,
+    let Some(token) = ContinuationToken::new("t") else {
+        return;
+    };
+    let page = OverlapPage {
+        commit: 1,
+        token,
         seen_at: Timestamp::UNIX_EPOCH,
+        is_settled: false,
         changes,
     };
     assert_eq!(page.encode(), data);

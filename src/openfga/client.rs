@@ -1,9 +1,8 @@
 //! The client of a store's API: it signs requests in, sends them at their pace, judges what comes back, and tries again
 //! what can pass.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
 use url::Url;
@@ -16,6 +15,7 @@ use super::retry::persistently;
 use super::secrets::Secrets;
 use super::sign_in::Bearer;
 use crate::error::Result;
+use crate::source::Observed;
 use crate::tls::TlsSettings;
 
 /// The largest answer that is read, decompressed. A change is at most some 600 KB, the server's limit of a Write
@@ -49,18 +49,6 @@ pub(super) struct Answer<T> {
     pub(super) observed: Observed,
 }
 
-/// What was observed of a request; of its last attempt, where nothing else is said.
-pub(super) struct Observed {
-    /// When it was sent, after all waiting for its turn.
-    requested_at: Instant,
-    /// When its answer was there whole, or would not come.
-    received_at: Instant,
-    /// The server's own clock, where it tells: the `Date` of HTTP, in whole seconds (RFC 9110, 6.6.1).
-    pub(super) served_at: Option<Timestamp>,
-    /// How many of all attempts failed. A server that sends away for a while, or gives less than was asked for, is well.
-    pub(super) failed_attempts: u32,
-}
-
 impl<'a> Request<'a> {
     pub(super) const fn get(path: &'a str, query: &'a [(&'a str, &'a str)]) -> Self {
         Self {
@@ -78,23 +66,6 @@ impl<'a> Request<'a> {
             query: &[],
             body: Some(body.to_string()),
         }
-    }
-}
-
-impl Observed {
-    fn nothing() -> Self {
-        let now = Instant::now();
-        Self {
-            requested_at: now,
-            received_at: now,
-            served_at: None,
-            failed_attempts: 0,
-        }
-    }
-
-    /// How long the server took.
-    pub(super) fn took(&self) -> Duration {
-        self.received_at.duration_since(self.requested_at)
     }
 }
 
@@ -148,7 +119,7 @@ impl Client {
     ) -> Answer<T> {
         let mut url = self.store_url.clone();
         url.set_path(&format!("{}{}", url.path(), request.path));
-        let mut observed = Observed::nothing();
+        let mut observed = Observed::default();
         let value = persistently(self.retry_for, |timeout| {
             let result = self.attempt(&url, request, timeout, &decode, &mut observed);
             if matches!(&result, Err(failure) if failure.reason == Reason::Failed) {
@@ -223,9 +194,7 @@ impl Client {
                 .header(CONTENT_TYPE, "application/json")
                 .body(body.clone());
         }
-        observed.requested_at = Instant::now();
         let response = self.http.send(built, LARGEST_ANSWER);
-        observed.received_at = Instant::now();
         let response = response.map_err(|why| no_answer(url, why))?;
         observed.served_at = date(&response.headers);
         Ok(response)

@@ -1,5 +1,7 @@
 //! How many changes to ask for at once: as many as the server gives, and fewer where an answer is too large.
 
+use crate::source::LEAST_PAGE;
+
 /// No gain was measured beyond it (OpenFGA v1.18.1 over PostgreSQL: 60,000 changes/s with pages of 100, 83,000
 /// with 500, 98,000 with 1,000).
 pub(crate) const LARGEST: u32 = 1_000;
@@ -24,7 +26,7 @@ pub(crate) struct PageSize {
 impl PageSize {
     /// The size that the user wants, or the largest that the server accepts.
     pub(crate) fn new(given: Option<u32>) -> Self {
-        let size = given.unwrap_or(LARGEST);
+        let size = given.unwrap_or(LARGEST).max(LEAST_PAGE);
         Self {
             most: size,
             now: size,

@@ -10,6 +10,8 @@ use tracing_subscriber::{Layer, fmt};
 use super::progress::beside_the_line;
 use super::terminal::takes_colours;
 use crate::config::{Format, OutputSettings};
+use crate::event::Event;
+use crate::page::ContinuationToken;
 
 /// Sends log lines to standard error. Libraries log from `warn` on only: their debug lines may hold what they
 /// send.
@@ -29,6 +31,15 @@ pub fn start_logging(output: &OutputSettings) {
     };
     // Fails only where logging has been started already.
     let _ = tracing_subscriber::registry().with(layer).try_init();
+}
+
+/// Logs what happens in a run: one line where it begins, and nothing a page.
+pub(super) fn note(event: &Event) {
+    if let Event::CheckpointTaken { run_id, checkpoint } = event {
+        let name = &checkpoint.subject.name;
+        let token = checkpoint.token.as_ref().map(ContinuationToken::as_str);
+        tracing::info!(run_id, %name, token, "the run holds the checkpoint");
+    }
 }
 
 /// Standard error, for one log line: it comes in one piece.

@@ -12,8 +12,9 @@ use indicatif::{
 };
 use jiff::{SignedDuration, Timestamp};
 
+use super::tally::Tally;
 use super::terminal::{Canvas, takes_escape_sequences};
-use crate::sync::{Observer, Stop, Tally};
+use crate::sync::Stop;
 
 /// How often the line moves while no page comes.
 const TICK: Duration = Duration::from_millis(200);
@@ -62,17 +63,16 @@ impl ProgressLine {
         }
     }
 
+    /// Shows how far the run has come.
+    pub fn show(&self, tally: &Tally) {
+        *locked(&self.position_time) = tally.position_time;
+        self.bar.set_position(tally.changes);
+    }
+
     /// Takes the line away, to make room for the summary.
     pub fn finish(self) {
         self.bar.finish_and_clear();
         *on_screen() = None;
-    }
-}
-
-impl Observer for ProgressLine {
-    fn page_applied(&mut self, tally: &Tally) {
-        *locked(&self.position_time) = tally.position_time;
-        self.bar.set_position(tally.changes);
     }
 }
 
@@ -127,7 +127,7 @@ fn parts(state: &ProgressState, position_time: Option<Timestamp>) -> Vec<String>
         format!(", {:.0}/s", HumanFloatCount(state.per_sec().max(0.0))),
     ];
     if let Some(time) = position_time {
-        parts.push(format!(", {} behind", behind(time)));
+        parts.push(format!(", {} ago", age(time)));
         parts.push(format!(", read up to {time:.0}"));
     }
     parts
@@ -145,8 +145,8 @@ fn in_room(columns: usize, parts: &[String]) -> String {
     line
 }
 
-/// How far a time lies behind now, in whole seconds: "3s", "2h 5m 1s".
-pub(super) fn behind(time: Timestamp) -> String {
+/// How long ago a time is, in whole seconds: "3s", "2h 5m 1s".
+pub(super) fn age(time: Timestamp) -> String {
     let seconds = Timestamp::now().duration_since(time).as_secs().max(0);
     let hours = seconds / 3_600;
     let rest = SignedDuration::from_secs(seconds % 3_600);

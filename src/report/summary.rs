@@ -6,10 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::progress::behind;
+use super::progress::age;
+use super::tally::Tally;
 use crate::error::Error;
 use crate::outcome::Ending;
-use crate::sync::{Outcome, Signal, Tally};
+use crate::sync::{Outcome, Signal};
 
 /// The version of the JSON form. Keys are added under the same version, never changed or taken away.
 const VERSION: u32 = 1;
@@ -43,11 +44,11 @@ pub struct Summary {
     order_anomalies: u64,
     tuples_written: u64,
     tuples_deleted: u64,
-    /// The continuation token behind the last applied page.
+    /// The continuation token after the last applied page.
     token: Option<String>,
     /// The timestamp of the last applied change.
     position_time: Option<Timestamp>,
-    /// How far that is behind the end of the run.
+    /// How old that is at the end of the run.
     lag_seconds: Option<f64>,
     duration_seconds: f64,
     changes_per_second: f64,
@@ -236,7 +237,7 @@ impl fmt::Display for Summary {
             writeln!(formatter)?;
         }
         if let Some(time) = self.position_time {
-            writeln!(formatter, "  position  {time:.0} ({} behind)", behind(time))?;
+            writeln!(formatter, "  position  {time:.0} ({} ago)", age(time))?;
         }
         if let (Some(source), Some(target)) = (&self.source, &self.target) {
             writeln!(formatter, "  from      {source}")?;

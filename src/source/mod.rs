@@ -17,12 +17,35 @@ use crate::error::Result;
 use crate::page::{ContinuationToken, Page};
 use crate::tuple::TupleKey;
 
+/// A page, and what was observed of the answer that brought it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// What was answered.
+    pub page: Page,
+    /// Whether it has as many changes as were asked for: more may follow at once.
+    pub is_full: bool,
+    /// What was observed on the way.
+    pub observed: Observed,
+}
+
+/// What was observed of a request; of its last attempt, where nothing else is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Observed {
+    /// The source's own clock, where it tells: the `Date` of HTTP, in whole seconds (RFC 9110, 6.6.1).
+    pub served_at: Option<Timestamp>,
+    /// How many of all attempts failed. A server that sends away for a while, or gives less than was asked for, is well.
+    pub failed_attempts: u32,
+}
+
+/// However small the pages are that a user wants, the end of the log is proven by two changes and room for another.
+pub const LEAST_PAGE: u32 = 3;
+
 /// A change log that is read forward, page by page.
 ///
 /// The contract:
 /// * Changes come in the order of the log, each exactly once, however the pages fall.
 /// * The token of a non-empty page is `Some`, differs from the one it was read after, and stays valid
-///   across processes: reading after it yields the changes behind that page.
+///   across processes: reading after it yields the changes after that page.
 /// * An empty page says that no change is there *now*. The caller decides whether to believe it.
 /// * An implementation retries what can pass by itself; what it returns as an error is final for this run.
 pub trait ChangeSource: Send {
@@ -37,13 +60,21 @@ pub trait ChangeSource: Send {
     /// A recording has no other.
     fn begin_at(&mut self, _start_time: Option<Timestamp>) {}
 
-    /// Reads at most `limit` changes after `token`, or from where the log is begun.
+    /// Reads at most `limit` changes after `token`, or from where the log is begun. Up to [`LEAST_PAGE`] can always be asked for.
     ///
     /// A change that can't be decoded ends the page; see [`Page::rejection`].
     ///
     /// # Errors
     /// Whatever the source refuses, or still fails with after retries.
-    fn read_changes(&mut self, token: Option<&ContinuationToken>, limit: u32) -> Result<Page>;
+    fn read_changes(&mut self, token: Option<&ContinuationToken>, limit: u32) -> Result<Answer>;
+
+    /// Whether the log can't be empty: the store holds a tuple that it must tell of. `false` says nothing.
+    ///
+    /// # Errors
+    /// As [`read_changes`](Self::read_changes).
+    fn must_have_changes(&mut self) -> Result<bool> {
+        Ok(false)
+    }
 
     /// A way to ask for the state of a tuple while this reads on; `None` for a recording, which has nobody to ask
     /// and whose past does not change.

@@ -16,10 +16,10 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
-use super::{ChangeSource, TupleReader, wire};
+use super::{Answer, ChangeSource, Observed, TupleReader, wire};
 use crate::checkpoint::StoreIdentity;
 use crate::error::{Error, ErrorKind, Result};
-use crate::page::{ContinuationToken, Page};
+use crate::page::ContinuationToken;
 
 /// Events that the parser may be ahead of the reader.
 const READ_AHEAD: usize = 1_000;
@@ -53,9 +53,9 @@ pub struct Replay {
     events: Option<Receiver<Result<Box<RawValue>, serde_json::Error>>>,
     /// The position that changes were last asked for after.
     position: Position,
-    /// What was read behind it: standard input can't be read twice.
+    /// What was read after it: standard input can't be read twice.
     ahead: VecDeque<Box<RawValue>>,
-    /// Damage behind `ahead`.
+    /// Damage after `ahead`.
     damage: Option<Error>,
 }
 
@@ -78,8 +78,8 @@ impl Position {
         ContinuationToken::new(format!("{}:{}", self.changes, self.digest))
     }
 
-    /// The position behind the change number `changes`, whose event is `last`.
-    fn behind(changes: u64, last: &RawValue) -> Self {
+    /// The position after the change number `changes`, whose event is `last`.
+    fn after(changes: u64, last: &RawValue) -> Self {
         let digest = Sha256::digest(last.get());
         let digest = hex::encode(&digest[..8]);
         Self { changes, digest }
@@ -214,7 +214,7 @@ impl Replay {
             };
             count += 1;
             if count == wanted.changes {
-                self.position = Position::behind(count, &event);
+                self.position = Position::after(count, &event);
             }
         }
         if self.position == *wanted {
@@ -244,7 +244,7 @@ impl ChangeSource for Replay {
         })
     }
 
-    fn read_changes(&mut self, token: Option<&ContinuationToken>, limit: u32) -> Result<Page> {
+    fn read_changes(&mut self, token: Option<&ContinuationToken>, limit: u32) -> Result<Answer> {
         if let Some(token) = token {
             let wanted = Position::parse(token)
                 .ok_or_else(|| self.wrong_file("the stored position is not one in a recording"))?;
@@ -261,14 +261,15 @@ impl ChangeSource for Replay {
         let token = match count.checked_sub(1) {
             Some(last) => {
                 let changes = self.position.changes + count as u64;
-                Position::behind(changes, &self.ahead[last]).token()
+                Position::after(changes, &self.ahead[last]).token()
             }
             None => token.cloned(),
         };
         let events = self.ahead.iter().take(count).map(|event| event.get());
-        Ok(Page {
+        Ok(Answer {
+            page: wire::collect(events, token),
             is_full: count == limit,
-            ..wire::collect(events, token)
+            observed: Observed::default(),
         })
     }
 
@@ -416,7 +417,7 @@ mod tests {
         (file, source)
     }
 
-    fn users(page: &Page) -> Vec<String> {
+    fn users(page: &crate::page::Page) -> Vec<String> {
         page.changes
             .iter()
             .map(|change| change.tuple.user.id.clone())
@@ -429,11 +430,11 @@ mod tests {
             format!("{}\n{}\n\n{{}}", page(0..2), page(2..5)).replace("{}", r#"{"changes":[]}"#);
         for content in [page(0..5), many] {
             let (_file, mut source) = replay(&content);
-            let first = source.read_changes(None, 3).unwrap();
+            let first = source.read_changes(None, 3).unwrap().page;
             assert_eq!(users(&first), ["0", "1", "2"], "{content}");
-            let second = source.read_changes(first.token.as_ref(), 3).unwrap();
+            let second = source.read_changes(first.token.as_ref(), 3).unwrap().page;
             assert_eq!(users(&second), ["3", "4"]);
-            let end = source.read_changes(second.token.as_ref(), 3).unwrap();
+            let end = source.read_changes(second.token.as_ref(), 3).unwrap().page;
             assert!(end.is_empty());
             assert_eq!(end.token, second.token);
         }
@@ -442,18 +443,18 @@ mod tests {
     #[test]
     fn a_position_holds_across_processes_and_pages_can_be_read_again_in_part() {
         let (file, mut source) = replay(&page(0..5));
-        let token = source.read_changes(None, 2).unwrap().token;
+        let token = source.read_changes(None, 2).unwrap().page.token;
         assert_eq!(
-            users(&source.read_changes(token.as_ref(), 3).unwrap()),
+            users(&source.read_changes(token.as_ref(), 3).unwrap().page),
             ["2", "3", "4"]
         );
         assert_eq!(
-            users(&source.read_changes(token.as_ref(), 1).unwrap()),
+            users(&source.read_changes(token.as_ref(), 1).unwrap().page),
             ["2"]
         );
         let mut source = Replay::new(Input::File(file.path().to_owned()), "");
         assert_eq!(
-            users(&source.read_changes(token.as_ref(), 9).unwrap()),
+            users(&source.read_changes(token.as_ref(), 9).unwrap().page),
             ["2", "3", "4"]
         );
     }
@@ -461,10 +462,10 @@ mod tests {
     #[test]
     fn another_recording_is_told_from_one_that_grew() {
         let (_file, mut source) = replay(&page(0..3));
-        let token = source.read_changes(None, 3).unwrap().token;
+        let token = source.read_changes(None, 3).unwrap().page.token;
         let (_grown, mut source) = replay(&format!("{}{}", page(0..3), page(3..4)));
         assert_eq!(
-            users(&source.read_changes(token.as_ref(), 9).unwrap()),
+            users(&source.read_changes(token.as_ref(), 9).unwrap().page),
             ["3"]
         );
         for other in [page(1..9), page(0..2), String::new()] {
@@ -479,7 +480,7 @@ mod tests {
         let whole = format!("{}{}", page(0..2), page(2..4));
         for damaged in [&whole[..whole.len() - 40], &format!("{}<html>", page(0..2))] {
             let (_file, mut source) = replay(damaged);
-            let first = source.read_changes(None, 9).unwrap();
+            let first = source.read_changes(None, 9).unwrap().page;
             assert!(first.changes.len() >= 2);
             let error = source.read_changes(first.token.as_ref(), 9).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::SourceUnavailable, "{error}");

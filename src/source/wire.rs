@@ -155,11 +155,21 @@ pub(super) fn collect<'a>(
         changes,
         token,
         rejection,
-        is_full: false,
-        is_slow: false,
-        is_retried: false,
-        served_at: None,
     }
+}
+
+/// Decodes the answer of `POST /stores/{id}/read` for any tuples: the object of each, and when it was written.
+///
+/// # Errors
+/// Where the text is not such an answer.
+pub(crate) fn decode_objects(text: &str) -> serde_json::Result<Vec<(String, Timestamp)>> {
+    let JsonObject(answer): JsonObject<TuplesJson> = serde_json::from_str(text)?;
+    let object = |JsonObject(found): JsonObject<TupleJson>| {
+        let written_at = decode_timestamp(&found.timestamp).map_err(serde_json::Error::custom)?;
+        let JsonObject(key) = found.key;
+        Ok((key.object, written_at))
+    };
+    answer.tuples.into_iter().map(object).collect()
 }
 
 /// Decodes the answer of `POST /stores/{id}/read` for the tuple that was asked for, as the write that makes it.

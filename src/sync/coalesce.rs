@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::change::{Change, Operation};
-use crate::engine::{Before, Deleted, NetEffect, Written};
+use crate::mirror::{Before, Deleted, NetEffect, Written};
 use crate::tuple::TupleKey;
 
 /// Keeps the last change of each tuple. Whether the tuple existed before follows from the first one, since the changes of

@@ -1,51 +1,50 @@
 //! The loop: page after page, each in one transaction, until the end of the log or a reason to stop.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
-
-use backon::{BackoffBuilder, BlockingRetryable, ExponentialBuilder};
-use jiff::Timestamp;
+use std::time::Instant;
 
 use super::outcome::Outcome;
+use super::pages::Pages;
 use super::plan::{Plan, Planner};
-use super::reader::{Fetched, ReadPage};
-use super::settling::Settling;
+use super::reader::{End, Fetched, ReadPage};
+use super::session::Session;
 use super::stop::Stop;
-use super::tally::{Observer, Tally};
 use crate::change::Operation;
-use crate::checkpoint::Checkpoint;
-use crate::engine::{Applied, LookBack, PageCommit, Target, TargetError, TargetResult};
 use crate::error::{Error, ErrorKind, Result};
-use crate::page::ContinuationToken;
+use crate::event::Listener;
+use crate::lookback::{OverlapUpdate, PageRead, Settling};
+use crate::mirror::{Applied, Rows};
+use crate::page::Rejection;
+use crate::target::{Counts, Position, TargetError, TargetResult};
 
-/// How long a request to stop may go unnoticed while no page comes.
-const POLL: Duration = Duration::from_millis(50);
-
-/// A run that holds the checkpoint.
-pub(super) struct Drain<'a> {
-    pub(super) target: &'a mut dyn Target,
-    pub(super) run_id: &'a str,
-    pub(super) checkpoint: Checkpoint,
+/// A run that reads its log.
+pub(super) struct Drain<'a, 'b> {
+    pub(super) session: &'a mut Session<'b>,
     pub(super) planner: Planner,
     pub(super) settling: Settling,
     pub(super) deadline: Option<Instant>,
     pub(super) stop: &'a Stop,
-    pub(super) observer: &'a mut dyn Observer,
-    pub(super) tally: &'a mut Tally,
+    pub(super) listener: &'a mut dyn Listener,
+    /// New changes that were committed.
+    pub(super) changes: u64,
 }
 
-/// Where a commit leads.
-struct Position<'a> {
-    token: &'a ContinuationToken,
-    /// The timestamp of the last change before it.
-    time: Timestamp,
-    /// Whether the mirror's own position moves there.
-    moves: bool,
+/// Why the loop ended before its time.
+pub(super) enum Interruption {
+    /// The database refuses a value of a page of so many changes. In smaller pages, what comes before it can be applied.
+    Refused { changes: u32 },
+    /// Anything else.
+    Failed(Error),
 }
 
-impl Drain<'_> {
+impl From<Error> for Interruption {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Drain<'_, '_> {
     /// Applies pages until the end, a limit, a signal or an error.
-    pub(super) fn drain(&mut self, pages: &Receiver<Result<Fetched>>) -> Result<Outcome> {
+    pub(super) fn drain(&mut self, pages: &mut Pages) -> Result<Outcome, Interruption> {
         loop {
             if let Some(signal) = self.stop.requested() {
                 return Ok(Outcome::Stopped(signal));
@@ -53,23 +52,16 @@ impl Drain<'_> {
             if self.is_over() {
                 return Ok(Outcome::LimitReached);
             }
-            match pages.recv_timeout(POLL) {
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Error::new(
-                        ErrorKind::Unexpected,
-                        "the reader ended without a word",
-                    ));
-                }
-                Ok(Err(error)) => return Err(error),
-                Ok(Ok(Fetched::End)) => {
-                    self.forget_earlier_passes()?;
+            match pages.next()? {
+                None => {}
+                Some(Fetched::End(end)) => {
+                    self.finish(&end)?;
                     return Ok(Outcome::Drained);
                 }
-                Ok(Ok(Fetched::More)) => return Ok(Outcome::LimitReached),
-                Ok(Ok(Fetched::Page(page))) => match self.apply(&page) {
-                    Ok(()) => self.observer.page_applied(self.tally),
-                    Err(error)
+                Some(Fetched::More) => return Ok(Outcome::LimitReached),
+                Some(Fetched::Page(page)) => match self.apply(&page) {
+                    Ok(()) => {}
+                    Err(Interruption::Failed(error))
                         if error.kind() == ErrorKind::SourceUnavailable && self.is_over() =>
                     {
                         tracing::warn!("{error}");
@@ -86,53 +78,75 @@ impl Drain<'_> {
             .is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    fn apply(&mut self, page: &ReadPage) -> Result<()> {
+    fn apply(&mut self, page: &ReadPage) -> Result<(), Interruption> {
         let Some(last) = page.changes.last() else {
             return Ok(());
         };
         let mut plan = self.planner.plan(page)?;
-        let brings_new = !plan.new.is_empty();
-        let Some(mut look_back) = self.settling.next(page, &plan.digests, brings_new) else {
+        let number = self.session.next_commit();
+        let mut overlap = self.settling.next(&page_read(page), number);
+        if plan.new.is_empty() && overlap.is_empty() {
+            self.hold_if_contradicted(page);
             return Ok(());
+        }
+        let position = Position {
+            token: &page.token,
+            time: last.timestamp,
         };
+        // While the run reads again what is known, the mirror is further on.
+        let position = Some(position).filter(|_| !page.known_remain);
         loop {
-            self.planner.mark(&mut look_back.unsettled);
-            let position = Position {
-                token: &page.token,
-                time: last.timestamp,
-                moves: !page.known_remain,
-            };
-            match self.commit(&position, &plan, &look_back)? {
-                Applied::Committed => return Ok(()),
-                Applied::Unexpected(tuples) => self.planner.contradict(&mut plan, page, &tuples)?,
+            self.planner.mark(&mut overlap.keep);
+            match self.commit(position, &plan, &overlap) {
+                Ok(Applied::Committed) => break,
+                Ok(Applied::Unexpected(tuples)) => {
+                    self.planner.contradict(&mut plan, page, &tuples)?;
+                }
+                Err(TargetError::Refused(_))
+                    if page.changes.len() == 1 && Planner::believe_log(&mut plan) => {}
+                Err(TargetError::Refused(error)) => return Err(refused(page, &error)),
+                Err(error) => return Err(error.into_error().into()),
             }
+        }
+        self.hold_if_contradicted(page);
+        Ok(())
+    }
+
+    /// The page that was read last stays after the watermark until the rest of the confusion has come.
+    fn hold_if_contradicted(&mut self, page: &ReadPage) {
+        if self.planner.has_contradicted(page) {
+            self.settling.hold();
         }
     }
 
-    /// Without looking back, what earlier runs left to be read again is not read, and the next run shall not expect it.
-    fn forget_earlier_passes(&mut self) -> Result<()> {
-        let Some(token) = self.checkpoint.token.clone() else {
+    /// What the log has lost is not expected again, and what contradicts itself is known in full.
+    fn finish(&mut self, end: &End) -> Result<()> {
+        let released = self.settling.release();
+        self.keep(released)?;
+        if end.given_up.is_empty() {
             return Ok(());
-        };
-        let Some(look_back) = self.settling.give_up(&token) else {
+        }
+        let position = self.session.checkpoint().token.as_ref();
+        let given_up = self.settling.give_up(&end.given_up, position);
+        self.keep(given_up)
+    }
+
+    fn keep(&mut self, mut overlap: OverlapUpdate) -> Result<()> {
+        if overlap.is_empty() {
             return Ok(());
-        };
-        let position = Position {
-            token: &token,
-            time: self.checkpoint.position_time.unwrap_or_default(),
-            moves: false,
-        };
-        self.commit(&position, &Plan::default(), &look_back)
+        }
+        self.planner.mark(&mut overlap.keep);
+        self.commit(None, &Plan::default(), &overlap)
             .map(drop)
+            .map_err(TargetError::into_error)
     }
 
     fn commit(
         &mut self,
-        position: &Position,
+        position: Option<Position>,
         plan: &Plan,
-        look_back: &LookBack,
-    ) -> Result<Applied> {
-        let subject = &self.checkpoint.subject;
+        overlap: &OverlapUpdate,
+    ) -> TargetResult<Applied> {
         let net_effect = plan.net_effect(&self.planner);
         let count = |operation| -> u32 {
             plan.new
@@ -140,123 +154,55 @@ impl Drain<'_> {
                 .map(|change| u32::from(change.operation == operation))
                 .sum()
         };
-        let commit = PageCommit {
-            run_id: self.run_id,
-            name: &subject.name,
-            store_id: &subject.store.id,
-            fence: self.checkpoint.fence,
-            from: self.checkpoint.read.as_ref(),
-            to: position.token,
-            moves_position: position.moves,
-            position_time: position.time,
+        let counts = Counts {
             writes: count(Operation::Write),
             deletes: count(Operation::Delete),
             late_arrivals: plan.late_arrivals,
             order_anomalies: plan.order_anomalies(),
-            changelog: if subject.mode.keeps_changelog() {
-                &plan.new
-            } else {
-                &[]
-            },
-            net_effect: &net_effect,
-            look_back,
         };
-        let applied = commit_surely(self.target, &commit, self.stop)?;
+        let keeps_changelog = self.session.subject().mode.keeps_changelog();
+        let rows = Rows {
+            changelog: if keeps_changelog { &plan.new } else { &[] },
+            tuples: &net_effect,
+        };
+        let applied = self
+            .session
+            .commit(position, counts, rows, overlap, self.listener)?;
         if applied == Applied::Committed {
-            self.tally.count(&commit);
-            self.checkpoint.read = Some(position.token.clone());
-            if position.moves {
-                self.checkpoint.token = Some(position.token.clone());
-                self.checkpoint.position_time = Some(position.time);
-            }
+            self.changes += u64::from(counts.changes());
         }
         Ok(applied)
     }
 }
 
-/// Waits between attempts to reach the target again: some 30 s in all, enough for a database restart.
-fn backoff() -> ExponentialBuilder {
-    ExponentialBuilder::default()
-        .with_min_delay(Duration::from_millis(100))
-        .with_max_delay(Duration::from_secs(5))
-        .with_max_times(10)
-        .with_jitter()
-}
-
-/// Calls the target until it answers, with a new connection for each further attempt.
-///
-/// # Errors
-/// What the target said last when all attempts failed, or at once when trying again would not help.
-pub(super) fn persistently<T>(
-    target: &mut dyn Target,
-    stop: &Stop,
-    mut attempt: impl FnMut(&mut dyn Target) -> Result<T, TargetError>,
-) -> Result<T> {
-    let mut delays = backoff().build();
-    let mut result = attempt(target);
-    loop {
-        match result {
-            Ok(value) => return Ok(value),
-            Err(TargetError::Interrupted(error)) => {
-                let Some(delay) = delays.next().filter(|_| stop.requested().is_none()) else {
-                    return Err(error);
-                };
-                tracing::warn!(retry_in_ms = delay.as_millis(), "{error}");
-                stop.sleep(delay);
-                result = target.reconnect().and_then(|()| attempt(target));
-            }
-            Err(error) => return Err(error.into_error()),
-        }
+/// A page for [`Settling`].
+fn page_read(page: &ReadPage) -> PageRead {
+    let timestamps = page.changes.iter().map(|change| change.timestamp);
+    let written_at = timestamps
+        .chain(page.token.time())
+        .max()
+        .unwrap_or(jiff::Timestamp::MAX);
+    PageRead {
+        token: page.token.clone(),
+        requested_at: page.requested_at,
+        received_at: page.received_at,
+        served_at: page.served_at,
+        written_at,
+        seen_at: page.seen_at,
+        known_remain: page.known_remain,
+        changes: page.seen.clone(),
     }
 }
 
-/// Opens a target that may be about to come up: a shorter patience than within a run, since a wrong host name
-/// looks the same.
-///
-/// # Errors
-/// What the target said last.
-pub fn open_persistently<T>(
-    stop: &Stop,
-    open: impl FnMut() -> Result<T, TargetError>,
-) -> Result<T> {
-    let sleeper = stop.clone();
-    open.retry(backoff().with_max_times(5))
-        .sleep(move |delay| sleeper.sleep(delay))
-        .notify(|error, delay| {
-            if let TargetError::Interrupted(error) = error {
-                tracing::warn!(retry_in_ms = delay.as_millis(), "{error}");
-            }
-        })
-        .when(|error| matches!(error, TargetError::Interrupted(_)) && stop.requested().is_none())
-        .call()
-        .map_err(TargetError::into_error)
-}
-
-/// Commits a page exactly once. A connection that breaks at the wrong moment leaves open whether the commit
-/// happened: the checkpoint, read over a new connection, tells.
-fn commit_surely(target: &mut dyn Target, commit: &PageCommit, stop: &Stop) -> Result<Applied> {
-    let mut in_doubt = false;
-    persistently(target, stop, |target| {
-        if in_doubt && is_committed(target, commit)? {
-            return Ok(Applied::Committed);
-        }
-        let tried_before = std::mem::replace(&mut in_doubt, true);
-        match target.apply(commit) {
-            // The session that was given up may have committed after it was asked about.
-            Err(TargetError::Fenced) if tried_before && is_committed(target, commit)? => {
-                Ok(Applied::Committed)
-            }
-            result => result,
-        }
-    })
-}
-
-/// Whether the checkpoint stands behind the page, for a run that still holds it.
-fn is_committed(target: &mut dyn Target, commit: &PageCommit) -> TargetResult<bool> {
-    let checkpoints = target.checkpoints()?;
-    let held = checkpoints
-        .iter()
-        .find(|kept| kept.subject.name == commit.name && kept.fence == commit.fence)
-        .ok_or(TargetError::Fenced)?;
-    Ok(held.read.as_ref() == Some(commit.to))
+/// The database refuses a value of this page.
+fn refused(page: &ReadPage, error: &Error) -> Interruption {
+    match page.changes.as_slice() {
+        [change] => Interruption::Failed(super::source_errors::unstorable(&Rejection {
+            reason: error.to_string(),
+            raw_event: change.raw_event.clone(),
+        })),
+        changes => Interruption::Refused {
+            changes: u32::try_from(changes.len()).unwrap_or(u32::MAX),
+        },
+    }
 }

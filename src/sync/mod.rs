@@ -1,24 +1,27 @@
 //! From a source to a target: one run, from the lock to the last page.
 
+mod clock;
 mod coalesce;
 mod drain;
-mod end_of_log;
-mod known;
+mod end;
+mod growth;
 mod outcome;
+mod pages;
+mod persist;
 mod plan;
 mod reader;
 mod recent;
 mod run;
-mod settling;
+mod session;
 mod source_errors;
 mod stop;
 mod subject;
-mod tally;
 mod tokens;
 
+pub use clock::{Clock, SystemClock};
 pub use coalesce::coalesce;
-pub use drain::open_persistently;
 pub use outcome::Outcome;
-pub use run::{IfLocked, RunOptions, run};
+pub use persist::open_persistently;
+pub use run::{RunOptions, run};
+pub use session::IfLocked;
 pub use stop::{GivenUp, Signal, Stop};
-pub use tally::{Observer, Tally};

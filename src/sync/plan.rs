@@ -4,22 +4,21 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Instant;
 
 use super::coalesce;
-use super::known::{Known, Seen};
 use super::reader::ReadPage;
 use super::recent::{Recent, Remembered};
 use super::stop::Stop;
 use crate::change::Change;
-use crate::engine::{Before, Deleted, NetEffect, Written};
 use crate::error::{Error, ErrorKind, Result};
+use crate::lookback::{OverlapPage, Seen, TupleDigest, tuple_digest};
+use crate::mirror::{Before, Deleted, NetEffect, Written};
 use crate::source::{TupleReader, TupleState};
 use crate::tuple::TupleKey;
-use crate::unsettled::{ChangeDigest, TupleDigest, UnsettledPage, tuple_digest};
 
 /// Turns pages into plans.
 ///
 /// Changes of a tuple alternate in truth: a write follows a delete and a delete a write; and their timestamps, which are of one
-/// database's clock, don't go back. Where they do, the log has them in the wrong order (two servers whose clocks differ) or
-/// twice, and what it comes to can't be told from it. Then the tuple's state is asked for.
+/// database's clock, don't go back. Where they do, the log has them in the wrong order (two servers whose clocks differ), and
+/// what it comes to can't be told from it. Then the tuple's state is asked for. `fga_changelog` keeps the log as it is all the same.
 pub(super) struct Planner {
     /// `None` where nobody can be asked. The log is then taken at its word.
     tuple_reader: Option<Box<dyn TupleReader>>,
@@ -43,8 +42,6 @@ pub(super) struct Plan<'a> {
     pub(super) new: Vec<&'a Change>,
     /// How many of them came late.
     pub(super) late_arrivals: u32,
-    /// All changes of the page that are part of the log.
-    pub(super) digests: Vec<ChangeDigest>,
     /// Of the new changes, those that nothing known follows.
     effective: Vec<&'a Change>,
     /// Tuples whose changes contradict each other.
@@ -59,7 +56,7 @@ impl Planner {
         (stop, deadline): (&Stop, Option<Instant>),
         keeps_tuples: bool,
         is_whole_log: bool,
-        known: &Known,
+        contradicted: HashSet<TupleDigest>,
     ) -> Self {
         Self {
             tuple_reader,
@@ -68,7 +65,7 @@ impl Planner {
             keeps_tuples,
             is_whole_log,
             recent: Recent::default(),
-            contradicted: known.contradicted().clone(),
+            contradicted,
         }
     }
 
@@ -77,7 +74,6 @@ impl Planner {
         let mut plan = Plan {
             new: Vec::with_capacity(page.changes.len()),
             late_arrivals: 0,
-            digests: Vec::with_capacity(page.changes.len()),
             effective: Vec::with_capacity(page.changes.len()),
             anomalies: BTreeSet::new(),
             asked: BTreeMap::new(),
@@ -88,32 +84,21 @@ impl Planner {
             return Ok(plan);
         }
         let mut doubtful = Vec::new();
-        for ((change, digest), seen) in page.changes.iter().zip(&page.digests).zip(&page.seen) {
+        for (change, (digest, seen)) in page.changes.iter().zip(&page.seen) {
             let this = Remembered::of(change);
+            let last = self.recent.last(digest.tuple);
+            let contradicts = last.is_some_and(|last| last.contradicts(&this));
+            self.recent.push(digest.tuple, this);
             let followed_by = match seen {
-                Seen::Known => {
-                    self.recent.push(digest.tuple, this);
-                    plan.digests.push(*digest);
-                    continue;
-                }
+                Seen::Known { .. } => continue,
                 Seen::Late { followed_by } => *followed_by,
                 Seen::New => false,
             };
-            let last = self.recent.last(&digest.tuple);
-            let is_repeated = last.is_some_and(|last| last.is_same_event(&this));
-            let contradicts = last.is_some_and(|last| {
-                last.operation == this.operation || this.timestamp < last.timestamp
-            });
             // What follows was made later and followed what it contradicts now: had this change stood before it when it was
             // made, it would have been there to read.
             if contradicts || followed_by {
                 plan.anomalies.insert(&change.tuple);
             }
-            if is_repeated {
-                continue;
-            }
-            self.recent.push(digest.tuple, this);
-            plan.digests.push(*digest);
             plan.new.push(change);
             plan.late_arrivals += u32::from(matches!(seen, Seen::Late { .. }));
             if !followed_by {
@@ -164,10 +149,24 @@ impl Planner {
         Ok(())
     }
 
+    /// Whether the changes of a tuple of this page contradict each other.
+    pub(super) fn has_contradicted(&self, page: &ReadPage) -> bool {
+        let mut tuples = page.seen.iter().map(|(change, _)| change.tuple);
+        tuples.any(|tuple| self.contradicted.contains(&tuple))
+    }
+
+    /// Believes the log of the tuples that were asked for. What the server says of one may be of a later change, which the target
+    /// does not take. Whether there were any.
+    pub(super) fn believe_log(plan: &mut Plan) -> bool {
+        let told = |state: &&mut TupleState| !matches!(state, TupleState::Refused);
+        let told = plan.asked.values_mut().filter(told);
+        told.map(|state| *state = TupleState::Refused).count() > 0
+    }
+
     /// Marks changes of tuples whose changes contradict each other.
-    pub(super) fn mark(&self, pages: &mut [UnsettledPage]) {
-        for change in pages.iter_mut().flat_map(|page| &mut page.changes) {
-            change.contradicted |= self.contradicted.contains(&change.tuple);
+    pub(super) fn mark(&self, pages: &mut [OverlapPage]) {
+        for (change, is_contradicted) in pages.iter_mut().flat_map(|page| &mut page.changes) {
+            *is_contradicted |= self.contradicted.contains(&change.tuple);
         }
     }
 

@@ -1,146 +1,172 @@
-//! Fetches the next page while the one before it is applied.
+//! Reads the log forward, page by page, and tells what each change is to the mirror.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread;
+use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
-use super::end_of_log::{DOUBT_PAUSE, EndOfLog, Proof};
-use super::known::{Known, Seen};
-use super::source_errors::{broken, missing, unstorable};
+use super::end::{Question, Tail, Verdict};
+use super::growth::Growth;
+use super::source_errors::{broken, doubtful, lagging, lost, unstorable};
+use super::stop::Stop;
 use super::tokens::Tokens;
 use crate::change::Change;
-use crate::engine::Limits;
 use crate::error::Result;
+use crate::limits::Limits;
+use crate::lookback::{ChangeDigest, Known, Missing, OverlapPage, Seen};
 use crate::page::{ContinuationToken, Page, Rejection};
-use crate::source::ChangeSource;
-use crate::unsettled::ChangeDigest;
+use crate::source::{Answer, ChangeSource, LEAST_PAGE};
 
-/// Pages that wait to be applied, besides the one that is being fetched: enough to even out a slow answer or a slow
-/// commit, and few enough to forget.
-const PAGES_AHEAD: usize = 4;
-/// So many changes may have come late between those of the last page, when it is asked for again.
-const LATE_IN_LAST_PAGE: u32 = 100;
+/// How often a source is asked for the end of its log that answers by mistake, or not at all,
+const ATTEMPTS_AT_END: u32 = 100;
+/// and how long it is given each time.
+const END_PAUSE: Duration = Duration::from_millis(20);
+/// How often a source is asked for known changes, as a read replica may lag,
+const ATTEMPTS_FOR_KNOWN: u32 = 8;
+/// and how long it is given each time.
+const KNOWN_PAUSE: Duration = Duration::from_millis(500);
+/// Empty pages in a row that each bring a new token: the server that is known never sends one.
+const EMPTY_PAGES: u32 = 100;
+/// So many pages may bring something new before what is settled comes.
+const PAGES_TO_SETTLED: u32 = 20;
+/// How often a source may send the page before again.
+const PAGES_SENT_AGAIN: u32 = 3;
+/// After how long the store is asked for again at the end: the feed of a store that was deleted goes on to answer.
+const STORE_ASKED_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(10);
 
 /// What the reader found.
 pub(super) enum Fetched {
     /// Changes that the target can hold.
     Page(ReadPage),
     /// The end of the log.
-    End,
+    End(End),
     /// More than may be read.
     More,
+}
+
+/// The end of the log.
+#[derive(Debug, Default)]
+pub(super) struct End {
+    /// Known changes that the log has lost, where that is accepted.
+    pub(super) given_up: Vec<(i64, ChangeDigest)>,
 }
 
 /// A page, and what the mirror knows of it.
 pub(super) struct ReadPage {
     pub(super) changes: Vec<Change>,
-    /// One for each change.
-    pub(super) digests: Vec<ChangeDigest>,
-    /// One for each change.
-    pub(super) seen: Vec<Seen>,
-    /// The position behind it.
+    /// One for each change: its digest, and what it is to the mirror.
+    pub(super) seen: Vec<(ChangeDigest, Seen)>,
+    /// The position after it.
     pub(super) token: ContinuationToken,
     pub(super) requested_at: Timestamp,
     pub(super) received_at: Timestamp,
     /// The source's own clock when it answered, where it tells.
     pub(super) served_at: Option<Timestamp>,
-    /// When this position, or one behind it, was first read.
+    /// When this position, or a later one, was first read.
     pub(super) seen_at: Timestamp,
-    /// Whether changes that were read before are still to come.
+    /// Whether known changes are still to come.
     pub(super) known_remain: bool,
 }
 
 /// What to read.
 pub(super) struct Reading {
     pub(super) source: Box<dyn ChangeSource>,
-    /// The position to read after.
+    /// The watermark: where to begin.
     pub(super) token: Option<ContinuationToken>,
-    /// What is known to stand behind it.
-    pub(super) known: Known,
-    /// Whether the source begins somewhere else than at the start of the log.
-    pub(super) begins_later: bool,
+    /// What is known to follow it.
+    pub(super) overlap: Vec<OverlapPage>,
+    /// Whether what is missing of it is given up, unless it was settled.
+    pub(super) gives_up: bool,
+    /// Whether nobody else writes to the log, and its end is certain.
+    pub(super) is_recorded: bool,
     /// The largest page to ask for.
     pub(super) page_size: u32,
     /// At most this many changes that are not known; then the reading goes on to tell whether anything remains.
     pub(super) max_changes: Option<u64>,
     /// What the target can't hold.
     pub(super) limits: Limits,
+    /// The clock, and whether to stop waiting.
+    pub(super) stop: Stop,
 }
 
-impl Reading {
-    /// Reads in a thread of its own until the end of the log, an error, or until the receiver is gone.
-    ///
-    /// The thread is not joined: it may be waiting for a slow answer when the run stops.
-    pub(super) fn start(self) -> Receiver<Result<Fetched>> {
-        let (pages, receiver) = sync_channel(PAGES_AHEAD);
-        let mut reader = Reader {
-            reading: self,
-            end: EndOfLog::new(Timestamp::now()),
-            tokens: Tokens::default(),
-            last_page: None,
-        };
-        thread::spawn(move || {
-            if let Err(error) = reader.read(&pages) {
-                drop(pages.send(Err(error)));
-            }
-        });
-        receiver
-    }
-}
-
-struct Reader {
+/// Reads a log.
+pub(super) struct Reader {
     reading: Reading,
-    end: EndOfLog,
+    known: Known,
+    tail: Tail,
     tokens: Tokens,
-    last_page: Option<LastPage>,
+    growth: Growth,
+    began_at: Timestamp,
+    past: Past,
+    /// Whether something was read that was not known.
+    has_news: bool,
+    /// Whether the last page had room for more.
+    had_room: bool,
+    empty_pages: u32,
+    /// Pages in a row that came with the token that they were asked for after.
+    pages_sent_again: u32,
+    proof: Proof,
+    attempts_for_known: u32,
+    /// Whether the source has failed since it last sent a known change.
+    is_unwell: bool,
 }
 
-/// The page that was read last.
-struct LastPage {
-    /// The position that it was asked for after.
-    before: Option<ContinuationToken>,
-    digests: Vec<ChangeDigest>,
-    /// Whether it may come again. A tuple that comes and goes within a second looks so where the server's database keeps whole
-    /// seconds (MySQL), so a page that comes twice is believed.
-    may_repeat: bool,
+/// Whether the log is the one that the mirror was filled from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Past {
+    /// Some of what is settled is still to come.
+    Unseen,
+    /// All of it has come, or was seen to follow.
+    Seen,
 }
 
-impl LastPage {
-    /// Whether a page ends with its last change. The tokens may differ each time that they are made.
-    fn ends(&self, page: &Page) -> bool {
-        let end = page.changes.last().map(ChangeDigest::of);
-        end.zip(self.digests.last())
-            .is_some_and(|(one, other)| one.is_same_change(other))
-    }
+/// How the proof of the end goes.
+#[derive(Debug, Default)]
+struct Proof {
+    /// Questions in a row that had no answer.
+    attempts: u32,
+    /// A page in which something followed, with its token.
+    saw_more: Option<(ContinuationToken, Vec<ChangeDigest>)>,
+    /// Whether two answers to one question differ in their tokens.
+    tokens_differ: bool,
 }
 
 impl Reader {
-    fn read(&mut self, pages: &SyncSender<Result<Fetched>>) -> Result<()> {
-        loop {
-            let Some(fetched) = self.next()? else {
-                continue;
-            };
-            let is_last = !matches!(fetched, Fetched::Page(_));
-            if pages.send(Ok(fetched)).is_err() || is_last {
-                return Ok(());
-            }
+    pub(super) fn new(reading: Reading) -> Self {
+        let began_at = reading.stop.now();
+        let mut tokens = Tokens::default();
+        reading.token.iter().for_each(|token| tokens.note(token));
+        Self {
+            known: Known::of(&reading.overlap),
+            tail: Tail::new(reading.page_size.max(LEAST_PAGE)),
+            tokens,
+            growth: Growth::since(began_at),
+            began_at,
+            past: Past::Unseen,
+            has_news: false,
+            had_room: false,
+            empty_pages: 0,
+            pages_sent_again: 0,
+            proof: Proof::default(),
+            attempts_for_known: 0,
+            is_unwell: false,
+            reading,
         }
     }
 
+    /// The source, to read it in another way.
+    pub(super) fn into_source(self) -> Box<dyn ChangeSource> {
+        self.reading.source
+    }
+
     /// Asks once for what follows; `None` where the answer says nothing yet.
-    fn next(&mut self) -> Result<Option<Fetched>> {
-        if self.end.has_caught_up() {
-            // They were written before what has come.
-            if !self.reading.known.is_empty() {
-                return Err(missing(self.reading.known.len()));
-            }
+    pub(super) fn next(&mut self) -> Result<Option<Fetched>> {
+        if self.growth.has_caught_up() {
             tracing::info!("the log grows as fast as it is read: what was written before is read");
-            return self.end_of_log().map(Some);
+            return self.end().map(Some);
         }
-        let requested_at = Timestamp::now();
-        let Some(page) = self.read_storable()? else {
-            let known_remain = self.reading.known.len();
+        let requested_at = self.reading.stop.now();
+        let Some(answer) = self.read_storable()? else {
+            let known_remain = self.known.len();
             if known_remain > 0 {
                 // They may follow, or be lost: then each run that stops here only reads further.
                 tracing::warn!(
@@ -150,120 +176,287 @@ impl Reader {
             }
             return Ok(Some(Fetched::More));
         };
-        self.end.note_answer(&page);
-        if page.is_empty() {
-            if self.judge_empty(page, requested_at)? {
-                return self.end_of_log().map(Some);
-            }
-            return Ok(None);
+        self.is_unwell |= answer.observed.failed_attempts > 0;
+        if answer.page.is_empty() {
+            return self.judge_empty(answer.page);
         }
-        let received_at = Timestamp::now();
-        self.end.note_changes(&page, received_at);
-        let Some(token) = page.token else {
+        self.take(answer, requested_at)
+    }
+
+    /// Takes a page with changes.
+    fn take(&mut self, answer: Answer, requested_at: Timestamp) -> Result<Option<Fetched>> {
+        let received_at = self.reading.stop.now();
+        let first = answer.page.changes.first().map(|change| change.timestamp);
+        self.growth.note(first, &answer, received_at);
+        let page = answer.page;
+        let Some(token) = page.token.clone() else {
             return Err(broken("sent changes without a continuation token"));
         };
-        let mut digests: Vec<_> = page.changes.iter().map(ChangeDigest::of).collect();
-        if let Some(last) = &mut self.last_page
-            && !last.may_repeat
-            && are_same(&last.digests, &digests)
-        {
-            tracing::warn!("the source sent the page before again");
-            last.may_repeat = true;
-            return Ok(None);
+        if self.reading.token.as_ref() == Some(&token) {
+            return self.sent_again();
+        }
+        let digests = digests(&page);
+        let proof = self.proof.saw_more.take();
+        if proof.is_some_and(|(seen, changes)| seen == token && changes == digests) {
+            return self.sent_again();
+        }
+        if !self.is_same_log(&digests, &token)? {
+            return self.wait_for_known();
         }
         self.tokens.follow(self.reading.token.as_ref(), &token)?;
-        self.last_page = Some(LastPage {
-            before: self.reading.token.replace(token.clone()),
-            digests: digests.clone(),
-            may_repeat: false,
-        });
-        let (seen, seen_at) = self.reading.known.recognise(&mut digests, received_at);
-        if seen.contains(&Seen::Known) {
-            self.end.note_known();
+        let (seen, seen_at) = self.known.recognise(&digests, received_at);
+        let is_new = |seen: &Seen| !matches!(seen, Seen::Known { .. });
+        let new = seen.iter().filter(|seen| is_new(seen)).count();
+        if new < seen.len() {
+            self.attempts_for_known = 0;
+            self.is_unwell = false;
+            self.growth.note_known();
         }
+        self.has_news |= new > 0;
         if let Some(left) = &mut self.reading.max_changes {
-            let new = seen.iter().filter(|seen| **seen != Seen::Known).count();
             *left = left.saturating_sub(new as u64);
         }
+        self.empty_pages = 0;
+        self.pages_sent_again = 0;
+        self.proof.attempts = 0;
+        self.had_room = !answer.is_full;
+        let before = self.reading.token.replace(token.clone());
+        self.tail.push(before, digests.clone());
         Ok(Some(Fetched::Page(ReadPage {
             changes: page.changes,
-            digests,
-            seen,
+            seen: digests.into_iter().zip(seen).collect(),
             token,
             requested_at,
             received_at,
-            served_at: page.served_at,
+            served_at: answer.observed.served_at,
             seen_at,
-            known_remain: !self.reading.known.is_empty(),
+            known_remain: !self.known.is_empty(),
         })))
     }
 
-    /// The end, unless the store is there no more: the feed of one that was deleted is empty.
-    fn end_of_log(&mut self) -> Result<Fetched> {
-        self.reading.source.store()?;
-        Ok(Fetched::End)
-    }
-
-    /// Whether an empty page is the end.
-    fn judge_empty(&mut self, page: Page, requested_at: Timestamp) -> Result<bool> {
-        let proof = if self.end.is_in_doubt() {
-            self.prove()?
-        } else {
-            Proof::NotNeeded
-        };
-        let known_remain = self.reading.known.len();
-        let token = self.reading.token.as_ref();
-        let is_end = self
-            .end
-            .judge(&page, token, &proof, known_remain, requested_at)?;
-        // An empty token is never taken over a good one.
-        if page.token.is_some() {
-            self.reading.token = page.token;
+    /// A page that is sent again is known by its token: it is the one that the source was asked after.
+    fn sent_again(&mut self) -> Result<Option<Fetched>> {
+        self.pages_sent_again += 1;
+        if self.pages_sent_again > PAGES_SENT_AGAIN {
+            return Err(broken(
+                "sent changes with the continuation token that it was asked after",
+            ));
         }
-        Ok(is_end)
+        tracing::warn!("the source sent the page before again");
+        Ok(None)
     }
 
-    /// Asks a source that is doubted for something that it must have.
-    fn prove(&mut self) -> Result<Proof> {
-        thread::sleep(DOUBT_PAUSE);
-        let Reading {
-            source,
-            token,
-            begins_later,
-            ..
-        } = &mut self.reading;
-        let (page, proof) = match &self.last_page {
-            Some(last) => {
-                // With room for what may have come late between its changes.
-                let limit = as_limit(last.digests.len()).saturating_add(LATE_IN_LAST_PAGE);
-                let mut page = source.read_changes(last.before.as_ref(), limit)?;
-                let mut is_last = last.ends(&page);
-                // The pages may be smaller than that.
-                if !is_last && page.is_full {
-                    self.end.note_answer(&page);
-                    page = source.read_changes(page.token.as_ref(), limit)?;
-                    is_last = last.ends(&page);
-                }
-                (page, Some(Proof::LastPage).filter(|_| is_last))
+    /// Whether all that is settled is on a page that ends at `token`, or follows it, if the page brings something new. What is new in a
+    /// log without it belongs to another history, such as that of a restored backup, and must not be stored.
+    fn is_same_log(&mut self, page: &[ChangeDigest], token: &ContinuationToken) -> Result<bool> {
+        if self.past == Past::Seen {
+            return Ok(true);
+        }
+        let mut known = self.known.clone();
+        let (seen, _) = known.recognise(page, self.reading.stop.now());
+        let brings_news = seen.iter().any(|seen| !matches!(seen, Seen::Known { .. }));
+        let mut token = token.clone();
+        let mut pages = 0;
+        while brings_news && known.expects_settled() && pages < PAGES_TO_SETTLED {
+            let next = self.ask(Some(&token), self.reading.page_size)?.page;
+            // What can't be stored is an error when it is read.
+            if next.rejection.is_some() {
+                break;
             }
-            // It may lie behind all that there is.
-            None if *begins_later => return Ok(Proof::Nothing),
-            None if token.is_some() => (source.read_changes(None, 1)?, Some(Proof::FirstChange)),
-            None => return Ok(Proof::Nothing),
+            match next.token.clone().filter(|next| *next != token) {
+                Some(after) if !next.changes.is_empty() => token = after,
+                _ => return Ok(false),
+            }
+            known.recognise(&digests(&next), self.reading.stop.now());
+            pages += 1;
+        }
+        if pages == PAGES_TO_SETTLED {
+            return Ok(false);
+        }
+        if brings_news || !known.expects_settled() {
+            self.past = Past::Seen;
+        }
+        Ok(true)
+    }
+
+    /// Gives the source some time for what it has sent before.
+    fn wait_for_known(&mut self) -> Result<Option<Fetched>> {
+        self.attempts_for_known += 1;
+        if self.attempts_for_known > ATTEMPTS_FOR_KNOWN {
+            self.judge_missing(&self.known.missing())?;
+        }
+        tracing::warn!(
+            known_remain = self.known.len(),
+            "the source lacks changes that it has sent before"
+        );
+        self.reading.stop.sleep(KNOWN_PAUSE);
+        Ok(None)
+    }
+
+    /// An empty page says that nothing follows, and proves nothing.
+    fn judge_empty(&mut self, page: Page) -> Result<Option<Fetched>> {
+        // The position that the source was asked after, or none: nothing is after it.
+        let stays = page.token.is_none() || page.token == self.reading.token;
+        // An empty token is never taken over a good one.
+        if !stays && let Some(token) = page.token {
+            self.tokens.follow(self.reading.token.as_ref(), &token)?;
+            self.reading.token = Some(token);
+            self.empty_pages += 1;
+            if self.empty_pages > EMPTY_PAGES {
+                return Err(broken(
+                    "sends one empty page after another, each with a new token",
+                ));
+            }
+            return Ok(None);
+        }
+        if self.reading.is_recorded {
+            return self.end().map(Some);
+        }
+        if self.known.is_empty() {
+            // All that was known has come, asked for from inside of it, and room was left.
+            if !self.has_news && self.had_room {
+                return self.end().map(Some);
+            }
+            return self.prove();
+        }
+        if self.attempts_for_known < ATTEMPTS_FOR_KNOWN {
+            return self.wait_for_known();
+        }
+        self.prove()
+    }
+
+    /// Asks for the end from inside what was read last.
+    fn prove(&mut self) -> Result<Option<Fetched>> {
+        if self.tail.is_empty() {
+            return self.prove_nothing();
+        }
+        let question = self.tail.question(|below| fastrand::usize(..below));
+        let token = match question {
+            Question::After(token) => token,
+            Question::Inside { before, changes } => {
+                let page = self.ask(before.as_ref(), as_limit(changes))?.page;
+                let Some(token) = page.token.filter(|_| !page.changes.is_empty()) else {
+                    return self.try_again(END_PAUSE);
+                };
+                self.tokens.note(&token);
+                Some(token)
+            }
         };
-        self.end.note_answer(&page);
-        Ok(proof
-            .filter(|_| !page.is_empty())
-            .unwrap_or(Proof::Contradiction))
+        let limit = self.reading.page_size.max(LEAST_PAGE);
+        let answer = self.ask(token.as_ref(), limit)?;
+        let page = &answer.page;
+        let digests = digests(page);
+        // They are there all the same.
+        self.is_unwell |= digests.iter().any(|change| self.known.contains(change));
+        let mut verdict = self.tail.judge(
+            (token.as_ref(), page.token.as_ref()),
+            &digests,
+            answer.is_full,
+        );
+        if verdict == Verdict::End && page.rejection.is_some() {
+            // Where decoding stopped at a change, something follows.
+            verdict = Verdict::More(digests.len());
+        }
+        match verdict {
+            Verdict::End => {
+                if self.is_position(token.as_ref(), limit, page)? {
+                    return self.end().map(Some);
+                }
+                self.try_again(END_PAUSE)
+            }
+            // It comes next, unless the source contradicts itself.
+            Verdict::More(place) => {
+                let next = page.changes.get(place).map(|change| change.timestamp);
+                self.growth.note(next, &answer, self.reading.stop.now());
+                self.proof.saw_more = answer.page.token.map(|token| (token, digests));
+                self.try_again(Duration::ZERO)
+            }
+            Verdict::Nothing => self.try_again(END_PAUSE),
+            Verdict::Lacking => {
+                // What it led to was read already.
+                page.token.iter().for_each(|token| self.tokens.note(token));
+                self.try_again(END_PAUSE)
+            }
+        }
+    }
+
+    /// Whether a page of the proof ends where the log was read up to. Its last change tells, but for another that looks the same. So its
+    /// token has to be the same too, unless the source makes tokens anew each time (as encrypted ones are, by a nonce).
+    fn is_position(
+        &mut self,
+        after: Option<&ContinuationToken>,
+        limit: u32,
+        page: &Page,
+    ) -> Result<bool> {
+        if page.token == self.reading.token || self.proof.tokens_differ {
+            return Ok(true);
+        }
+        let again = self.ask(after, limit)?.page;
+        self.proof.tokens_differ = digests(&again) == digests(page) && again.token != page.token;
+        Ok(self.proof.tokens_differ)
+    }
+
+    fn ask(&mut self, token: Option<&ContinuationToken>, limit: u32) -> Result<Answer> {
+        let answer = self.reading.source.read_changes(token, limit)?;
+        self.is_unwell |= answer.observed.failed_attempts > 0;
+        Ok(answer)
+    }
+
+    /// Nothing was read, and nothing is known: the log looks empty. The store's tuples tell if it can't be.
+    fn prove_nothing(&mut self) -> Result<Option<Fetched>> {
+        let is_unread = self.reading.token.is_none() && self.known.is_empty();
+        if is_unread && self.reading.source.must_have_changes()? {
+            return self.try_again(END_PAUSE);
+        }
+        self.end().map(Some)
+    }
+
+    fn try_again(&mut self, pause: Duration) -> Result<Option<Fetched>> {
+        self.proof.attempts += 1;
+        if self.proof.attempts > ATTEMPTS_AT_END {
+            // The feed of a store that is gone may be empty.
+            self.reading.source.store()?;
+            return Err(doubtful());
+        }
+        self.reading.stop.sleep(pause);
+        Ok(None)
+    }
+
+    /// The end, if all that is known has come and the store is still there.
+    fn end(&mut self) -> Result<Fetched> {
+        let missing = self.known.missing();
+        if !missing.is_empty() {
+            self.judge_missing(&missing)?;
+        }
+        let took = self.reading.stop.now().duration_since(self.began_at);
+        if self.has_news || took > STORE_ASKED_AGAIN_AFTER {
+            self.reading.source.store()?;
+        }
+        Ok(Fetched::End(End {
+            given_up: missing.unsettled,
+        }))
+    }
+
+    fn judge_missing(&self, missing: &Missing) -> Result<()> {
+        if missing.settled > 0 && !self.is_unwell {
+            return Err(lost(missing.len()));
+        }
+        if missing.settled > 0 || !self.reading.gives_up {
+            return Err(lagging(missing.len()));
+        }
+        tracing::warn!(
+            changes = missing.len(),
+            "giving up changes that the source no longer sends; the target keeps them"
+        );
+        Ok(())
     }
 
     /// Reads a page up to a change that can't be stored, or up to the limit; `None` where the limit is reached and
     /// something follows. A change that can't be stored is an error when it comes first.
-    fn read_storable(&mut self) -> Result<Option<Page>> {
+    fn read_storable(&mut self) -> Result<Option<Answer>> {
         let Reading {
             source,
             token,
-            known,
             page_size,
             max_changes,
             limits,
@@ -272,18 +465,19 @@ impl Reader {
         let mut limit = match *max_changes {
             None => *page_size,
             Some(left) => {
-                let known = known.len() as u64;
+                let known = self.known.len() as u64;
                 let wanted = left.saturating_add(known).max(1);
                 u32::try_from(wanted).map_or(*page_size, |wanted| wanted.min(*page_size))
             }
         };
         loop {
-            let mut page = source.read_changes(token.as_ref(), limit)?;
+            let mut answer = source.read_changes(token.as_ref(), limit)?;
             let less_than = limit;
-            reject_unstorable(&mut page, limits);
+            let page = &mut answer.page;
+            reject_unstorable(page, limits);
             if let Some(left) = *max_changes {
-                let digests: Vec<_> = page.changes.iter().map(ChangeDigest::of).collect();
-                let room = known.room_for(&digests, left);
+                let digests = digests(page);
+                let room = self.known.room_for(&digests, left);
                 let is_cut = room < page.changes.len();
                 let is_full = left == 0 && page.changes.is_empty() && page.rejection.is_some();
                 if is_full || (is_cut && room == 0) {
@@ -294,14 +488,19 @@ impl Reader {
                     continue;
                 }
             }
-            match page.rejection {
-                None => return Ok(Some(page)),
-                Some(rejection) if page.changes.is_empty() => return Err(unstorable(&rejection)),
-                // The page's token lies behind that change. A shorter page gets one that lies before it.
+            match &page.rejection {
+                None => return Ok(Some(answer)),
+                Some(rejection) if page.changes.is_empty() => return Err(unstorable(rejection)),
+                // The page's token comes after that change. A shorter page gets one that comes before it.
                 Some(_) => limit = shorter(page.changes.len(), less_than)?,
             }
         }
     }
+}
+
+/// The digest of each change.
+fn digests(page: &Page) -> Vec<ChangeDigest> {
+    page.changes.iter().map(ChangeDigest::of).collect()
 }
 
 /// The limit of a page that is cut. A source that does not keep to limits would send it whole for ever.
@@ -309,11 +508,6 @@ fn shorter(changes: usize, less_than: u32) -> Result<u32> {
     Some(as_limit(changes))
         .filter(|limit| *limit < less_than)
         .ok_or_else(|| broken("sends more changes than it is asked for"))
-}
-
-fn are_same(one: &[ChangeDigest], other: &[ChangeDigest]) -> bool {
-    let same = |(one, other): (&ChangeDigest, &ChangeDigest)| one.is_same_change(other);
-    one.len() == other.len() && one.iter().zip(other).all(same)
 }
 
 fn as_limit(changes: usize) -> u32 {

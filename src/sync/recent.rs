@@ -1,12 +1,11 @@
-//! The last change of each tuple, as far back as a repetition or a contradiction is looked for.
+//! The last change of each tuple, as far back as a contradiction is looked for.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 use jiff::Timestamp;
 
 use crate::change::{Change, Operation};
-use crate::unsettled::TupleDigest;
+use crate::lookback::TupleDigest;
 
 /// Changes that are remembered: several of the largest pages that a server is asked for.
 const CHANGES: usize = 10_000;
@@ -16,24 +15,19 @@ const CHANGES: usize = 10_000;
 pub(super) struct Remembered {
     pub(super) operation: Operation,
     pub(super) timestamp: Timestamp,
-    /// Of the event's text.
-    event: u64,
 }
 
 impl Remembered {
-    pub(super) fn of(change: &Change) -> Self {
-        let mut hasher = DefaultHasher::new();
-        change.raw_event.hash(&mut hasher);
+    pub(super) const fn of(change: &Change) -> Self {
         Self {
             operation: change.operation,
             timestamp: change.timestamp,
-            event: hasher.finish(),
         }
     }
 
-    /// Whether both stand for the same event. A digest would not tell: it leaves the condition out.
-    pub(super) const fn is_same_event(&self, other: &Self) -> bool {
-        self.event == other.event
+    /// Whether a change that follows can't: the changes of a tuple alternate, and their times don't go back.
+    pub(super) fn contradicts(&self, next: &Self) -> bool {
+        self.operation == next.operation || next.timestamp < self.timestamp
     }
 }
 
@@ -47,8 +41,8 @@ pub(super) struct Recent {
 
 impl Recent {
     /// The last change of a tuple.
-    pub(super) fn last(&self, tuple: &TupleDigest) -> Option<&Remembered> {
-        self.last.get(tuple).map(|(change, _)| change)
+    pub(super) fn last(&self, tuple: TupleDigest) -> Option<&Remembered> {
+        self.last.get(&tuple).map(|(change, _)| change)
     }
 
     /// Remembers the next change.

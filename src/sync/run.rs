@@ -1,50 +1,23 @@
-//! One run: the lock, the tables, the store, the checkpoint, the pages, and the record of how it ended.
+//! One run: from the lock to the record of how it ended.
 
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::drain::{Drain, persistently};
-use super::known::Known;
+use super::drain::{Drain, Interruption};
 use super::outcome::Outcome;
+use super::pages::Pages;
 use super::plan::Planner;
-use super::reader::{Fetched, Reading};
-use super::settling::Settling;
+use super::reader::{Reader, Reading};
+use super::session::{IfLocked, Session, lock, prepare_tables};
 use super::stop::{GivenUp, Stop};
-use super::subject;
-use super::tally::{Observer, Tally};
-use crate::checkpoint::{Checkpoint, Subject};
-use crate::engine::{RunEnd, RunStart, SchemaStatus, Target};
-use crate::error::{Error, ErrorKind, Result};
+use crate::checkpoint::{Mode, Subject};
+use crate::error::Result;
+use crate::event::{Event, Listener};
+use crate::ledger::RunStart;
+use crate::lookback::{Known, Settling};
 use crate::source::ChangeSource;
-
-/// What to do while another run holds the lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IfLocked {
-    /// Exit with code 10.
-    Fail,
-    /// Leave it to the other run, and exit with code 0.
-    Skip,
-    /// Wait for the other run to end.
-    Wait,
-}
-
-impl IfLocked {
-    /// The choices by name.
-    pub const NAMES: [&'static str; 3] = ["fail", "skip", "wait"];
-    const ALL: [Self; 3] = [Self::Fail, Self::Skip, Self::Wait];
-}
-
-impl std::str::FromStr for IfLocked {
-    type Err = ();
-
-    fn from_str(name: &str) -> Result<Self, ()> {
-        let mut named = Self::NAMES.into_iter().zip(Self::ALL);
-        let found = named.find(|(known, _)| *known == name);
-        found.map(|(_, choice)| choice).ok_or(())
-    }
-}
+use crate::target::Target;
 
 /// How a run is to be done.
 #[derive(Debug, Clone)]
@@ -56,14 +29,17 @@ pub struct RunOptions {
     /// The object type that the source filters by; empty for all.
     pub type_filter: String,
     /// What is kept.
-    pub mode: crate::checkpoint::Mode,
+    pub mode: Mode,
     /// Changes in a page.
     pub page_size: u32,
+    /// Pages that are read ahead; none where reading and applying take turns.
+    pub pages_ahead: usize,
     /// Stop after this many changes.
     pub max_changes: Option<u64>,
     /// Stop between pages after this long.
     pub max_duration: Option<Duration>,
-    /// Read again, in the next run, what was read less than this long after it was written. Zero reads nothing again.
+    /// Read again, in the next run, what was read less than this long after it was written. Zero reads nothing again but the last
+    /// changes.
     pub look_back: Duration,
     /// Where a log that is read for the first time begins to be read; `None` is its start.
     pub start_time: Option<Timestamp>,
@@ -73,10 +49,12 @@ pub struct RunOptions {
     pub migrate: bool,
 }
 
-/// How often a held lock is tried again.
-const LOCK_RETRY: Duration = Duration::from_millis(250);
+impl RunOptions {
+    /// Enough to even out a slow answer or a slow commit, and few enough to forget.
+    pub const PAGES_AHEAD: usize = 4;
+}
 
-/// Does one run. `tally` holds what was committed, whatever the result.
+/// Does one run. `listener` hears what happens on the way, whatever the result.
 ///
 /// # Errors
 /// Whatever kept the run from its end; what was committed before stays committed.
@@ -86,10 +64,9 @@ pub fn run(
     run_id: &str,
     options: &RunOptions,
     stop: &Stop,
-    observer: &mut dyn Observer,
-    tally: &mut Tally,
+    listener: &mut dyn Listener,
 ) -> Result<Outcome> {
-    let result = run_to_the_end(source, target, run_id, options, stop, observer, tally);
+    let result = run_to_the_end(source, target, run_id, options, stop, listener);
     Outcome::or_stopped(result, stop)
 }
 
@@ -99,15 +76,14 @@ fn run_to_the_end(
     run_id: &str,
     options: &RunOptions,
     stop: &Stop,
-    observer: &mut dyn Observer,
-    tally: &mut Tally,
+    listener: &mut dyn Listener,
 ) -> Result<Outcome> {
-    let started_at = Timestamp::now();
+    let started_at = stop.now();
     // A time that no clock reaches is no limit.
     let deadline = options
         .max_duration
         .and_then(|duration| Instant::now().checked_add(duration));
-    if let Some(outcome) = lock(target, options, deadline, stop)? {
+    if let Some(outcome) = lock(target, &options.name, options.if_locked, deadline, stop)? {
         return Ok(outcome);
     }
     prepare_tables(target, options.migrate, stop)?;
@@ -116,7 +92,7 @@ fn run_to_the_end(
         Err(GivenUp::Signal(signal)) => return Ok(Outcome::Stopped(signal)),
         Err(GivenUp::Deadline) => return Ok(Outcome::LimitReached),
     };
-    tally.store = store.clone();
+    listener.hear(&Event::StoreFound(&store));
     let subject = Subject {
         name: options.name.clone(),
         source: options.source.clone(),
@@ -124,159 +100,87 @@ fn run_to_the_end(
         type_filter: options.type_filter.clone(),
         mode: options.mode,
     };
-    subject::check(
-        &persistently(target, stop, |target| target.checkpoints())?,
-        &subject,
-    )?;
     let start = RunStart {
         run_id,
         subject: &subject,
         started_at,
         start_time: options.start_time,
     };
-    let checkpoint = persistently(target, stop, |target| target.begin_run(&start))?;
-    if checkpoint.token.is_none() {
-        // Another that began at the same time may have been overlooked.
-        subject::check_overlap(
-            &persistently(target, stop, |target| target.checkpoints())?,
-            &subject,
-        )?;
-    }
-    tally.token = checkpoint
-        .token
-        .as_ref()
-        .map(|token| token.as_str().to_owned());
-    tally.position_time = checkpoint.position_time;
-    tracing::info!(run_id, name = %subject.name, token = tally.token, "the run holds the checkpoint");
+    let mut session = Session::begin(target, stop, start)?;
+    listener.hear(&Event::CheckpointTaken {
+        run_id,
+        checkpoint: session.checkpoint(),
+    });
+    let result = read_and_apply(source, &mut session, options, (stop, deadline), listener);
+    session.end(&result);
+    result
+}
 
-    let resumed = resume(source, target, options, &checkpoint, (stop, deadline));
-    let result = resumed.and_then(|(pages, planner, settling)| {
-        Drain {
-            target: &mut *target,
-            run_id,
-            checkpoint,
+/// Reads on from the checkpoint. Where the database refuses a value, it begins again with smaller pages: everything before the
+/// change is applied, and the change is named when it comes alone.
+fn read_and_apply(
+    mut source: Box<dyn ChangeSource>,
+    session: &mut Session,
+    options: &RunOptions,
+    (stop, deadline): (&Stop, Option<Instant>),
+    listener: &mut dyn Listener,
+) -> Result<Outcome> {
+    let mut page_size = options.page_size;
+    let mut max_changes = options.max_changes;
+    loop {
+        // Where the log was begun, and not where this run would begin it: a scheduler's line may hold a time that moves.
+        let start_time = session.checkpoint().start_time;
+        source.begin_at(start_time);
+        let tuple_reader = source.tuple_reader()?;
+        let is_recorded = tuple_reader.is_none();
+        let overlap = session.overlap().to_vec();
+        let planner = Planner::new(
+            tuple_reader,
+            (stop, deadline),
+            options.mode.keeps_tuples(),
+            start_time.is_none(),
+            Known::contradicted(&overlap),
+        );
+        let settling = if is_recorded {
+            Settling::of_a_recording()
+        } else {
+            Settling::new(options.look_back, overlap.clone())
+        };
+        let reader = Reader::new(Reading {
+            source,
+            token: session.checkpoint().watermark.clone(),
+            overlap,
+            gives_up: options.look_back.is_zero(),
+            is_recorded,
+            page_size,
+            max_changes,
+            limits: session.limits(),
+            stop: stop.clone(),
+        });
+        let mut pages = Pages::read(reader, options.pages_ahead)?;
+        let mut drain = Drain {
+            session,
             planner,
             settling,
             deadline,
             stop,
-            observer,
-            tally,
-        }
-        .drain(&pages)
-    });
-    record_end(target, run_id, &result);
-    result
-}
-
-/// Reads on from the checkpoint.
-fn resume(
-    mut source: Box<dyn ChangeSource>,
-    target: &mut dyn Target,
-    options: &RunOptions,
-    checkpoint: &Checkpoint,
-    (stop, deadline): (&Stop, Option<Instant>),
-) -> Result<(Receiver<Result<Fetched>>, Planner, Settling)> {
-    // Where the log was begun, and not where this run would begin it: a scheduler's line may hold a time that moves.
-    source.begin_at(checkpoint.start_time);
-    let begins_later = checkpoint.start_time.is_some();
-    let tuple_reader = source.tuple_reader()?;
-    // The past of a recording does not change.
-    let look_back = if tuple_reader.is_some() {
-        options.look_back
-    } else {
-        Duration::ZERO
-    };
-    let unsettled = persistently(target, stop, |target| target.unsettled(&options.name))?;
-    let (known, token) = if look_back.is_zero() {
-        (Known::of(&unsettled, false), checkpoint.token.clone())
-    } else {
-        (Known::of(&unsettled, true), checkpoint.read.clone())
-    };
-    let planner = Planner::new(
-        tuple_reader,
-        (stop, deadline),
-        options.mode.keeps_tuples(),
-        !begins_later,
-        &known,
-    );
-    let settling = Settling::new(
-        look_back,
-        checkpoint.fence,
-        checkpoint.settled.clone(),
-        !unsettled.is_empty(),
-        known.has_given_up(),
-    );
-    let reading = Reading {
-        source,
-        token,
-        known,
-        begins_later,
-        page_size: options.page_size,
-        max_changes: options.max_changes,
-        limits: target.limits(),
-    };
-    Ok((reading.start(), planner, settling))
-}
-
-/// `Some` outcome ends the run before it began.
-fn lock(
-    target: &mut dyn Target,
-    options: &RunOptions,
-    deadline: Option<Instant>,
-    stop: &Stop,
-) -> Result<Option<Outcome>> {
-    loop {
-        if persistently(target, stop, |target| target.try_lock(&options.name))? {
-            return Ok(None);
-        }
-        match options.if_locked {
-            IfLocked::Skip => return Ok(Some(Outcome::Skipped)),
-            IfLocked::Fail => {
-                return Err(Error::new(
-                    ErrorKind::Locked,
-                    format!(
-                        "another run holds the lock of {:?} in the target",
-                        options.name
-                    ),
-                )
-                .advise("wait for it to end, or use --if-locked wait or --if-locked skip"));
-            }
-            IfLocked::Wait => {
-                if let Some(signal) = stop.requested() {
-                    return Ok(Some(Outcome::Stopped(signal)));
-                }
-                if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                    return Ok(Some(Outcome::LimitReached));
-                }
-                stop.sleep(LOCK_RETRY);
-            }
-        }
-    }
-}
-
-fn prepare_tables(target: &mut dyn Target, migrate: bool, stop: &Stop) -> Result<()> {
-    let mut status = persistently(target, stop, |target| target.schema())?;
-    if migrate && matches!(status, SchemaStatus::Missing | SchemaStatus::Older(_)) {
-        tracing::info!(?status, "creating or upgrading the tables");
-        persistently(target, stop, |target| target.migrate())?;
-        status = persistently(target, stop, |target| target.schema())?;
-    }
-    status.require_current()
-}
-
-/// Best effort: the pages are committed, and a run without an end in `fga_sync_runs` is one that crashed.
-fn record_end(target: &mut dyn Target, run_id: &str, result: &Result<Outcome>) {
-    let (outcome, exit_code) = match result {
-        Ok(outcome) => (outcome.name(), outcome.exit_code()),
-        Err(error) => ("failed", error.kind().exit_code()),
-    };
-    let end = RunEnd {
-        run_id,
-        finished_at: Timestamp::now(),
-        outcome,
-        exit_code,
-    };
-    if let Err(error) = target.finish_run(&end) {
-        tracing::warn!("can't record how the run ended: {}", error.into_error());
+            listener,
+            changes: 0,
+        };
+        let drained = drain.drain(&mut pages);
+        let committed = drain.changes;
+        let changes = match drained {
+            Ok(outcome) => return Ok(outcome),
+            Err(Interruption::Failed(error)) => return Err(error),
+            Err(Interruption::Refused { changes }) => changes,
+        };
+        tracing::info!(
+            changes,
+            "the target refuses a value: reading again in smaller pages"
+        );
+        page_size = (changes / 2).max(1);
+        max_changes = max_changes.map(|most| most.saturating_sub(committed));
+        source = pages.into_source()?;
+        session.begin_again()?;
     }
 }

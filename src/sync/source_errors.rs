@@ -10,15 +10,36 @@ pub(super) fn broken(what: &str) -> Error {
     )
 }
 
-/// It lacks what it has sent before.
-pub(super) fn missing(changes: usize) -> Error {
+/// It can't be told whether its log ends.
+pub(super) fn doubtful() -> Error {
+    Error::new(
+        ErrorKind::SourceUnavailable,
+        "the source fails too often to tell whether its log ends",
+    )
+    .advise("look into the server's log for the cause (its database, --request-timeout); run again when it is well")
+}
+
+/// It lacks what it has sent a short while ago.
+pub(super) fn lagging(changes: usize) -> Error {
     Error::new(
         ErrorKind::SourceUnavailable,
         format!("the source no longer sends {changes} of the changes that it sent a short while ago"),
     )
     .advise(
-        "if it reads from a replica that lags, run again later. If its database was restored from a backup, the target \
-         holds changes that the store has lost: fill an empty target, or accept that with --lookback 0s, once",
+        "if it reads from a replica that lags, run again later. If its database has failed over and lost them, accept that with \
+         --lookback 0s, once; the target keeps them",
+    )
+}
+
+/// It lacks what it has sent long ago.
+pub(super) fn lost(changes: usize) -> Error {
+    Error::new(
+        ErrorKind::WrongPosition,
+        format!("the log of the source has lost {changes} changes that the target holds: it is not the log that was read"),
+    )
+    .advise(
+        "if the source's database was restored from a backup or emptied, the target holds what the store has lost: fill an empty \
+         target (target.schema, target.table_prefix) from it. If --source names another server, correct it",
     )
 }
 

@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::clock::{Clock, SystemClock};
 
 /// A signal that asks the process to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,11 +58,28 @@ pub enum GivenUp {
 /// How long a request to stop may go unnoticed.
 const STEP: Duration = Duration::from_millis(50);
 
-/// Whether the run was asked to stop.
-#[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicUsize>);
+/// Whether the run was asked to stop, and the clock by which it waits meanwhile.
+#[derive(Debug, Clone)]
+pub struct Stop {
+    signal: Arc<AtomicUsize>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self::by(Arc::new(SystemClock))
+    }
+}
 
 impl Stop {
+    /// A run that nobody has asked to stop, and its clock.
+    pub fn by(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            signal: Arc::default(),
+            clock,
+        }
+    }
+
     /// Listens for SIGINT and SIGTERM: the first is noted, the second of either ends the process at once.
     ///
     /// # Errors
@@ -76,14 +96,14 @@ impl Stop {
                 second.clone(),
             )?;
             signal_hook::flag::register(signal.number(), second.clone())?;
-            signal_hook::flag::register_usize(signal.number(), stop.0.clone(), index + 1)?;
+            signal_hook::flag::register_usize(signal.number(), stop.signal.clone(), index + 1)?;
         }
         Ok(stop)
     }
 
     /// The signal that came, if one did.
     pub fn requested(&self) -> Option<Signal> {
-        let index = self.0.load(Ordering::Relaxed).checked_sub(1)?;
+        let index = self.signal.load(Ordering::Relaxed).checked_sub(1)?;
         Signal::ALL.get(index).copied()
     }
 
@@ -118,14 +138,18 @@ impl Stop {
         }
     }
 
+    /// The time of day.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// Sleeps, but not past a request to stop.
     pub fn sleep(&self, duration: Duration) {
-        let end = Instant::now() + duration;
-        while self.requested().is_none() {
-            match end.checked_duration_since(Instant::now()) {
-                Some(left) if !left.is_zero() => std::thread::sleep(left.min(STEP)),
-                _ => return,
-            }
+        let mut left = duration;
+        while self.requested().is_none() && !left.is_zero() {
+            let step = left.min(STEP);
+            self.clock.sleep(step);
+            left -= step;
         }
     }
 }

@@ -2,16 +2,29 @@
 
 use crate::checkpoint::{Checkpoint, Subject};
 use crate::error::{Error, ErrorKind, Result};
+use crate::ledger::Found;
 
-/// Refuses to go on from a position that belongs to something else, and to begin what is mirrored already.
-pub(super) fn check(checkpoints: &[Checkpoint], subject: &Subject) -> Result<()> {
-    let Some(kept) = checkpoints
-        .iter()
-        .find(|kept| kept.subject.name == subject.name)
-    else {
-        return check_overlap(checkpoints, subject);
-    };
-    let kept = &kept.subject;
+/// Refuses to go on from a position that belongs to something else, to begin what is mirrored already, and to begin again where
+/// the position was lost.
+pub(super) fn admit(found: &Found, subject: &Subject) -> Result<()> {
+    if let Some(kept) = &found.kept {
+        check(&kept.subject, subject)?;
+    }
+    check_overlap(&found.others, subject)?;
+    if found.has_rows {
+        return Err(Error::new(
+            ErrorKind::WrongPosition,
+            format!(
+                "the target holds rows of the store {:?}, and no position: the whole log would be added to them again",
+                subject.store.id
+            ),
+        )
+        .advise("bring back the row of fga_sync_state from a backup that fits the rows, or fill empty tables (target.schema, target.table_prefix)"));
+    }
+    Ok(())
+}
+
+fn check(kept: &Subject, subject: &Subject) -> Result<()> {
     let differs = |what: &str, was: &str, is: &str, advice: &str| {
         Err(Error::new(
             ErrorKind::WrongPosition,
@@ -76,12 +89,10 @@ pub(super) fn check(checkpoints: &[Checkpoint], subject: &Subject) -> Result<()>
 }
 
 /// Refuses to fill one store's rows twice.
-pub(super) fn check_overlap(checkpoints: &[Checkpoint], subject: &Subject) -> Result<()> {
+fn check_overlap(checkpoints: &[Checkpoint], subject: &Subject) -> Result<()> {
     let overlaps = |one: &str, other: &str| one.is_empty() || other.is_empty() || one == other;
     let twice = checkpoints.iter().map(|kept| &kept.subject).find(|kept| {
-        kept.name != subject.name
-            && kept.store.id == subject.store.id
-            && overlaps(&kept.type_filter, &subject.type_filter)
+        kept.store.id == subject.store.id && overlaps(&kept.type_filter, &subject.type_filter)
     });
     match twice {
         None => Ok(()),

@@ -26,11 +26,6 @@ impl Tokens {
         before: Option<&ContinuationToken>,
         token: &ContinuationToken,
     ) -> Result<()> {
-        if before == Some(token) {
-            return Err(broken(
-                "sent changes with the continuation token that it was asked after",
-            ));
-        }
         let places = before.and_then(|before| Some((before.ulid()?, token.ulid()?)));
         let goes_back = places.is_some_and(|(before, after)| after <= before);
         if goes_back || !self.seen.insert(token.clone()) {
@@ -39,11 +34,23 @@ impl Tokens {
             ));
         }
         self.order.push_back(token.clone());
+        self.forget_oldest();
+        Ok(())
+    }
+
+    /// Takes a token from inside what was read: nothing leads there any more.
+    pub(super) fn note(&mut self, token: &ContinuationToken) {
+        if self.seen.insert(token.clone()) {
+            self.order.push_back(token.clone());
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
         if self.order.len() > TOKENS
             && let Some(oldest) = self.order.pop_front()
         {
             self.seen.remove(&oldest);
         }
-        Ok(())
     }
 }

@@ -45,7 +45,7 @@ pub enum Trust {
 /// The certificate by which we prove who we are, and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The certificate, with those between it and its certificate authority behind it.
+    /// The certificate, with those between it and its certificate authority after it.
     pub certificate: PemFile,
     /// Its private key, not encrypted.
     pub key: PemFile,

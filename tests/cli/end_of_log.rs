@@ -15,7 +15,7 @@ use crate::sandbox::Sandbox;
 #[test]
 fn an_empty_page_by_mistake_is_not_the_end() {
     let sandbox = Sandbox::new();
-    // The first answer behind the first page is empty by mistake, as openfga issue 3034 has it.
+    // The first answer after the first page is empty by mistake, as openfga issue 3034 has it.
     let fake = FakeOpenFga::scripted(changes(0..4), |request, reply| {
         if request.is_page() && request.number == 1 {
             Reply::page(&[], request.token().unwrap())
@@ -70,8 +70,12 @@ fn short_pages_are_not_the_end() {
             return reply;
         }
         let at: usize = request.token().map_or(0, |token| token.parse().unwrap());
-        match pages.iter().find(|page| page.start == at) {
-            Some(page) => Reply::page(&all[page.clone()], &page.end.to_string()),
+        let size: usize = request.query["page_size"].parse().unwrap();
+        match pages.iter().find(|page| page.contains(&at)) {
+            Some(page) => {
+                let end = page.end.min(at + size);
+                Reply::page(&all[at..end], &end.to_string())
+            }
             None => Reply::page(&[], request.token().unwrap()),
         }
     });
@@ -101,7 +105,7 @@ fn empty_pages_with_ever_new_tokens_come_to_an_end() {
 fn a_log_that_always_grows_is_read_up_to_the_time_of_the_run() {
     let sandbox = Sandbox::new();
     let fake = FakeOpenFga::start([]);
-    fake.script(|request, reply| one_after_another(request, reply, written_now));
+    fake.script(in_small_pages(1, written_now));
     let summary = sandbox.sync(&fake, "--format json").code(0).json();
     assert_eq!(summary["outcome"], "drained");
     assert!(fake.page_requests().len() < 100);
@@ -116,7 +120,7 @@ fn a_log_that_always_grows_is_read_up_to_the_time_of_the_run() {
 fn pages_cut_short_are_read_to_the_end_however_many_they_are() {
     let sandbox = Sandbox::new();
     let fake = FakeOpenFga::start([]);
-    fake.script(|request, reply| one_after_another(request, reply, change));
+    fake.script(in_small_pages(2, change));
     sandbox.sync(&fake, "").code(0);
     sandbox.assert_holds(LENGTH);
 }
@@ -126,11 +130,9 @@ fn pages_cut_short_are_read_to_the_end_however_many_they_are() {
 fn pages_cut_short_are_read_to_the_end_though_a_clock_is_ahead() {
     let sandbox = Sandbox::new();
     let fake = FakeOpenFga::start([]);
-    fake.script(|request, reply| {
-        let an_hour_ahead =
-            |n| at_time(&change(n), Timestamp::now() + SignedDuration::from_hours(1));
-        one_after_another(request, reply, an_hour_ahead)
-    });
+    fake.script(in_small_pages(2, |n| {
+        at_time(&change(n), Timestamp::now() + SignedDuration::from_hours(1))
+    }));
     sandbox.sync(&fake, "").code(0);
     sandbox.assert_holds(LENGTH);
 }
@@ -208,7 +210,7 @@ fn a_store_that_is_deleted_while_it_is_read_is_not_at_its_end() {
 fn full_pages_are_read_to_the_end_however_new_they_are() {
     let sandbox = Sandbox::new();
     let fake = FakeOpenFga::start([]);
-    fake.script(|request, reply| one_after_another(request, reply, written_now));
+    fake.script(in_small_pages(LENGTH, written_now));
     sandbox.sync(&fake, "--page-size 1").code(0);
     sandbox.assert_holds(LENGTH);
 }
@@ -235,8 +237,9 @@ fn a_recording_from_a_clock_that_is_ahead_is_read_to_its_end() {
 fn a_servers_own_small_pages_are_read_to_the_end_whatever_its_database_says_of_time() {
     let sandbox = Sandbox::new();
     let hour = SignedDuration::from_hours(1);
+    let began_at = Timestamp::now();
     let token = move |at: usize| {
-        let long_ago = (Timestamp::now() - hour).as_millisecond();
+        let long_ago = (began_at - hour).as_millisecond();
         let place = Ulid::from_parts(long_ago.try_into().unwrap(), at as u128);
         URL_SAFE.encode(format!("{place}|"))
     };
@@ -250,9 +253,10 @@ fn a_servers_own_small_pages_are_read_to_the_end_whatever_its_database_says_of_t
             return reply;
         }
         let at = request.token().map_or(0, place);
-        let end = (at + 10).min(LENGTH);
+        let size: usize = request.query["page_size"].parse().unwrap();
+        let end = (at + size.min(10)).min(LENGTH);
         let page: Vec<_> = (at..end)
-            .map(|n| at_time(&change(n), Timestamp::now() + hour))
+            .map(|n| at_time(&change(n), began_at + hour))
             .collect();
         match request.token() {
             Some(token) if page.is_empty() => Reply::page(&[], token),
@@ -292,7 +296,7 @@ fn tokens_that_are_made_anew_each_time_prove_the_end_as_well() {
 
 /// A scheduler's line may hold one that moves with the clock. It is not used once there is a position.
 #[test]
-fn a_start_time_behind_the_log_contradicts_nothing() {
+fn a_start_time_after_the_log_contradicts_nothing() {
     let sandbox = Sandbox::new();
     let long_ago = Timestamp::now() - SignedDuration::from_hours(10);
     let fake = FakeOpenFga::start(changes(0..6).iter().map(|event| at_time(event, long_ago)));
@@ -315,15 +319,24 @@ fn a_start_time_behind_the_log_contradicts_nothing() {
 /// How long a log that always grows is, so that a test ends.
 const LENGTH: usize = 300;
 
-/// Pages of one change, whatever was asked for.
-fn one_after_another(request: &Request, reply: Reply, change: fn(usize) -> String) -> Reply {
-    let at: usize = request.token().map_or(0, |token| token.parse().unwrap());
-    if !request.is_page() {
-        reply
-    } else if at < LENGTH {
-        Reply::page(&[change(at)], &(at + 1).to_string())
-    } else {
-        Reply::page(&[], request.token().unwrap())
+/// Pages of so many changes at most, whatever was asked for. A change is made when it is first asked for.
+fn in_small_pages(
+    most: usize,
+    make: fn(usize) -> String,
+) -> impl FnMut(&Request, Reply) -> Reply + Send + 'static {
+    let mut log = Vec::new();
+    move |request, reply| {
+        if !request.is_page() {
+            return reply;
+        }
+        let at: usize = request.token().map_or(0, |token| token.parse().unwrap());
+        let size: usize = request.query["page_size"].parse().unwrap();
+        let end = (at + size.min(most)).min(LENGTH);
+        log.extend((log.len()..end).map(make));
+        match request.token() {
+            Some(token) if at == end => Reply::page(&[], token),
+            _ => Reply::page(&log[at..end], &end.to_string()),
+        }
     }
 }
 

@@ -32,7 +32,7 @@ fn the_summary_for_people_is_on_standard_output() {
 the end of the log was reached
   changes   3 (3 writes, 0 deletes) in 1 page, [..] s, [..]/s
   mode      both: 3 tuples written, 0 deleted
-  position  [..]Z ([..] behind)
+  position  [..]Z ([..] ago)
   from      http://127.0.0.1:[..]/
   to        sqlite:fga-sync.db
 

@@ -33,13 +33,21 @@ fn asked_sizes(fake: &FakeOpenFga) -> Vec<usize> {
     fake.page_requests().iter().map(size).collect()
 }
 
+/// The same without the last request but one: it finds a place inside the last page, from where the end is proven.
+fn sizes_but_the_cut(fake: &FakeOpenFga) -> Vec<usize> {
+    let mut sizes = asked_sizes(fake);
+    let cut = sizes.remove(sizes.len() - 2);
+    assert!((1..sizes[sizes.len() - 1]).contains(&cut), "{cut}");
+    sizes
+}
+
 #[test]
 fn pages_are_the_largest_that_the_server_accepts() {
     let sandbox = Sandbox::new();
     let fake = FakeOpenFga::start(changes(0..250));
     sandbox.sync(&fake, "").code(0);
     sandbox.assert_holds(250);
-    assert_eq!(asked_sizes(&fake), [1_000, 100, 100, 100, 100, 100, 100]);
+    assert_eq!(sizes_but_the_cut(&fake), [1_000, 100, 100, 100, 100, 100]);
     // Where nothing larger is wanted, nothing larger is asked for.
     let fake = FakeOpenFga::start(changes(0..250));
     let sandbox = Sandbox::new();
@@ -48,17 +56,13 @@ fn pages_are_the_largest_that_the_server_accepts() {
 
     // A server that takes more, or says it in other words.
     for (most, said, sizes) in [
-        (1_000, "", vec![1_000, 1_000, 1_000, 1_000]),
+        (1_000, "", vec![1_000, 1_000, 1_000]),
         (
             70,
             "value must be inside range [1, 70]",
-            vec![1_000, 70, 70, 70, 70, 70, 70, 70],
+            vec![1_000, 70, 70, 70, 70, 70, 70],
         ),
-        (
-            50,
-            "too many",
-            vec![1_000, 100, 50, 50, 50, 50, 50, 50, 50, 50],
-        ),
+        (50, "too many", vec![1_000, 100, 50, 50, 50, 50, 50, 50, 50]),
     ] {
         let all = changes(0..250);
         let fake = FakeOpenFga::scripted([], move |request, reply| {
@@ -76,7 +80,7 @@ fn pages_are_the_largest_that_the_server_accepts() {
         let sandbox = Sandbox::new();
         sandbox.sync(&fake, "").code(0);
         sandbox.assert_holds(250);
-        assert_eq!(asked_sizes(&fake), sizes);
+        assert_eq!(sizes_but_the_cut(&fake), sizes);
     }
 }
 

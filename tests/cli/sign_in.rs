@@ -341,7 +341,7 @@ fn what_was_sent_as_a_proof_is_not_said_where_it_is_repeated() {
     sync(&sandbox, &fake, &endpoint.url(), &headers)
         .code(4)
         .says(&["is not what OpenFGA sends (request id ***)"]);
-    // Of a header that names a scheme, what stands behind it is repeated alone.
+    // Of a header that names a scheme, what stands after it is repeated alone.
     fake.script(|request, _| {
         let key = request.headers["x-key"].rsplit(' ').next().unwrap();
         Reply::error(403, "forbidden", &format!("{key} may not"))

@@ -30,7 +30,7 @@ fn slow_and_failing() -> FakeOpenFga {
 fn before_the_summary(shown: &Shown) -> &str {
     let (before, summary) = shown
         .screen
-        .split_once("the end of the log is reached\n  changes ")
+        .split_once("the end of the log was reached\n  changes ")
         .unwrap_or_else(|| panic!("{shown}"));
     assert_eq!(summary.trim_end().lines().count(), 5, "{shown}");
     before
@@ -117,7 +117,7 @@ fn assert_whole(line: &str) -> usize {
     let is_whole = |(place, part): (usize, &&str)| match place {
         0 => part.is_empty() || part.strip_suffix(" changes").is_some_and(is_number),
         1 => part.strip_suffix("/s").is_some_and(is_number),
-        2 => part.ends_with(" behind"),
+        2 => part.ends_with(" ago"),
         _ => part.starts_with("read up to 2") && part.ends_with('Z'),
     };
     assert!(parts.iter().enumerate().all(is_whole), "{line:?}");
@@ -182,7 +182,12 @@ fn control_c_takes_the_progress_line_away_and_a_second_one_leaves_nothing() {
     run.watch_until(|screen| screen.contains("00 changes"));
     run.type_keys("\u{3}");
     let shown = run.end().code(130);
-    assert!(shown.screen.starts_with("stopped by a signal\n"), "{shown}");
+    assert!(
+        shown.screen.starts_with(
+            "stopped by SIGINT, after the current page was committed or rolled back\n"
+        ),
+        "{shown}"
+    );
 
     // It waits for the other program's transaction, which is not given up at the first signal.
     let other = sandbox.database();

@@ -1,7 +1,10 @@
 //! What a case needs of an engine.
 
 use anyhow::{Context, anyhow};
-use fga_sync::engine::{Access, Step, Target, TargetError, TargetResult};
+use fga_sync::engine::{Access, Step};
+use fga_sync::target::{Target, TargetError, TargetResult};
+
+use crate::run::Run;
 
 /// A row as the database prints it.
 pub type Row = Vec<Option<String>>;
@@ -12,7 +15,7 @@ pub const TABLES: [&str; 5] = [
     "fga_tuples",
     "fga_sync_state",
     "fga_sync_runs",
-    "fga_sync_unsettled",
+    "fga_sync_overlap",
 ];
 
 /// A kind of database.
@@ -50,6 +53,15 @@ pub enum Locks {
     Whole,
     /// They bind to a connection that others share, so they keep nobody out.
     Unreliable,
+}
+
+/// What a question took.
+#[derive(Debug)]
+pub struct Work {
+    /// Rows that were read for it, about.
+    pub rows: usize,
+    /// In the engine's words.
+    pub plan: String,
 }
 
 /// Commits a transaction that is open.
@@ -96,6 +108,18 @@ pub trait Database {
     /// Each way of this engine to keep an event (`insert`, `update` or `delete`) of a table from being done without a word, as a
     /// script; where `object` is given, for rows of that object alone, if the way can tell them.
     fn swallowing(&self, table: &str, event: &str, object: Option<&str>) -> Vec<Vec<String>>;
+
+    /// What the engine does by itself in time, such as fresh statistics, at once.
+    fn keep_house(&self) -> anyhow::Result<()>;
+
+    /// Answers a question, and tells what it took.
+    fn work_of(&self, sql: &str) -> anyhow::Result<Work>;
+
+    /// The target's own question: are there rows of this store, or of a type in it?
+    fn has_rows(&self, store: &str, object_type: &str) -> String;
+
+    /// Ends a run; then, where the engine can tell, how many rows of `fga_tuples` were read since they were there.
+    fn tuples_read(&self, run: Run) -> anyhow::Result<Option<usize>>;
 }
 
 impl dyn Database + '_ {
@@ -108,6 +132,12 @@ impl dyn Database + '_ {
     pub fn query(&self, sql: &str) -> anyhow::Result<Vec<Row>> {
         let text = self.text(sql);
         self.run(&text).with_context(|| text)
+    }
+
+    /// Answers a question, in which `{fga_…}` stands for a table, and tells what it took.
+    pub fn work(&self, sql: &str) -> anyhow::Result<Work> {
+        let text = self.text(sql);
+        self.work_of(&text).with_context(|| text)
     }
 
     /// The same in a transaction that stays open.

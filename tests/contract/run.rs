@@ -3,12 +3,13 @@
 use anyhow::Context;
 use fga_sync::change::{Change, Operation};
 use fga_sync::checkpoint::{Checkpoint, Mode, StoreIdentity, Subject};
-use fga_sync::engine::{
-    Applied, LookBack, NetEffect, PageCommit, RunStart, Target, TargetError, TargetResult,
-};
 use fga_sync::error::{Error, ErrorKind};
+use fga_sync::ledger::{Found, Held, Holder, RunStart};
+use fga_sync::lookback::OverlapUpdate;
+use fga_sync::mirror::{Applied, NetEffect, Rows};
 use fga_sync::page::ContinuationToken;
 use fga_sync::sync::coalesce;
+use fga_sync::target::{Commit, Counts, Position, Target, TargetError, TargetResult};
 use fga_sync::tuple::TupleKey;
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 
@@ -42,12 +43,14 @@ pub fn started_at() -> anyhow::Result<Timestamp> {
     Ok("2026-11-21T10:00:00.5Z".parse()?)
 }
 
-/// What most cases leave as it usually is.
+/// What a page does beside its changes.
+#[derive(Clone)]
 pub struct Draft {
     /// Whether changes of a tuple must alternate with what is there.
     pub expects: bool,
-    pub look_back: LookBack,
-    pub moves_position: bool,
+    /// Where the position moves.
+    pub to: Option<ContinuationToken>,
+    pub overlap: OverlapUpdate,
 }
 
 /// A run under way.
@@ -56,9 +59,10 @@ pub struct Run {
     pub subject: Subject,
     pub id: String,
     pub fence: i64,
-    /// Where the checkpoint stands.
+    /// The number of the last commit.
+    pub commits: i64,
+    /// The position.
     pub at: Option<ContinuationToken>,
-    pub pages: usize,
 }
 
 impl Run {
@@ -75,41 +79,65 @@ impl Run {
     ) -> anyhow::Result<Self> {
         let mut target = database.open()?;
         target.migrate().done()?;
-        let checkpoint = begin(target.as_mut(), &subject, run_id)?;
+        Self::begin_on(target, subject, run_id)
+    }
+
+    /// Begins a run in tables that are there.
+    pub fn begin_on(
+        mut target: Box<dyn Target>,
+        subject: Subject,
+        run_id: &str,
+    ) -> anyhow::Result<Self> {
+        let checkpoint = begin(target.as_mut(), &subject, run_id)?.checkpoint;
         Ok(Self {
             target,
             subject,
             id: run_id.to_owned(),
             fence: checkpoint.fence,
-            at: checkpoint.read,
-            pages: 0,
+            commits: checkpoint.commits,
+            at: checkpoint.token,
         })
     }
 
     /// Takes the checkpoint again, for a log that is read from a time on.
     pub fn begin_at(&mut self, start_time: Option<Timestamp>) -> anyhow::Result<Checkpoint> {
-        let taken = self
-            .target
-            .begin_run(&RunStart {
-                run_id: &self.id,
-                subject: &self.subject,
-                started_at: started_at()?,
-                start_time,
-            })
-            .done()?;
-        self.fence = taken.fence;
-        Ok(taken)
+        let start = RunStart {
+            start_time,
+            ..start(&self.subject, &self.id)?
+        };
+        let held = self.target.begin_run(&start, &|_| Ok(())).done()?;
+        self.fence = held.checkpoint.fence;
+        Ok(held.checkpoint)
+    }
+
+    /// The checkpoint as it stands in the tables.
+    pub fn kept(&mut self) -> anyhow::Result<Checkpoint> {
+        kept(self.target.as_mut(), &self.subject)
+    }
+
+    /// The number of the last commit, as the target tells it.
+    pub fn last_commit(&mut self) -> TargetResult<i64> {
+        let holder = holder(&self.id, &self.subject, self.fence);
+        self.target.last_commit(&holder)
+    }
+
+    /// What most pages do: the position and the watermark move after them, and nothing is expected of the tuples.
+    pub fn usual(&self) -> anyhow::Result<Draft> {
+        let to = token(&format!("{} {}", self.id, self.commits + 1))?;
+        Ok(Draft {
+            expects: false,
+            to: Some(to.clone()),
+            overlap: OverlapUpdate {
+                watermark: Some(to),
+                ..OverlapUpdate::default()
+            },
+        })
     }
 
     /// Commits a page and moves on.
     pub fn page(&mut self, changes: &[Change]) -> anyhow::Result<()> {
-        self.pages += 1;
-        let to = token(&format!("{} {}", self.id, self.pages))?;
-        let from = self.at.clone();
-        self.attempt(from.as_ref(), &to, self.fence, changes)
-            .done()?;
-        self.at = Some(to);
-        Ok(())
+        let usual = self.usual()?;
+        committed(self.draft(changes, &usual)?).done()
     }
 
     /// Commits pages of that size.
@@ -117,51 +145,21 @@ impl Run {
         changes.chunks(size).try_for_each(|page| self.page(page))
     }
 
-    /// Tries to commit a page from any position under any fence.
-    pub fn attempt(
-        &mut self,
-        from: Option<&ContinuationToken>,
-        to: &ContinuationToken,
-        fence: i64,
-        changes: &[Change],
-    ) -> TargetResult<()> {
-        let draft = Draft {
-            expects: false,
-            look_back: LookBack {
-                settled: Some(to.clone()),
-                ..LookBack::default()
-            },
-            moves_position: true,
-        };
-        match self.attempt_draft(from, to, fence, changes, &draft)? {
-            Applied::Committed => Ok(()),
-            Applied::Unexpected(tuples) => Err(TargetError::Fatal(Error::new(
-                ErrorKind::Unexpected,
-                format!("nothing was expected: {tuples:?}"),
-            ))),
-        }
-    }
-
-    /// Commits a page as a draft says, from where the checkpoint stands, and moves on if it was committed.
+    /// Commits a page as a draft says, and moves on if it was committed.
     pub fn draft(&mut self, changes: &[Change], draft: &Draft) -> anyhow::Result<Applied> {
-        self.pages += 1;
-        let to = token(&format!("{} {}", self.id, self.pages))?;
-        let (from, fence) = (self.at.clone(), self.fence);
-        let applied = self
-            .attempt_draft(from.as_ref(), &to, fence, changes, draft)
-            .done()?;
+        let number = self.commits + 1;
+        let applied = self.attempt(number, changes, draft).done()?;
         if applied == Applied::Committed {
-            self.at = Some(to);
+            self.commits = number;
+            self.at = draft.to.clone().or(self.at.take());
         }
         Ok(applied)
     }
 
-    /// Tries to commit a page as a draft says from any position under any fence.
-    pub fn attempt_draft(
+    /// Tries to commit a page as a draft says, under any number.
+    pub fn attempt(
         &mut self,
-        from: Option<&ContinuationToken>,
-        to: &ContinuationToken,
-        fence: i64,
+        number: i64,
         changes: &[Change],
         draft: &Draft,
     ) -> TargetResult<Applied> {
@@ -180,42 +178,74 @@ impl Run {
             }
         }
         let all: Vec<_> = changes.iter().collect();
-        self.target.apply(&PageCommit {
-            run_id: &self.id,
-            name: &self.subject.name,
-            store_id: &self.subject.store.id,
-            fence,
-            from,
-            to,
-            moves_position: draft.moves_position,
-            position_time: changes
-                .last()
-                .map_or(Timestamp::UNIX_EPOCH, |change| change.timestamp),
-            writes: count(changes, Operation::Write),
-            deletes: count(changes, Operation::Delete),
-            late_arrivals: 0,
-            order_anomalies: 0,
-            changelog: if mode.keeps_changelog() { &all } else { &[] },
-            net_effect: &net_effect,
-            look_back: &draft.look_back,
-        })
+        let time = changes.last().map(|change| change.timestamp);
+        let commit = Commit {
+            holder: holder(&self.id, &self.subject, self.fence),
+            number,
+            position: draft.to.as_ref().map(|token| Position {
+                token,
+                time: time.unwrap_or(Timestamp::UNIX_EPOCH),
+            }),
+            counts: Counts {
+                writes: count(changes, Operation::Write),
+                deletes: count(changes, Operation::Delete),
+                ..Counts::default()
+            },
+            rows: Rows {
+                changelog: if mode.keeps_changelog() { &all } else { &[] },
+                tuples: &net_effect,
+            },
+            overlap: &draft.overlap,
+        };
+        self.target.apply(&commit)
     }
 }
 
-/// Takes the checkpoint.
-pub fn begin(
-    target: &mut dyn Target,
-    subject: &Subject,
-    run_id: &str,
-) -> anyhow::Result<Checkpoint> {
+fn holder<'a>(run_id: &'a str, subject: &'a Subject, fence: i64) -> Holder<'a> {
+    Holder {
+        run_id,
+        name: &subject.name,
+        store_id: &subject.store.id,
+        fence,
+    }
+}
+
+/// Fails where a page of which nothing was expected was stopped.
+pub fn committed(applied: Applied) -> TargetResult<()> {
+    match applied {
+        Applied::Committed => Ok(()),
+        Applied::Unexpected(tuples) => Err(TargetError::Fatal(Error::new(
+            ErrorKind::Unexpected,
+            format!("nothing was expected: {tuples:?}"),
+        ))),
+    }
+}
+
+/// A run as it begins.
+pub fn start<'a>(subject: &'a Subject, run_id: &'a str) -> anyhow::Result<RunStart<'a>> {
+    Ok(RunStart {
+        run_id,
+        subject,
+        started_at: started_at()?,
+        start_time: None,
+    })
+}
+
+/// Takes the checkpoint, whatever else there is.
+pub fn begin(target: &mut dyn Target, subject: &Subject, run_id: &str) -> anyhow::Result<Held> {
     target
-        .begin_run(&RunStart {
-            run_id,
-            subject,
-            started_at: started_at()?,
-            start_time: None,
-        })
+        .begin_run(&start(subject, run_id)?, &|_| Ok(()))
         .done()
+}
+
+/// What stands in the tables.
+pub fn found(target: &mut dyn Target, subject: &Subject) -> anyhow::Result<Found> {
+    Ok(target.look(subject).done()?.0)
+}
+
+/// The checkpoint as it stands in the tables.
+pub fn kept(target: &mut dyn Target, subject: &Subject) -> anyhow::Result<Checkpoint> {
+    found(target, subject)?.kept.context("no checkpoint")
 }
 
 fn count(changes: &[Change], operation: Operation) -> u32 {

@@ -86,14 +86,9 @@ pub struct Case {
     most_memory: Option<u64>,
 }
 
-/// The fake's token for the position behind so many changes.
+/// The fake's token for the position after so many changes.
 pub fn token(changes: usize) -> String {
     hex::encode(format!("|{changes}"))
-}
-
-/// Another token for the same position.
-pub fn other_token(changes: usize) -> String {
-    token(changes).to_uppercase()
 }
 
 /// Tuples that are written, deleted and written again, as a real log has it: per tuple, the operations alternate.

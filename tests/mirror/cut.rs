@@ -75,14 +75,14 @@ fn cuts(world: &World, engine: Engine, cut: Cut) -> Result<()> {
 
 const NEVER: usize = usize::MAX;
 
-/// Whether a client's message makes a page permanent, or the begin of the run. On PostgreSQL a page is one statement, which is a
-/// transaction by itself.
+/// Whether a client's message makes a page permanent, the tables, or the begin of the run. On PostgreSQL a page is one statement,
+/// which is a transaction by itself.
 fn is_commit(engine: Engine, chunk: &[u8]) -> bool {
     if engine.is_mysql() {
         return chunk.get(4..) == Some(b"\x03commit");
     }
     let holds = |text: &[u8]| chunk.windows(text.len()).any(|window| window == text);
-    holds(b"fga_sync_state") && holds(b"fga_sync_runs") && holds(b"token")
+    holds(b"COMMIT\0") || (holds(b"fga_sync_state") && holds(b"moved as"))
 }
 
 /// The connection is gone, but the server goes on with what it was told, and commits it only after the run has asked for the
@@ -108,7 +108,7 @@ fn committed_late(world: &World, engine: Engine) -> Result<()> {
         Cut::No
     });
     proxy.cut_all();
-    // It connects again, asks, finds the old position, and applies the page again, behind the first attempt.
+    // It connects again, asks, finds the old position, and applies the page again, after the first attempt.
     sleep(Duration::from_millis(1_500));
     ensure!(held.load(Ordering::Relaxed) > 0, "it did not connect again");
     blocker.run("commit")?;

@@ -12,7 +12,7 @@ use crate::support::servers::{MariaDb, MySql, MySqlFamily, PgBouncer, Postgres};
 pub enum Engine {
     Sqlite,
     Postgres,
-    /// PostgreSQL behind PgBouncer in transaction mode.
+    /// PostgreSQL over PgBouncer in transaction mode.
     PgBouncer,
     MariaDb,
     MySql,

@@ -44,7 +44,7 @@ fn largest(world: &World, engine: Engine) -> Result<()> {
     Ok(())
 }
 
-/// The server's own gateway takes no answer beyond 4 MiB from the server behind it.
+/// The server's own gateway takes no answer beyond 4 MiB from the server that it serves.
 fn large_changes(world: &World, engine: Engine) -> Result<()> {
     let dir = TestDir::new()?;
     let arguments = ["--readChanges-max-page-size", "1000"];

@@ -222,7 +222,7 @@ fn hidden_rows(world: &World, engine: Engine) -> Result<()> {
         "fga_sync_schema",
         "fga_sync_state",
         "fga_sync_runs",
-        "fga_sync_unsettled",
+        "fga_sync_overlap",
         "fga_changelog",
         "fga_tuples",
     ] {

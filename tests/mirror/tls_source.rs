@@ -1,4 +1,4 @@
-//! A source behind TLS, with certificates of a private authority: good ones and bad ones.
+//! A source with TLS, with certificates of a private authority: good ones and bad ones.
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Databases behind TLS, with certificates of a private authority: what each mode accepts, and what it says of the rest.
+//! Databases with TLS, with certificates of a private authority: what each mode accepts, and what it says of the rest.
 
 use std::fs;
 use std::path::{Path, PathBuf};

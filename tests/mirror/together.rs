@@ -39,7 +39,7 @@ fn together(world: &World, engine: Engine, choice: &str) -> Result<()> {
         let mut codes = Vec::new();
         for running in running {
             let ended = running.end()?;
-            // The lock is held by a session, and behind PgBouncer sessions are shared out anew for each transaction: there the
+            // The lock is held by a session, and over PgBouncer sessions are shared out anew for each transaction: there the
             // fence alone keeps runs apart, and it ends a run that has already begun.
             let may_lose = choice == "fail" || engine == Engine::PgBouncer;
             let expected = ended.code == Some(0) || (may_lose && ended.code == Some(10));

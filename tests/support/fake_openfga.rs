@@ -106,7 +106,7 @@ impl Reply {
         self
     }
 
-    /// The same answer, with so many spaces behind it that it is as large as this.
+    /// The same answer, with so many spaces after it that it is as large as this.
     pub fn padded_to(self, bytes: usize) -> Self {
         let padding = bytes.saturating_sub(self.body.len());
         Self { padding, ..self }

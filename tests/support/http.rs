@@ -28,7 +28,7 @@ pub struct HttpAnswer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// Spaces behind the body, as part of it: a large answer need not be in memory.
+    /// Spaces after the body, as part of it: a large answer need not be in memory.
     pub padding: usize,
     /// Before anything is sent.
     pub delay: Duration,

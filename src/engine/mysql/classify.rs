@@ -3,8 +3,8 @@
 use ::mysql::error::{DriverError, Error as MySqlError, MySqlError as ServerError};
 use anyhow::anyhow;
 
-use crate::engine::TargetError;
 use crate::error::{Error, ErrorKind};
+use crate::target::TargetError;
 
 /// What an error calls for.
 enum Call {

@@ -38,7 +38,7 @@ mod tests {
             relation: "viewer".to_owned(),
             user: User::parse("group:x#member").unwrap(),
         };
-        // Computed apart: the parts S, doc, ä, viewer, group, x and member, each behind its length in bytes.
+        // Computed apart: the parts S, doc, ä, viewer, group, x and member, each after its length in bytes.
         assert_eq!(
             hex::encode(tuple_hash("S", &tuple)),
             "ac697564c0aebc4862c2b91a696363838b8e918204cf47f4a1c72cf4283054b5"

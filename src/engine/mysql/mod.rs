@@ -1,5 +1,6 @@
 //! MySQL and MariaDB: one SQL text for both.
 
+mod checkpoint;
 mod classify;
 mod hash;
 mod page;
@@ -9,26 +10,26 @@ mod statements;
 mod tls;
 mod url;
 
-use ::mysql::prelude::{FromValue, Queryable};
+use ::mysql::prelude::Queryable;
 use ::mysql::{Params, Row, Value};
-use jiff::Timestamp;
 
+use self::checkpoint::get;
 use self::classify::classify;
 use self::hash::lock_name;
 use self::page::Obstacle;
 use self::rows::{ROW_BYTES, datetime};
 use self::session::Session;
 pub use self::url::MySqlSettings;
+use super::Access;
 use super::ladder::{Step, statements_above};
-use super::schema::{self, Column, Kind, SchemaStatus};
-use super::{
-    Access, Applied, Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult,
-    Widths,
-};
-use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
+use crate::checkpoint::Subject;
 use crate::error::{Error, ErrorKind};
-use crate::page::ContinuationToken;
-use crate::unsettled::UnsettledPage;
+use crate::ledger::{Admission, Found, Held, Holder, Ledger, RunEnd, RunStart};
+use crate::limits::{Limits, Widths};
+use crate::lookback::OverlapPage;
+use crate::mirror::{Applied, Mirror};
+use crate::schema::{self, Column, Kind, SchemaStatus};
+use crate::target::{Commit, Target, TargetError, TargetResult};
 
 /// The characters that a table's name may have.
 const NAME_WIDTH: usize = 64;
@@ -40,7 +41,7 @@ const TABLES: [&str; 5] = [
     "fga_tuples",
     "fga_sync_state",
     "fga_sync_runs",
-    "fga_sync_unsettled",
+    "fga_sync_overlap",
 ];
 /// How long a migration waits for another one, in seconds.
 const MIGRATION_WAIT: u32 = 60;
@@ -147,14 +148,19 @@ fn while_doing(doing: &str) -> impl FnOnce(::mysql::Error) -> TargetError {
     move |error| classify(&format!("MySQL failed to {doing}"), error).of_run()
 }
 
-fn while_applying(error: ::mysql::Error) -> TargetError {
+/// The same once the run has written to the target.
+fn while_holding(doing: &str, error: ::mysql::Error) -> TargetError {
     let is_read_only = classify::is_read_only(&error);
-    let error = classify("MySQL failed to apply a page", error);
+    let error = classify(&format!("MySQL failed to {doing}"), error);
     if is_read_only {
-        error.of_read_only_page()
+        error.of_switch_over()
     } else {
-        error.of_page()
+        error
     }
+}
+
+fn while_applying(error: ::mysql::Error) -> TargetError {
+    while_holding("apply a page", error).of_page()
 }
 
 /// A migration that is refused is a matter of the tables, for another user can make them.
@@ -176,14 +182,9 @@ fn type_name(kind: Kind) -> &'static str {
         Kind::Text => "varchar",
         Kind::LongText | Kind::Document => "longtext",
         Kind::Time => "datetime(6)",
+        Kind::Flag => "tinyint",
         Kind::Bytes => "longblob",
     }
-}
-
-/// A column that the statement is known to have.
-fn get<T: FromValue>(row: &mut Row, index: usize) -> ::mysql::Result<T> {
-    let value = row.take::<Value, _>(index).unwrap_or(Value::NULL);
-    Ok(::mysql::from_value_opt(value)?)
 }
 
 /// The version of the tables. No row is as good as no table: the statement that adds it is the last of its step.
@@ -196,50 +197,6 @@ fn read_version(connection: &mut impl Queryable, prefix: &str) -> ::mysql::Resul
     Ok(version.flatten())
 }
 
-fn read_checkpoint(mut row: Row) -> ::mysql::Result<Checkpoint> {
-    let invalid = |text: &str| ::mysql::Error::FromValueError(text.into());
-    let row = &mut row;
-    let mode: String = get(row, 6)?;
-    let mut time = |index| -> ::mysql::Result<Option<Timestamp>> {
-        let time: Option<String> = get(row, index)?;
-        time.map(|time| time.parse().map_err(|_| invalid(&time)))
-            .transpose()
-    };
-    let (position_time, start_time) = (time(10)?, time(12)?);
-    Ok(Checkpoint {
-        subject: Subject {
-            name: get(row, 0)?,
-            source: get(row, 1)?,
-            store: StoreIdentity {
-                id: get(row, 2)?,
-                name: get(row, 3)?,
-                created_at: get(row, 4)?,
-            },
-            type_filter: get(row, 5)?,
-            mode: mode.parse().map_err(|()| invalid(&mode))?,
-        },
-        token: get::<Option<String>>(row, 7)?.and_then(ContinuationToken::new),
-        read: get::<Option<String>>(row, 8)?.and_then(ContinuationToken::new),
-        settled: get::<Option<String>>(row, 9)?.and_then(ContinuationToken::new),
-        position_time,
-        fence: get(row, 11)?,
-        start_time,
-    })
-}
-
-fn read_unsettled(mut row: Row) -> ::mysql::Result<UnsettledPage> {
-    let damaged = || ::mysql::Error::FromValueError("not as fga-sync writes it".into());
-    let row = &mut row;
-    let seen_at: String = get(row, 2)?;
-    let changes: Vec<u8> = get(row, 3)?;
-    Ok(UnsettledPage {
-        pass: get(row, 0)?,
-        place: get(row, 1)?,
-        seen_at: seen_at.parse().map_err(|_| damaged())?,
-        changes: UnsettledPage::decode(&changes).ok_or_else(damaged)?,
-    })
-}
-
 impl Drop for MySql {
     /// The server notices a moment later that a connection has ended, and a run that follows at once would be kept out.
     fn drop(&mut self) {
@@ -249,7 +206,7 @@ impl Drop for MySql {
     }
 }
 
-impl Target for MySql {
+impl Mirror for MySql {
     fn limits(&self) -> Limits {
         Limits {
             nul: true,
@@ -267,7 +224,34 @@ impl Target for MySql {
             }),
         }
     }
+}
 
+impl Target for MySql {
+    fn apply(&mut self, commit: &Commit) -> TargetResult<Applied> {
+        let prefix = self.prefix.clone();
+        let max_packet = self.session.max_packet;
+        if rows::exceeds(commit, max_packet) {
+            return Err(TargetError::Refused(classify::too_large(max_packet)));
+        }
+        let mut obstacle = None;
+        self.session.transact(while_applying, |connection| {
+            let with_prefix = |sql: &str| with_prefix(sql, &prefix);
+            obstacle = page::apply(connection, commit, max_packet, with_prefix)?;
+            Ok(obstacle.is_none().then_some(()))
+        })?;
+        match obstacle {
+            None => Ok(Applied::Committed),
+            Some(Obstacle::Elsewhere) => Err(TargetError::Fenced),
+            Some(Obstacle::Unexpected(tuples)) => Ok(Applied::Unexpected(tuples)),
+            Some(Obstacle::Unrecorded) => Err(schema::swallowed(
+                "MySQL failed to apply a page",
+                "fga_sync_runs",
+            )),
+        }
+    }
+}
+
+impl Ledger for MySql {
     fn try_lock(&mut self, name: &str) -> TargetResult<bool> {
         let lock = self.lock_name(name);
         if self.locks.contains(&lock) {
@@ -317,97 +301,16 @@ impl Target for MySql {
         self.climb(statements::LADDER)
     }
 
-    fn checkpoints(&mut self) -> TargetResult<Vec<Checkpoint>> {
-        let sql = self.sql(statements::CHECKPOINTS);
-        let read = || -> ::mysql::Result<Vec<_>> {
-            self.session
-                .connection
-                .query::<Row, _>(sql)?
-                .into_iter()
-                .map(read_checkpoint)
-                .collect()
-        };
-        read().map_err(while_doing("read the checkpoint"))
+    fn begin_run(&mut self, run: &RunStart, admission: Admission) -> TargetResult<Held> {
+        checkpoint::take(&mut self.session, &self.prefix, run, admission)
     }
 
-    fn begin_run(&mut self, run: &RunStart) -> TargetResult<Checkpoint> {
-        let take = self.sql(statements::TAKE_CHECKPOINT);
-        let begin = self.sql(statements::BEGIN_RUN);
-        let read = format!("{} where name = ?", self.sql(statements::CHECKPOINTS));
-        let Subject {
-            name,
-            source,
-            store,
-            type_filter,
-            mode,
-        } = run.subject;
-        let started_at = datetime(run.started_at);
-        let version = env!("CARGO_PKG_VERSION");
-        let checkpoint = self
-            .session
-            .transaction("take the checkpoint", |connection| {
-                connection.exec_drop(
-                    take,
-                    (
-                        name,
-                        source,
-                        &store.id,
-                        &store.name,
-                        &store.created_at,
-                        type_filter,
-                        mode.name(),
-                        &started_at,
-                        run.start_time.map(datetime),
-                    ),
-                )?;
-                connection.exec_drop(begin, (run.run_id, name, version, &started_at))?;
-                connection
-                    .exec_first::<Row, _, _>(read, (name,))?
-                    .map(read_checkpoint)
-                    .transpose()
-            })?;
-        checkpoint.ok_or_else(|| {
-            TargetError::Fatal(Error::new(
-                ErrorKind::Unexpected,
-                "the checkpoint was gone right after it was taken",
-            ))
-        })
+    fn look(&mut self, subject: &Subject) -> TargetResult<(Found, Vec<OverlapPage>)> {
+        checkpoint::look(&mut self.session, &self.prefix, subject)
     }
 
-    fn unsettled(&mut self, name: &str) -> TargetResult<Vec<UnsettledPage>> {
-        let sql = self.sql(statements::UNSETTLED);
-        let read = || -> ::mysql::Result<Vec<_>> {
-            self.session
-                .connection
-                .exec::<Row, _, _>(sql, (name,))?
-                .into_iter()
-                .map(read_unsettled)
-                .collect()
-        };
-        read().map_err(while_doing("read the unsettled pages"))
-    }
-
-    fn apply(&mut self, commit: &PageCommit) -> TargetResult<Applied> {
-        let prefix = self.prefix.clone();
-        let max_packet = self.session.max_packet;
-        if rows::exceeds(commit, max_packet) {
-            return Err(TargetError::Refused(classify::too_large(max_packet)));
-        }
-        let mut obstacle = None;
-        self.session.transact(while_applying, |connection| {
-            let with_prefix = |sql: &str| with_prefix(sql, &prefix);
-            obstacle = page::apply(connection, commit, max_packet, with_prefix)?;
-            Ok(obstacle.is_none().then_some(()))
-        })?;
-        match obstacle {
-            None => Ok(Applied::Committed),
-            Some(Obstacle::Elsewhere) => Err(TargetError::Fenced),
-            Some(Obstacle::Unexpected(tuples)) => Ok(Applied::Unexpected(tuples)),
-            Some(Obstacle::Unrecorded) => Err(schema::swallowed(
-                "MySQL failed to apply a page",
-                "fga_sync_runs",
-            )),
-        }
+    fn last_commit(&mut self, holder: &Holder) -> TargetResult<i64> {
+        checkpoint::last_commit(&mut self.session, &self.prefix, holder)
     }
 
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {

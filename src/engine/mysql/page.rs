@@ -7,8 +7,9 @@ use ::mysql::{Conn, Result, Value};
 
 use super::rows::{self, datetime};
 use super::statements;
-use crate::engine::{Before, PageCommit};
+use crate::mirror::Before;
 use crate::page::ContinuationToken;
+use crate::target::Commit;
 use crate::tuple::TupleKey;
 
 /// Why a page must not be committed.
@@ -24,7 +25,7 @@ pub(super) enum Obstacle {
 /// Does what the page asks for, but for the commit, unless there is an obstacle.
 pub(super) fn apply(
     connection: &mut Conn,
-    commit: &PageCommit,
+    commit: &Commit,
     max_packet: usize,
     with_prefix: impl Fn(&str) -> String,
 ) -> Result<Option<Obstacle>> {
@@ -38,35 +39,36 @@ pub(super) fn apply(
     if !unexpected.is_empty() {
         return Ok(Some(Obstacle::Unexpected(unexpected)));
     }
-    for (sql, values) in rows::statements(commit, max_packet) {
+    let overlap = rows::overlap(commit.holder.name, commit.overlap, max_packet);
+    for (sql, values) in rows::statements(commit, max_packet)
+        .into_iter()
+        .chain(overlap)
+    {
         connection.exec_drop(with_prefix(&sql), values)?;
     }
-    look_back(connection, commit, &with_prefix)?;
     Ok(None)
 }
 
 /// Whether the checkpoint was where it should be.
 fn move_checkpoint(
     connection: &mut Conn,
-    commit: &PageCommit,
+    commit: &Commit,
     with_prefix: &impl Fn(&str) -> String,
 ) -> Result<bool> {
     connection.exec_drop(
         with_prefix(statements::MOVE_CHECKPOINT),
         (
-            commit.to.as_str(),
+            commit.position.map(|position| position.token.as_str()),
+            commit.position.map(|position| datetime(position.time)),
             commit
-                .look_back
-                .settled
+                .overlap
+                .watermark
                 .as_ref()
                 .map(ContinuationToken::as_str),
-            commit.moves_position,
-            commit.to.as_str(),
-            commit.moves_position,
-            datetime(commit.position_time),
-            commit.name,
-            commit.fence,
-            commit.from.map(ContinuationToken::as_str),
+            commit.number,
+            commit.holder.name,
+            commit.holder.fence,
+            commit.number,
         ),
     )?;
     Ok(connection.affected_rows() == 1)
@@ -75,20 +77,21 @@ fn move_checkpoint(
 /// Whether the run has a row to count it in.
 fn count_page(
     connection: &mut Conn,
-    commit: &PageCommit,
+    commit: &Commit,
     with_prefix: &impl Fn(&str) -> String,
 ) -> Result<bool> {
-    let changes = u64::from(commit.writes) + u64::from(commit.deletes);
+    let counts = commit.counts;
+    let changes = counts.changes();
     connection.exec_drop(
         with_prefix(statements::COUNT_PAGE),
         (
             changes,
             changes,
-            commit.writes,
-            commit.deletes,
-            commit.late_arrivals,
-            commit.order_anomalies,
-            commit.run_id,
+            counts.writes,
+            counts.deletes,
+            counts.late_arrivals,
+            counts.order_anomalies,
+            commit.holder.run_id,
         ),
     )?;
     Ok(connection.affected_rows() == 1)
@@ -97,10 +100,10 @@ fn count_page(
 /// Tuples that are not what they must have been before.
 fn unexpected(
     connection: &mut Conn,
-    commit: &PageCommit,
+    commit: &Commit,
     with_prefix: &impl Fn(&str) -> String,
 ) -> Result<Vec<TupleKey>> {
-    let expected = rows::expected(commit.store_id, commit.net_effect);
+    let expected = rows::expected(commit.holder.store_id, commit.rows.tuples);
     let mut times: BTreeMap<Vec<u8>, Value> = BTreeMap::new();
     for (sql, values) in rows::existing(expected.keys()) {
         times.extend(connection.exec::<(Vec<u8>, Value), _, _>(with_prefix(&sql), values)?);
@@ -115,44 +118,4 @@ fn unexpected(
         .filter(|(hash, (before, _))| !is_as_before(hash, *before))
         .map(|(_, (_, tuple))| tuple.clone())
         .collect())
-}
-
-/// Keeps and forgets what will be read again.
-fn look_back(
-    connection: &mut Conn,
-    commit: &PageCommit,
-    with_prefix: &impl Fn(&str) -> String,
-) -> Result<()> {
-    if let Some(forget) = &commit.look_back.forget {
-        if forget.earlier_passes {
-            connection.exec_drop(
-                with_prefix(statements::FORGET_EARLIER_PASSES),
-                (commit.name, commit.fence),
-            )?;
-        }
-        if !forget.places.is_empty() {
-            connection.exec_drop(
-                with_prefix(statements::FORGET_PAGES),
-                (
-                    commit.name,
-                    commit.fence,
-                    forget.places.start,
-                    forget.places.end,
-                ),
-            )?;
-        }
-    }
-    for page in &commit.look_back.unsettled {
-        connection.exec_drop(
-            with_prefix(statements::KEEP_UNSETTLED),
-            (
-                commit.name,
-                page.pass,
-                page.place,
-                datetime(page.seen_at),
-                page.encode(),
-            ),
-        )?;
-    }
-    Ok(())
 }

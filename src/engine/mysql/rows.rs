@@ -7,9 +7,14 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 
 use super::hash::tuple_hash;
-use super::statements::{APPEND_CHANGES, DELETE_TUPLES, EXISTING_TUPLES, ManyRows, WRITE_TUPLES};
+use super::statements::{
+    APPEND_CHANGES, DELETE_TUPLES, EXISTING_TUPLES, FORGET_PAGES, KEEP_PAGES, ManyRows,
+    WRITE_TUPLES,
+};
 use crate::change::Change;
-use crate::engine::{Before, Deleted, NetEffect, PageCommit, Written};
+use crate::lookback::{OverlapPage, OverlapUpdate};
+use crate::mirror::{Before, Deleted, NetEffect, Written};
+use crate::target::Commit;
 use crate::tuple::TupleKey;
 
 /// Rows that a statement gets at most: the largest page that OpenFGA sends unless configured otherwise, so that full
@@ -29,17 +34,18 @@ pub(super) const ROW_BYTES: usize = 16 << 10;
 type Row = Vec<Value>;
 
 /// What puts a page into the tables: statements, each with its values.
-pub(super) fn statements(commit: &PageCommit, max_packet: usize) -> Vec<(String, Params)> {
+pub(super) fn statements(commit: &Commit, max_packet: usize) -> Vec<(String, Params)> {
     let recorded_at = datetime(Timestamp::now());
+    let holder = commit.holder;
     let appended = commit
+        .rows
         .changelog
         .iter()
-        .map(|change| changelog(commit.store_id, commit.run_id, &recorded_at, change))
+        .map(|change| changelog(holder.store_id, holder.run_id, &recorded_at, change))
         .collect();
-    let deleted = deleted(commit.store_id, &commit.net_effect.deleted);
-    let written = written(commit.store_id, &commit.net_effect.written);
-    // Half of what the server takes leaves room for the rows that fill a statement up.
-    let budget = MAX_BYTES.min(max_packet / 2);
+    let deleted = deleted(holder.store_id, &commit.rows.tuples.deleted);
+    let written = written(holder.store_id, &commit.rows.tuples.written);
+    let budget = budget(max_packet);
     let fill = |statement, rows| {
         chunks(rows, budget)
             .into_iter()
@@ -50,19 +56,43 @@ pub(super) fn statements(commit: &PageCommit, max_packet: usize) -> Vec<(String,
         .map(|chunk| (APPEND_CHANGES, chunk))
         .chain(fill(DELETE_TUPLES, deleted))
         .chain(fill(WRITE_TUPLES, written))
-        .map(|(statement, chunk)| of_rows(statement, chunk))
+        .map(|(statement, chunk)| of_rows(statement, Row::new(), chunk))
         .collect()
+}
+
+/// What forgets pages of the overlap and then keeps others: statements, each with its values.
+pub(super) fn overlap(
+    name: &str,
+    update: &OverlapUpdate,
+    max_packet: usize,
+) -> Vec<(String, Params)> {
+    let budget = budget(max_packet);
+    let forgotten = update.forget.iter().map(|commit| vec![(*commit).into()]);
+    let kept = update.keep.iter().map(|page| kept(name, page));
+    let forget = chunks(forgotten.collect(), budget)
+        .into_iter()
+        .map(|chunk| of_rows(FORGET_PAGES, vec![name.into()], pad(chunk)));
+    let keep = chunks(kept.collect(), budget)
+        .into_iter()
+        .map(|chunk| of_rows(KEEP_PAGES, Row::new(), chunk));
+    forget.chain(keep).collect()
+}
+
+/// The bytes of a statement: half of what the server takes leaves room for the rows that fill it up.
+fn budget(max_packet: usize) -> usize {
+    MAX_BYTES.min(max_packet / 2)
 }
 
 /// Whether a row takes more than the server does. It would say so in several ways, after one of which (MariaDB's) the connection
 /// can't be read any more.
-pub(super) fn exceeds(commit: &PageCommit, max_packet: usize) -> bool {
+pub(super) fn exceeds(commit: &Commit, max_packet: usize) -> bool {
     let context = |change: &Change| change.condition_context().map_or(0, str::len);
     let appended = commit
+        .rows
         .changelog
         .iter()
         .map(|change| change.raw_event.len() + context(change));
-    let written = &commit.net_effect.written;
+    let written = &commit.rows.tuples.written;
     appended
         .chain(written.iter().map(|written| context(written.change)))
         .any(|bytes| bytes.saturating_add(ROW_BYTES) > max_packet)
@@ -89,15 +119,15 @@ pub(super) fn existing<'a>(
         .collect();
     chunks(rows, MAX_BYTES)
         .into_iter()
-        .map(|chunk| of_rows(EXISTING_TUPLES, pad(chunk)))
+        .map(|chunk| of_rows(EXISTING_TUPLES, Row::new(), pad(chunk)))
         .collect()
 }
 
-fn of_rows(statement: &ManyRows, rows: Vec<Row>) -> (String, Params) {
-    (
-        statement.of(rows.len()),
-        Params::Positional(rows.into_iter().flatten().collect()),
-    )
+/// `before` are the values of what stands before the rows.
+fn of_rows(statement: &ManyRows, before: Row, rows: Vec<Row>) -> (String, Params) {
+    let sql = statement.of(rows.len());
+    let values = before.into_iter().chain(rows.into_iter().flatten());
+    (sql, Params::Positional(values.collect()))
 }
 
 /// Cuts rows into statements of no more than `budget` bytes, though of one row at least.
@@ -177,6 +207,18 @@ fn changelog(store_id: &str, run_id: &str, recorded_at: &Value, change: &Change)
     row
 }
 
+/// A row of `fga_sync_overlap`.
+fn kept(name: &str, page: &OverlapPage) -> Row {
+    vec![
+        name.into(),
+        page.commit.into(),
+        page.token.as_str().into(),
+        datetime(page.seen_at),
+        page.is_settled.into(),
+        page.encode().into(),
+    ]
+}
+
 /// Rows of `fga_tuples` in the order of their key, in which two writers seldom deadlock.
 fn written(store_id: &str, written: &[Written]) -> Vec<Row> {
     in_order(written, |written| {
@@ -213,6 +255,7 @@ mod tests {
 
     use super::*;
     use crate::change::Operation;
+    use crate::page::ContinuationToken;
     use crate::tuple::{Object, User};
 
     fn row(bytes: usize) -> Row {
@@ -266,6 +309,13 @@ mod tests {
             timestamp: Timestamp::UNIX_EPOCH,
             raw_event: String::new(),
         };
+        let page = OverlapPage {
+            commit: 1,
+            token: ContinuationToken::new("t").unwrap(),
+            seen_at: Timestamp::UNIX_EPOCH,
+            is_settled: true,
+            changes: Vec::new(),
+        };
         for (statement, row) in [
             (APPEND_CHANGES, changelog("S", "R", &Value::NULL, &change)),
             (
@@ -290,6 +340,7 @@ mod tests {
                 )
                 .concat(),
             ),
+            (KEEP_PAGES, kept("job", &page)),
         ] {
             assert_eq!(statement.of(3).matches('?').count(), 3 * row.len());
         }

@@ -9,9 +9,10 @@ use ::mysql::{Conn, Error as MySqlError, Opts, OptsBuilder};
 
 use super::classify::classify;
 use super::{MySqlSettings, statements, while_doing};
+use crate::engine::Access;
 use crate::engine::within::{look_up, sign_in};
-use crate::engine::{Access, TargetError, TargetResult};
 use crate::error::{Error, ErrorKind};
+use crate::target::{TargetError, TargetResult};
 
 /// How long a host may take to accept a connection,
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -149,7 +150,7 @@ fn open(settings: &MySqlSettings, doing: &str) -> TargetResult<Conn> {
         .stmt_cache_size(CACHED_STATEMENTS)
         // An update counts the rows that it finds, also those which it leaves as they are.
         .additional_capabilities(CapabilityFlags::CLIENT_FOUND_ROWS)
-        // Behind a forwarded port the server's socket path may be that of another server on this machine.
+        // At a forwarded port the server's socket path may be that of another server on this machine.
         .prefer_socket(false);
     let given = Opts::from(opts.clone());
     if given.get_socket().is_some() {

@@ -21,7 +21,7 @@ const MIGRATION_1: [&str; 6] = [
     include_str!("schema/0001_fga_tuples.sql"),
     include_str!("schema/0001_fga_sync_state.sql"),
     include_str!("schema/0001_fga_sync_runs.sql"),
-    include_str!("schema/0001_fga_sync_unsettled.sql"),
+    include_str!("schema/0001_fga_sync_overlap.sql"),
     include_str!("schema/0001_fga_sync_schema.sql"),
 ];
 
@@ -40,6 +40,9 @@ pub(super) const READ_WRITE: &str =
 
 pub(super) const READ_ONLY: &str =
     "set session transaction isolation level read committed, read only";
+
+/// For the next transaction: what it reads is of one moment.
+pub(super) const ONE_MOMENT: &str = "set transaction isolation level repeatable read";
 
 pub(super) const LOCK: &str = "select get_lock(?, ?)";
 
@@ -64,33 +67,36 @@ pub(super) const COLUMNS: &str = "
     where c.table_schema = database() and c.table_name in (?, ?, ?, ?, ?)";
 
 pub(super) const CHECKPOINTS: &str = "
-    select name, source, store_id, store_name, store_created_at, type_filter, mode, token, read_token, settled_token,
-           date_format(position_time, '%Y-%m-%dT%H:%i:%s.%fZ'), fence,
+    select name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
+           date_format(position_time, '%Y-%m-%dT%H:%i:%s.%fZ'), fence, commits,
            date_format(start_time, '%Y-%m-%dT%H:%i:%s.%fZ')
     from `{prefix}fga_sync_state`";
 
 pub(super) const TAKE_CHECKPOINT: &str = "
+    update `{prefix}fga_sync_state` set fence = fence + 1, updated_at = ? where name = ?";
+
+/// A row that is there since the tables are. Nobody changes it: it is locked for what it stands for.
+pub(super) const LOCK_CHECKPOINTS: &str = "
+    select version from `{prefix}fga_sync_schema` for update";
+
+pub(super) const NEW_CHECKPOINT: &str = "
     insert into `{prefix}fga_sync_state`
-        (name, source, store_id, store_name, store_created_at, type_filter, mode, fence, updated_at, start_time)
-    values (?, ?, ?, ?, ?, ?, ?, 1, ?, ?)
-    on duplicate key update
-        fence = fence + 1, read_token = settled_token, store_name = values(store_name),
-        start_time = if(token is null, values(start_time), start_time),
-        updated_at = values(updated_at)";
+        (name, source, store_id, store_name, store_created_at, type_filter, mode, fence, commits, updated_at)
+    values (?, ?, ?, ?, ?, ?, ?, 1, 0, ?)";
 
-pub(super) const UNSETTLED: &str = "
-    select pass, place, date_format(seen_at, '%Y-%m-%dT%H:%i:%s.%fZ'), changes
-    from `{prefix}fga_sync_unsettled` where name = ? order by pass, place";
+/// Somebody may have deleted the row of a checkpoint: what is left of its overlap means nothing to the new one.
+pub(super) const FORGET_OVERLAP: &str = "
+    delete from `{prefix}fga_sync_overlap` where name = ?";
 
-pub(super) const KEEP_UNSETTLED: &str = "
-    insert into `{prefix}fga_sync_unsettled` (name, pass, place, seen_at, changes)
-    values (?, ?, ?, ?, ?)";
+/// Whether rows are there of a store, or of a type in it.
+pub(super) const HAS_ROWS: &str = include_str!("has_rows.sql");
 
-pub(super) const FORGET_PAGES: &str = "
-    delete from `{prefix}fga_sync_unsettled` where name = ? and pass = ? and place >= ? and place < ?";
+pub(super) const OVERLAP: &str = "
+    select commit_number, token, date_format(seen_at, '%Y-%m-%dT%H:%i:%s.%fZ'), settled, changes
+    from `{prefix}fga_sync_overlap` where name = ? order by commit_number";
 
-pub(super) const FORGET_EARLIER_PASSES: &str =
-    "delete from `{prefix}fga_sync_unsettled` where name = ? and pass < ?";
+pub(super) const UPDATE_CHECKPOINT: &str = "
+    update `{prefix}fga_sync_state` set store_name = ?, start_time = if(token is null, ?, start_time) where name = ?";
 
 pub(super) const BEGIN_RUN: &str = "
     insert into `{prefix}fga_sync_runs`
@@ -98,11 +104,18 @@ pub(super) const BEGIN_RUN: &str = "
     values (?, ?, ?, ?, 0, 0, 0, 0, 0, 0)
     on duplicate key update run_id = values(run_id)";
 
+pub(super) const TOUCH_CHECKPOINT: &str = "
+    update `{prefix}fga_sync_state` set updated_at = utc_timestamp(6) where name = ? and fence = ?";
+
+pub(super) const LAST_COMMIT: &str = "
+    select commits from `{prefix}fga_sync_state` where name = ? and fence = ?";
+
+/// The position, its time and the watermark are null where they stay.
 pub(super) const MOVE_CHECKPOINT: &str = "
     update `{prefix}fga_sync_state`
-    set read_token = ?, settled_token = ?, token = if(?, ?, token), position_time = if(?, ?, position_time),
-        updated_at = utc_timestamp(6)
-    where name = ? and fence = ? and read_token <=> ?";
+    set token = coalesce(?, token), position_time = coalesce(?, position_time), watermark = coalesce(?, watermark),
+        commits = ?, updated_at = utc_timestamp(6)
+    where name = ? and fence = ? and commits + 1 = ?";
 
 pub(super) const COUNT_PAGE: &str = "
     update `{prefix}fga_sync_runs`
@@ -165,6 +178,21 @@ pub(super) const WRITE_TUPLES: &ManyRows = &ManyRows {
         condition_name = values(condition_name), condition_context = values(condition_context),
         timestamp = values(timestamp)",
     row: "(?,?,?,?,?,?,?,?,?,?,?)",
+    between: ",",
+};
+
+/// The checkpoint's name comes before the rows.
+pub(super) const FORGET_PAGES: &ManyRows = &ManyRows {
+    sql: "delete from `{prefix}fga_sync_overlap` where name = ? and commit_number in ({rows})",
+    row: "?",
+    between: ",",
+};
+
+pub(super) const KEEP_PAGES: &ManyRows = &ManyRows {
+    sql: "
+    insert into `{prefix}fga_sync_overlap` (name, commit_number, token, seen_at, settled, changes)
+    values {rows}",
+    row: "(?,?,?,?,?,?)",
     between: ",",
 };
 

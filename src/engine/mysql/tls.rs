@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use ::mysql::{ClientIdentity, DriverError, Error as MySqlError, SslOpts};
 
-use crate::engine::TargetError;
 use crate::error::{Error, ErrorKind, Result};
+use crate::target::TargetError;
 use crate::tls::{Hints, Identity, PemFile, TlsSettings, Trust, explain};
 
 /// `ssl-mode`

@@ -60,7 +60,7 @@ fn read(url: &str) -> Result<MySqlSettings, Error> {
         // Can't fail: neither scheme is one of the web's.
         let _ = url.set_scheme("mysql");
     }
-    // Nothing behind it would be read.
+    // Nothing after it would be read.
     if url.fragment().is_some() {
         return Err(Error::usage("the target's URL has a # in it").advise("write it as %23"));
     }
@@ -238,7 +238,7 @@ mod tests {
         }
     }
 
-    /// What stands behind it would be lost, `ssl-mode` too.
+    /// What stands after it would be lost, `ssl-mode` too.
     #[test]
     fn a_fragment_is_refused() {
         for url in [

@@ -13,8 +13,8 @@ use super::connection::{Complete, doing};
 use super::hosts::Place;
 use super::tls::Attempt;
 use crate::engine::within::sign_in;
-use crate::engine::{TargetError, TargetResult};
 use crate::error::{Error, ErrorKind};
+use crate::target::{TargetError, TargetResult};
 use crate::tls::explain;
 
 /// What the server is asked for when a session begins: that no statement waits for a lock, or works, for ever, since

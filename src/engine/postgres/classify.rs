@@ -5,8 +5,9 @@ use std::error::Error as _;
 use postgres::error::SqlState;
 
 use super::statements::SWALLOWED;
-use crate::engine::{TargetError, schema};
 use crate::error::{Error, ErrorKind};
+use crate::schema;
+use crate::target::TargetError;
 
 /// What can be done about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +109,7 @@ fn judge(state: &SqlState) -> Verdict {
         // A valid change violates none of the constraints that are there from the start.
         ("23", _) => fatal(
             ErrorKind::Schema,
-            "look for a constraint, a trigger or a column that was added to the tables of fga-sync, and after a restore for a sequence of fga_changelog.id that lies behind the table; what was applied before is kept",
+            "look for a constraint, a trigger or a column that was added to the tables of fga-sync, and after a restore for a sequence of fga_changelog.id that lags the table; what was applied before is kept",
         ),
         // Only functions of users raise these: those of triggers.
         ("P0", _) => fatal(

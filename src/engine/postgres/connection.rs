@@ -10,8 +10,9 @@ use postgres::{Client, Config};
 use super::attempt::connect_to;
 use super::hosts::{Place, in_order, places};
 use super::tls::{self, Tls};
-use crate::engine::{Access, TargetError, TargetResult};
+use crate::engine::Access;
 use crate::error::{Error, ErrorKind};
+use crate::target::{TargetError, TargetResult};
 
 /// How long a host may take to accept a connection,
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -8,8 +8,8 @@ use postgres::Config;
 use postgres::config::{Host, LoadBalanceHosts};
 
 use crate::engine::within::look_up;
-use crate::engine::{TargetError, TargetResult};
 use crate::error::{Error, ErrorKind, Result};
+use crate::target::{TargetError, TargetResult};
 
 /// The port where a URL names none.
 const PORT: u16 = 5432;

@@ -1,7 +1,7 @@
 //! The run's lock: an advisory lock that an open transaction on a connection of its own holds.
 //!
 //! A lock of the session would stay with a pooler's server connection after the run is gone. A transaction
-//! keeps its server connection for itself even behind a pooler in transaction mode, and ends with the client.
+//! keeps its server connection for itself even at a pooler in transaction mode, and ends with the client.
 //! It has no transaction id and, read committed, no snapshot between statements: vacuum doesn't wait for it.
 
 use std::time::Duration;
@@ -13,8 +13,8 @@ use sha2::{Digest, Sha256};
 use super::classify::classify;
 use super::connection::Complete;
 use super::{connection, statements};
-use crate::engine::TargetResult;
 use crate::engine::within::within;
+use crate::target::TargetResult;
 
 /// How long the server may take to show that the lock's connection lives, or to end it.
 const ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,6 +32,11 @@ impl LockKey {
     /// The lock of the schema's tables while they are changed.
     pub(super) fn of_migration(schema: &str) -> Self {
         Self::of(&["fga-sync migrate", schema])
+    }
+
+    /// The lock of the schema's list of checkpoints while one is added.
+    pub(super) fn of_new_checkpoint(schema: &str) -> Self {
+        Self::of(&["fga-sync new checkpoint", schema])
     }
 
     fn of(parts: &[&str]) -> Self {

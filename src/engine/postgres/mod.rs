@@ -1,9 +1,10 @@
 //! PostgreSQL: a schema of its tables, and a second connection for the lock.
 //!
-//! Everything works behind a pooler in transaction mode: statements are unnamed, nothing is kept in the
+//! Everything works over a pooler in transaction mode: statements are unnamed, nothing is kept in the
 //! session, and what a pooler refuses at its start is done without (`attempt.rs`).
 
 mod attempt;
+mod checkpoint;
 mod classify;
 mod connection;
 mod hosts;
@@ -12,23 +13,25 @@ mod page;
 mod statements;
 mod tls;
 
+use postgres::Client;
+use postgres::GenericClient;
 use postgres::error::SqlState;
 use postgres::types::Type;
-use postgres::{Client, GenericClient, Row};
 
 use self::classify::classify;
 use self::connection::Complete;
 pub use self::connection::PostgresSettings;
 use self::lock::{LockKey, RunLock};
+use super::Access;
 use super::ladder::{Step, statements_above};
-use super::schema::{self, Column, Kind, SchemaStatus};
-use super::{
-    Access, Applied, Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult,
-};
-use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
+use crate::checkpoint::Subject;
 use crate::error::{Error, ErrorKind};
-use crate::page::ContinuationToken;
-use crate::unsettled::UnsettledPage;
+use crate::ledger::{Admission, Found, Held, Holder, Ledger, RunEnd, RunStart};
+use crate::limits::Limits;
+use crate::lookback::OverlapPage;
+use crate::mirror::{Applied, Mirror};
+use crate::schema::{self, Column, Kind, SchemaStatus};
+use crate::target::{Commit, Target, TargetError, TargetResult};
 
 /// The bytes of an identifier; PostgreSQL cuts off the rest.
 const IDENTIFIER_BYTES: usize = 63;
@@ -134,14 +137,19 @@ fn while_doing(doing: &str) -> impl FnOnce(postgres::Error) -> TargetError {
     move |error| classify(format!("PostgreSQL failed to {doing}"), error).of_run()
 }
 
-fn while_applying(error: postgres::Error) -> TargetError {
+/// The same once the run has written to the target.
+fn while_holding(doing: &str, error: postgres::Error) -> TargetError {
     let is_read_only = error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION);
-    let error = classify("PostgreSQL failed to apply a page", error);
+    let error = classify(format!("PostgreSQL failed to {doing}"), error);
     if is_read_only {
-        error.of_read_only_page()
+        error.of_switch_over()
     } else {
-        error.of_page()
+        error
     }
+}
+
+fn while_applying(error: postgres::Error) -> TargetError {
+    while_holding("apply a page", error).of_page()
 }
 
 /// A kind's type as `format_type` names it.
@@ -151,66 +159,9 @@ fn type_name(kind: Kind) -> &'static str {
         Kind::Text | Kind::LongText => "text",
         Kind::Document => "json",
         Kind::Time => "timestamp with time zone",
+        Kind::Flag => "boolean",
         Kind::Bytes => "bytea",
     }
-}
-
-fn read_checkpoint(row: &Row) -> TargetResult<Checkpoint> {
-    let mode: String = row.try_get(6).map_err(while_doing("read the checkpoint"))?;
-    let Ok(mode) = mode.parse() else {
-        let message =
-            format!("the checkpoint's mode is {mode:?}, which this fga-sync does not know");
-        return Err(TargetError::Fatal(Error::new(ErrorKind::Schema, message)));
-    };
-    let read = || -> Result<Checkpoint, postgres::Error> {
-        Ok(Checkpoint {
-            subject: Subject {
-                name: row.try_get(0)?,
-                source: row.try_get(1)?,
-                store: StoreIdentity {
-                    id: row.try_get(2)?,
-                    name: row.try_get(3)?,
-                    created_at: row.try_get(4)?,
-                },
-                type_filter: row.try_get(5)?,
-                mode,
-            },
-            token: row
-                .try_get::<_, Option<String>>(7)?
-                .and_then(ContinuationToken::new),
-            read: row
-                .try_get::<_, Option<String>>(8)?
-                .and_then(ContinuationToken::new),
-            settled: row
-                .try_get::<_, Option<String>>(9)?
-                .and_then(ContinuationToken::new),
-            position_time: row.try_get(10)?,
-            fence: row.try_get(11)?,
-            start_time: row.try_get(12)?,
-        })
-    };
-    read().map_err(while_doing("read the checkpoint"))
-}
-
-fn read_unsettled(row: &Row) -> TargetResult<UnsettledPage> {
-    let read = || -> Result<_, postgres::Error> {
-        Ok((
-            row.try_get(0)?,
-            row.try_get(1)?,
-            row.try_get(2)?,
-            row.try_get::<_, &[u8]>(3)?,
-        ))
-    };
-    let (pass, place, seen_at, changes) =
-        read().map_err(while_doing("read the unsettled pages"))?;
-    let changes = UnsettledPage::decode(changes)
-        .ok_or_else(|| TargetError::Fatal(schema::damaged_unsettled()))?;
-    Ok(UnsettledPage {
-        pass,
-        place,
-        seen_at,
-        changes,
-    })
 }
 
 /// What the database says of itself and of the tables.
@@ -261,7 +212,7 @@ fn migrate(client: &mut Client, schema: &str, steps: &[Step]) -> Result<(), post
     transaction.commit()
 }
 
-impl Target for Postgres {
+impl Mirror for Postgres {
     fn limits(&self) -> Limits {
         Limits {
             nul: false,
@@ -273,7 +224,18 @@ impl Target for Postgres {
             widths: None,
         }
     }
+}
 
+impl Target for Postgres {
+    fn apply(&mut self, commit: &Commit) -> TargetResult<Applied> {
+        let schema = &self.schema;
+        page::apply(&mut self.client, commit, |sql| in_schema(sql, schema))
+            .map_err(while_applying)?
+            .ok_or(TargetError::Fenced)
+    }
+}
+
+impl Ledger for Postgres {
     fn try_lock(&mut self, name: &str) -> TargetResult<bool> {
         let key = LockKey::of_run(&self.schema, name);
         let lock = match &mut self.lock {
@@ -325,62 +287,16 @@ impl Target for Postgres {
         self.climb(statements::LADDER)
     }
 
-    fn checkpoints(&mut self) -> TargetResult<Vec<Checkpoint>> {
-        let sql = self.sql(statements::CHECKPOINTS);
-        self.client
-            .query_typed(&sql, &[])
-            .map_err(while_doing("read the checkpoint"))?
-            .iter()
-            .map(read_checkpoint)
-            .collect()
+    fn begin_run(&mut self, run: &RunStart, admission: Admission) -> TargetResult<Held> {
+        checkpoint::take(&mut self.client, &self.schema, run, admission)
     }
 
-    fn begin_run(&mut self, run: &RunStart) -> TargetResult<Checkpoint> {
-        let sql = self.sql(statements::BEGIN_RUN);
-        let Subject {
-            name,
-            source,
-            store,
-            type_filter,
-            mode,
-        } = run.subject;
-        let row = self
-            .client
-            .query_typed_one(
-                &sql,
-                &[
-                    (name, Type::TEXT),
-                    (source, Type::TEXT),
-                    (&store.id, Type::TEXT),
-                    (&store.name, Type::TEXT),
-                    (&store.created_at, Type::TEXT),
-                    (type_filter, Type::TEXT),
-                    (&mode.name(), Type::TEXT),
-                    (&page::floor(run.started_at), Type::TIMESTAMPTZ),
-                    (&run.run_id, Type::TEXT),
-                    (&env!("CARGO_PKG_VERSION"), Type::TEXT),
-                    (&run.start_time.map(page::floor), Type::TIMESTAMPTZ),
-                ],
-            )
-            .map_err(while_doing("take the checkpoint"))?;
-        read_checkpoint(&row)
+    fn look(&mut self, subject: &Subject) -> TargetResult<(Found, Vec<OverlapPage>)> {
+        checkpoint::look(&mut self.client, &self.schema, subject)
     }
 
-    fn unsettled(&mut self, name: &str) -> TargetResult<Vec<UnsettledPage>> {
-        let sql = self.sql(statements::UNSETTLED);
-        self.client
-            .query_typed(&sql, &[(&name, Type::TEXT)])
-            .map_err(while_doing("read the unsettled pages"))?
-            .iter()
-            .map(read_unsettled)
-            .collect()
-    }
-
-    fn apply(&mut self, commit: &PageCommit) -> TargetResult<Applied> {
-        let schema = &self.schema;
-        page::apply(&mut self.client, commit, |sql| in_schema(sql, schema))
-            .map_err(while_applying)?
-            .ok_or(TargetError::Fenced)
+    fn last_commit(&mut self, holder: &Holder) -> TargetResult<i64> {
+        checkpoint::last_commit(&mut self.client, &self.schema, holder)
     }
 
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {

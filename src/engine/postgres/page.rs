@@ -6,10 +6,11 @@ use postgres::types::{ToSql, Type};
 
 use super::statements;
 use crate::change::Change;
-use crate::engine::{Applied, PageCommit};
+use crate::lookback::{OverlapPage, OverlapUpdate};
+use crate::mirror::Applied;
 use crate::page::ContinuationToken;
+use crate::target::Commit;
 use crate::tuple::TupleKey;
-use crate::unsettled::UnsettledPage;
 
 /// PostgreSQL keeps microseconds. Rounded up, a change could seem to come after one that follows it.
 pub(super) fn floor(time: Timestamp) -> Timestamp {
@@ -21,7 +22,7 @@ pub(super) fn floor(time: Timestamp) -> Timestamp {
 }
 
 /// A value and its type, which an unnamed statement has to be told.
-type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// Tuples, a list for each column.
 #[derive(Default)]
@@ -70,12 +71,10 @@ impl<'a> ChangeColumns<'a> {
 
 /// The statement for a page: without the parts for which the page has no rows, as each costs planning time.
 /// The parameters are the same for all.
-fn statement(commit: &PageCommit) -> String {
-    let net_effect = commit.net_effect;
+fn statement(commit: &Commit, forgotten: &[i64]) -> String {
+    let net_effect = commit.rows.tuples;
     let expects = net_effect.expected().next().is_some();
-    let look_back = commit.look_back;
-    let forget = look_back.forget.as_ref();
-    let appends = !commit.changelog.is_empty();
+    let appends = !commit.rows.changelog.is_empty();
     let deletes = !net_effect.deleted.is_empty();
     let writes = !net_effect.written.is_empty();
     let parts = [
@@ -85,15 +84,8 @@ fn statement(commit: &PageCommit) -> String {
         (appends, statements::APPEND_CHANGES),
         (deletes, statements::DELETE_TUPLES),
         (writes, statements::WRITE_TUPLES),
-        (!look_back.unsettled.is_empty(), statements::KEEP_UNSETTLED),
-        (
-            forget.is_some_and(|forget| !forget.places.is_empty()),
-            statements::FORGET_PAGES,
-        ),
-        (
-            forget.is_some_and(|forget| forget.earlier_passes),
-            statements::FORGET_EARLIER_PASSES,
-        ),
+        (!forgotten.is_empty(), statements::FORGET_PAGES),
+        (!commit.overlap.keep.is_empty(), statements::KEEP_PAGES),
         (true, statements::WHETHER_MOVED),
         (true, statements::RUN_COUNTED),
         (appends, statements::ALL_APPENDED),
@@ -106,23 +98,31 @@ fn statement(commit: &PageCommit) -> String {
         .collect()
 }
 
+/// The pages that are forgotten for good. The others are kept again, and change in their place.
+fn forgotten(overlap: &OverlapUpdate) -> Vec<i64> {
+    let is_kept = |commit: &i64| overlap.keep.iter().any(|page| page.commit == *commit);
+    let forget = overlap.forget.iter().copied();
+    forget.filter(|commit| !is_kept(commit)).collect()
+}
+
 /// Applies the page in one statement, which is one transaction and one round trip. `None` says that the
 /// checkpoint was not where it should be, and that nothing was written.
 pub(super) fn apply(
     client: &mut Client,
-    commit: &PageCommit,
+    commit: &Commit,
     in_schema: impl Fn(&str) -> String,
 ) -> Result<Option<Applied>, postgres::Error> {
-    let sql = in_schema(&statement(commit));
-    let from = commit.from.map(ContinuationToken::as_str);
-    let to = commit.to.as_str();
-    let position_time = floor(commit.position_time);
-    let write_count = i64::from(commit.writes);
-    let delete_count = i64::from(commit.deletes);
+    let forgotten = forgotten(commit.overlap);
+    let sql = in_schema(&statement(commit, &forgotten));
+    let holder = commit.holder;
+    let token = commit.position.map(|position| position.token.as_str());
+    let position_time = commit.position.map(|position| floor(position.time));
+    let write_count = i64::from(commit.counts.writes);
+    let delete_count = i64::from(commit.counts.deletes);
     let mut appended = ChangeColumns::default();
     let mut change_type = Vec::new();
     let mut raw_event = Vec::new();
-    for change in commit.changelog {
+    for change in commit.rows.changelog {
         appended.push(change);
         change_type.push(change.operation.change_type());
         raw_event.push(change.raw_event.as_str());
@@ -130,50 +130,49 @@ pub(super) fn apply(
     let mut deleted = TupleColumns::default();
     let mut deleted_existed = Vec::new();
     let mut no_later_than = Vec::new();
-    for entry in &commit.net_effect.deleted {
+    for entry in &commit.rows.tuples.deleted {
         deleted.push(entry.tuple);
         deleted_existed.push(entry.before.map(|before| before.existed));
         no_later_than.push(entry.before.map(|before| floor(before.no_later_than)));
     }
     let mut written = ChangeColumns::default();
     let mut written_existed = Vec::new();
-    for entry in &commit.net_effect.written {
+    for entry in &commit.rows.tuples.written {
         written.push(entry.change);
         written_existed.push(entry.before.map(|before| before.existed));
     }
-    let late_arrivals = i64::from(commit.late_arrivals);
-    let order_anomalies = i64::from(commit.order_anomalies);
-    let look_back = commit.look_back;
-    let settled = look_back.settled.as_ref().map(ContinuationToken::as_str);
-    let unsettled = || look_back.unsettled.iter();
-    let places: Vec<_> = unsettled().map(|page| page.place).collect();
-    let seen_at: Vec<_> = unsettled().map(|page| floor(page.seen_at)).collect();
-    let digests: Vec<_> = unsettled().map(UnsettledPage::encode).collect();
-    let forget = look_back.forget.as_ref();
-    let forget_from = forget.map(|forget| forget.places.start);
-    let forget_before = forget.map(|forget| forget.places.end);
+    let late_arrivals = i64::from(commit.counts.late_arrivals);
+    let order_anomalies = i64::from(commit.counts.order_anomalies);
+    let watermark = commit.overlap.watermark.as_ref();
+    let watermark = watermark.map(ContinuationToken::as_str);
+    let kept = || commit.overlap.keep.iter();
+    let kept_commit: Vec<_> = kept().map(|page| page.commit).collect();
+    let kept_token: Vec<_> = kept().map(|page| page.token.as_str()).collect();
+    let kept_seen_at: Vec<_> = kept().map(|page| floor(page.seen_at)).collect();
+    let kept_settled: Vec<_> = kept().map(|page| page.is_settled).collect();
+    let kept_changes: Vec<_> = kept().map(OverlapPage::encode).collect();
 
     let scalars: [Parameter<'_>; 9] = [
-        (&commit.name, Type::TEXT),
-        (&commit.fence, Type::INT8),
-        (&from, Type::TEXT),
-        (&to, Type::TEXT),
+        (&holder.name, Type::TEXT),
+        (&holder.fence, Type::INT8),
+        (&commit.number, Type::INT8),
+        (&token, Type::TEXT),
         (&position_time, Type::TIMESTAMPTZ),
-        (&commit.run_id, Type::TEXT),
-        (&commit.store_id, Type::TEXT),
+        (&holder.run_id, Type::TEXT),
+        (&holder.store_id, Type::TEXT),
         (&write_count, Type::INT8),
         (&delete_count, Type::INT8),
     ];
     let more_scalars: [Parameter<'_>; 10] = [
         (&late_arrivals, Type::INT8),
         (&order_anomalies, Type::INT8),
-        (&settled, Type::TEXT),
-        (&places, Type::INT8_ARRAY),
-        (&seen_at, Type::TIMESTAMPTZ_ARRAY),
-        (&digests, Type::BYTEA_ARRAY),
-        (&forget_from, Type::INT8),
-        (&forget_before, Type::INT8),
-        (&commit.moves_position, Type::BOOL),
+        (&watermark, Type::TEXT),
+        (&kept_commit, Type::INT8_ARRAY),
+        (&kept_token, Type::TEXT_ARRAY),
+        (&kept_seen_at, Type::TIMESTAMPTZ_ARRAY),
+        (&kept_settled, Type::BOOL_ARRAY),
+        (&kept_changes, Type::BYTEA_ARRAY),
+        (&forgotten, Type::INT8_ARRAY),
         (&no_later_than, Type::TIMESTAMPTZ_ARRAY),
     ];
     let mut parameters: Vec<Parameter<'_>> = Vec::with_capacity(47);
@@ -201,9 +200,9 @@ pub(super) fn apply(
 }
 
 /// The tuple that [`statements::FIND_UNEXPECTED`] found.
-fn tuple_of<'a>(commit: &'a PageCommit, number: i64) -> Option<&'a TupleKey> {
+fn tuple_of<'a>(commit: &Commit<'a>, number: i64) -> Option<&'a TupleKey> {
     let index = usize::try_from(number.unsigned_abs().checked_sub(1)?).ok()?;
-    let net_effect = commit.net_effect;
+    let net_effect = commit.rows.tuples;
     if number > 0 {
         net_effect.deleted.get(index).map(|deleted| deleted.tuple)
     } else {
@@ -244,8 +243,8 @@ mod tests {
             statements::APPEND_CHANGES,
             statements::DELETE_TUPLES,
             statements::WRITE_TUPLES,
-            statements::KEEP_UNSETTLED,
             statements::FORGET_PAGES,
+            statements::KEEP_PAGES,
         ]
         .concat();
         for number in 1..=47 {

@@ -22,7 +22,7 @@ const MIGRATION_1: [&str; 6] = [
     include_str!("schema/0001_fga_tuples.sql"),
     include_str!("schema/0001_fga_sync_state.sql"),
     include_str!("schema/0001_fga_sync_runs.sql"),
-    include_str!("schema/0001_fga_sync_unsettled.sql"),
+    include_str!("schema/0001_fga_sync_overlap.sql"),
     include_str!("schema/0001_fga_sync_schema.sql"),
 ];
 
@@ -36,7 +36,7 @@ pub(super) const HAS_VERSION: &str = "
         from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
         where n.nspname = $1 and pg_catalog.row_security_active(c.oid)
           and c.relname in ('fga_changelog', 'fga_tuples', 'fga_sync_schema', 'fga_sync_state', 'fga_sync_runs',
-                            'fga_sync_unsettled')
+                            'fga_sync_overlap')
           and (exists (select from pg_catalog.pg_policy p where p.polrelid = c.oid and not p.polpermissive)
                or not exists (
                    select from pg_catalog.pg_policy p
@@ -63,7 +63,7 @@ pub(super) const COLUMNS: &str = "
     left join pg_catalog.pg_index k on k.indrelid = c.oid and k.indisprimary
     where n.nspname = $1 and c.relkind in ('r', 'p')
       and c.relname in ('fga_changelog', 'fga_tuples', 'fga_sync_state', 'fga_sync_runs',
-                        'fga_sync_unsettled')";
+                        'fga_sync_overlap')";
 
 /// $1 the key. Held until the transaction ends.
 pub(super) const TRY_LOCK: &str = "select pg_catalog.pg_try_advisory_xact_lock($1)";
@@ -85,32 +85,51 @@ pub(super) const KEEP_LOCK: &str = "
     join pg_catalog.pg_settings s on s.name = w.name";
 
 pub(super) const CHECKPOINTS: &str = "
-    select name, source, store_id, store_name, store_created_at, type_filter, mode, token, read_token,
-           settled_token, position_time, fence, start_time
+    select name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
+           position_time, fence, commits, start_time
     from {schema}.fga_sync_state";
 
-/// $1 name, $2 source, $3 to $5 the store, $6 type filter, $7 mode, $8 started at, $9 run id, $10 version, $11 start time.
-/// Gives the row as [`CHECKPOINTS`] does.
+/// $1 name, $2 now. Locks the row, and makes the fence grow. Gives the row as [`CHECKPOINTS`] does.
+pub(super) const TAKE_CHECKPOINT: &str = "
+    update {schema}.fga_sync_state set fence = fence + 1, updated_at = $2
+    where name = $1
+    returning name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
+              position_time, fence, commits, start_time";
+
+/// $1 name, $2 source, $3 to $5 the store, $6 type filter, $7 mode, $8 now. Somebody may have deleted the row of a checkpoint: what is
+/// left of its overlap means nothing to the new one.
+pub(super) const NEW_CHECKPOINT: &str = "
+    with forgotten as (delete from {schema}.fga_sync_overlap where name = $1)
+    insert into {schema}.fga_sync_state
+        (name, source, store_id, store_name, store_created_at, type_filter, mode, fence, commits, updated_at)
+    values ($1, $2, $3, $4, $5, $6, $7, 1, 0, $8)";
+
+/// Whether rows are there of a store, or of a type in it.
+pub(super) const HAS_ROWS: &str = include_str!("has_rows.sql");
+
+/// $1 name.
+pub(super) const OVERLAP: &str = "
+    select commit_number, token, seen_at, settled, changes from {schema}.fga_sync_overlap
+    where name = $1 order by commit_number";
+
+/// $1 name, $2 the store's name, $3 start time, $4 run id, $5 version, $6 now. Gives the row as [`CHECKPOINTS`] does.
 pub(super) const BEGIN_RUN: &str = "
     with begun as (
         insert into {schema}.fga_sync_runs
             (run_id, name, version, started_at, pages, changes, writes, deletes, late_arrivals, order_anomalies)
-        values ($9, $1, $10, $8, 0, 0, 0, 0, 0, 0)
+        values ($4, $1, $5, $6, 0, 0, 0, 0, 0, 0)
         on conflict (run_id) do nothing)
-    insert into {schema}.fga_sync_state as s
-        (name, source, store_id, store_name, store_created_at, type_filter, mode, fence, updated_at, start_time)
-    values ($1, $2, $3, $4, $5, $6, $7, 1, $8, $11)
-    on conflict (name) do update
-        set fence = s.fence + 1, read_token = s.settled_token, store_name = excluded.store_name,
-            start_time = case when s.token is null then excluded.start_time else s.start_time end,
-            updated_at = excluded.updated_at
-    returning name, source, store_id, store_name, store_created_at, type_filter, mode, token, read_token,
-              settled_token, position_time, fence, start_time";
+    update {schema}.fga_sync_state
+    set store_name = $2, start_time = case when token is null then $3 else start_time end
+    where name = $1
+    returning name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
+              position_time, fence, commits, start_time";
 
-/// $1 name.
-pub(super) const UNSETTLED: &str = "
-    select pass, place, seen_at, changes from {schema}.fga_sync_unsettled
-    where name = $1 order by pass, place";
+/// $1 name, $2 fence. A statement that writes: a pooler sends it to the primary, and it waits for whoever has the row.
+pub(super) const LAST_COMMIT: &str = "
+    update {schema}.fga_sync_state set updated_at = updated_at
+    where name = $1 and fence = $2
+    returning commits";
 
 /// $7 store id, $21 to $27 and $28 to $37 the tuples of [`DELETE_TUPLES`] and [`WRITE_TUPLES`], $47 the time of each delete. Finds
 /// those that are not what they must have been before: deleted ones by their place from 1 up, written ones from -1 down. Each is
@@ -139,14 +158,14 @@ pub(super) const FIND_UNEXPECTED: &str = "
 pub(super) const NOTHING_UNEXPECTED: &str = "
     with unexpected as (select null::bigint as number where false),";
 
-/// Follows: $1 name, $2 fence, $3 from, $4 to, $5 position time, $6 run id, $7 store id, $8 writes, $9 deletes,
-/// $38 late arrivals, $39 order anomalies, $40 the settled token, $46 whether the position moves. All that follows hangs on the row in `moved`.
+/// Follows: $1 name, $2 fence, $3 the commit's number, $4 token and $5 its time, null where they stay, $6 run id, $7 store id, $8 writes,
+/// $9 deletes, $38 late arrivals, $39 order anomalies, $40 the watermark, null where it stays. All that follows hangs on the row in `moved`.
 pub(super) const MOVE_CHECKPOINT: &str = "
     moved as (
         update {schema}.fga_sync_state
-        set read_token = $4, settled_token = $40, token = case when $46 then $4 else token end,
-            position_time = case when $46 then $5 else position_time end, updated_at = now()
-        where name = $1 and fence = $2 and read_token is not distinct from $3 and not exists (select from unexpected)
+        set token = coalesce($4, token), position_time = coalesce($5, position_time), watermark = coalesce($40, watermark),
+            commits = $3, updated_at = now()
+        where name = $1 and fence = $2 and commits + 1 = $3 and not exists (select from unexpected)
         returning true),
     counted as (
         update {schema}.fga_sync_runs
@@ -205,23 +224,21 @@ pub(super) const WRITE_TUPLES: &str = r#",
                 "timestamp" = excluded."timestamp"
         returning true)"#;
 
-/// $41 to $43 the pages, an array each for places, when they were seen, and their changes.
-pub(super) const KEEP_UNSETTLED: &str = ",
-    kept as (
-        insert into {schema}.fga_sync_unsettled (name, pass, place, seen_at, changes)
-        select $1, $2, u.place, u.seen_at, u.changes
-        from moved, unnest($41, $42, $43) as u (place, seen_at, changes))";
-
-/// $44 and $45 the places to forget, from and before.
+/// $46 the commits whose pages are forgotten. None of them is kept again: both parts see the table as it was before the statement.
 pub(super) const FORGET_PAGES: &str = ",
     forgotten as (
-        delete from {schema}.fga_sync_unsettled
-        where name = $1 and pass = $2 and place >= $44 and place < $45 and exists (select from moved))";
+        delete from {schema}.fga_sync_overlap
+        where name = $1 and commit_number = any ($46) and exists (select from moved))";
 
-pub(super) const FORGET_EARLIER_PASSES: &str = ",
-    forgotten_earlier as (
-        delete from {schema}.fga_sync_unsettled
-        where name = $1 and pass < $2 and exists (select from moved))";
+/// $41 to $45 the pages, an array for each column. One that is there is kept with fewer changes from now on.
+pub(super) const KEEP_PAGES: &str = ",
+    kept as (
+        insert into {schema}.fga_sync_overlap (name, commit_number, token, seen_at, settled, changes)
+        select $1, p.commit_number, p.token, p.seen_at, p.settled, p.changes
+        from moved, unnest($41, $42, $43, $44, $45) as p (commit_number, token, seen_at, settled, changes)
+        on conflict (name, commit_number) do update
+            set token = excluded.token, seen_at = excluded.seen_at, settled = excluded.settled,
+                changes = excluded.changes)";
 
 /// Ends every page: whether it was applied, and what kept it from being applied. A page whose commit landed unnoticed finds its own
 /// rows when it is tried again; it is not at the checkpoint any more, and so nothing is unexpected.
@@ -230,7 +247,7 @@ pub(super) const WHETHER_MOVED: &str = "
         select array_agg(number) from unexpected
         where exists (
             select from {schema}.fga_sync_state
-            where name = $1 and fence = $2 and read_token is not distinct from $3)), '{}')";
+            where name = $1 and fence = $2 and commits + 1 = $3)), '{}')";
 
 /// Follows where [`DELETE_TUPLES`] is part of the page. A user may have a column of his own in the table, and be about to
 /// fill it: the delete waits for him, and then finds the row at another place, which it leaves alone without a word. So a

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use rusqlite::ErrorCode;
 
-use crate::engine::{Access, TargetError};
+use crate::engine::Access;
 use crate::error::{Error, ErrorKind};
+use crate::target::TargetError;
 
 /// Why the system refuses the file. SQLite says of a missing directory, a missing right and a disk that is mounted
 /// read-only alike that it can't open it.
@@ -137,18 +138,23 @@ pub(super) fn while_doing(doing: &str) -> impl FnOnce(rusqlite::Error) -> Target
     move |error| classify(&format!("SQLite failed to {doing}"), error).of_run()
 }
 
-pub(super) fn while_applying(error: rusqlite::Error) -> TargetError {
+/// The same once the run has written to the target.
+pub(super) fn while_holding(doing: &str, error: rusqlite::Error) -> TargetError {
     // A file that was moved away does not come back: another would be made in its place.
     let is_read_only = error.sqlite_error().is_some_and(|error| {
         error.code == ErrorCode::ReadOnly
             && error.extended_code != rusqlite::ffi::SQLITE_READONLY_DBMOVED
     });
-    let error = classify("SQLite failed to apply a page", error);
+    let error = classify(&format!("SQLite failed to {doing}"), error);
     if is_read_only {
-        error.of_read_only_page()
+        error.of_switch_over()
     } else {
-        error.of_page()
+        error
     }
+}
+
+pub(super) fn while_applying(error: rusqlite::Error) -> TargetError {
+    while_holding("apply a page", error).of_page()
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::classify::{classify, refusal};
-use crate::engine::{Access, TargetResult};
+use crate::engine::Access;
+use crate::target::TargetResult;
 
 /// How long a statement waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -17,6 +18,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const CACHED_STATEMENTS: usize = 16;
 /// SQLite's page cache, in KiB.
 const CACHE_KIB: i64 = 16_384;
+/// Entries of each index that are looked at for its statistics: a millisecond or two, however large it is.
+const ANALYSIS_LIMIT: i64 = 1_000;
 /// Pages of the write-ahead log before it is carried over: 64 MB. Index pages are written again and again, and a
 /// longer log carries each over once.
 const WAL_PAGES: i64 = 16_384;
@@ -75,6 +78,7 @@ pub(super) fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
             // In WAL mode the default loses the last transactions when the power goes.
             connection.pragma_update(None, "synchronous", "full")?;
             connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
+            connection.pragma_update(None, "analysis_limit", ANALYSIS_LIMIT)?;
         }
         // Touches the file, so that one which is not a database is told here.
         connection.query_row("select count(*) from sqlite_schema", [], |_| Ok(()))

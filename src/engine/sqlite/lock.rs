@@ -6,8 +6,8 @@ use std::fs::{File, TryLockError};
 use std::io::ErrorKind as IoErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::engine::{TargetError, TargetResult};
 use crate::error::{Error, ErrorKind};
+use crate::target::{TargetError, TargetResult};
 
 /// Locks for as long as the returned file lives, without waiting. `None` says that somebody else holds it.
 pub(super) fn take(database: &Path) -> TargetResult<Option<File>> {

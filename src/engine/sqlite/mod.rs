@@ -10,20 +10,22 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
-use self::classify::{while_applying, while_doing};
+use self::classify::{while_applying, while_doing, while_holding};
 use self::connection::connect;
 use self::page::Failure;
+use super::Access;
 use super::ladder::{Step, statements_above};
-use super::schema::{self, Column, Kind, SchemaStatus};
-use super::{
-    Access, Applied, Limits, PageCommit, RunEnd, RunStart, Target, TargetError, TargetResult,
-};
 use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
 use crate::error::Error;
+use crate::ledger::{Admission, Found, Held, Holder, Ledger, RunEnd, RunStart};
+use crate::limits::Limits;
+use crate::lookback::OverlapPage;
+use crate::mirror::{Applied, Mirror};
 use crate::page::ContinuationToken;
-use crate::unsettled::UnsettledPage;
+use crate::schema::{self, Column, Kind, SchemaStatus};
+use crate::target::{Commit, Target, TargetError, TargetResult};
 
 /// A mirror in a SQLite file.
 pub struct Sqlite {
@@ -101,10 +103,93 @@ fn with_prefix(sql: &str, prefix: &str) -> String {
     sql.replace("{prefix}", &prefix.replace('"', "\"\""))
 }
 
+/// What stands in the tables.
+fn find(
+    connection: &Connection,
+    sql: impl Fn(&str) -> String,
+    subject: &Subject,
+) -> rusqlite::Result<Found> {
+    let (kept, others) = connection
+        .prepare(&sql(statements::CHECKPOINTS))?
+        .query_map([], read_checkpoint)?
+        .collect::<rusqlite::Result<Vec<_>>>()?
+        .into_iter()
+        .partition::<Vec<_>, _>(|checkpoint| checkpoint.subject.name == subject.name);
+    let kept = kept.into_iter().next();
+    let is_new = kept.as_ref().is_none_or(|kept| kept.token.is_none());
+    let has_rows = is_new
+        && connection.query_row(
+            &sql(statements::HAS_ROWS),
+            params![subject.store.id, subject.type_filter],
+            |row| row.get(0),
+        )?;
+    Ok(Found {
+        others,
+        kept,
+        has_rows,
+    })
+}
+
+/// Takes the checkpoint, which may be new.
+fn take(
+    connection: &Connection,
+    sql: impl Fn(&str) -> String,
+    run: &RunStart,
+    is_new: bool,
+) -> rusqlite::Result<Held> {
+    let Subject {
+        name,
+        source,
+        store,
+        type_filter,
+        mode,
+    } = run.subject;
+    let started_at = text(run.started_at);
+    connection.execute(
+        &sql(statements::TAKE_CHECKPOINT),
+        params![
+            name,
+            source,
+            store.id,
+            store.name,
+            store.created_at,
+            type_filter,
+            mode.name(),
+            started_at,
+            run.start_time.map(text),
+        ],
+    )?;
+    if is_new {
+        connection.execute(&sql(statements::FORGET_OVERLAP), [name])?;
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    connection.execute(
+        &sql(statements::BEGIN_RUN),
+        params![run.run_id, name, version, started_at],
+    )?;
+    let read = format!("{} where name = ?1", sql(statements::CHECKPOINTS));
+    Ok(Held {
+        checkpoint: connection.query_row(&read, [name], read_checkpoint)?,
+        overlap: overlap(connection, sql, name)?,
+    })
+}
+
+/// The known changes of a checkpoint.
+fn overlap(
+    connection: &Connection,
+    sql: impl Fn(&str) -> String,
+    name: &str,
+) -> rusqlite::Result<Vec<OverlapPage>> {
+    connection
+        .prepare(&sql(statements::OVERLAP))?
+        .query_map([name], read_overlap)?
+        .collect()
+}
+
 /// A kind's type as `pragma table_info` names it.
 fn type_name(kind: Kind) -> &'static str {
     match kind {
-        Kind::Id | Kind::Count => "INTEGER",
+        Kind::Id | Kind::Count | Kind::Flag => "INTEGER",
         Kind::Text | Kind::LongText | Kind::Document | Kind::Time => "TEXT",
         Kind::Bytes => "BLOB",
     }
@@ -140,14 +225,12 @@ fn read_checkpoint(row: &Row) -> rusqlite::Result<Checkpoint> {
         token: row
             .get::<_, Option<String>>(7)?
             .and_then(ContinuationToken::new),
-        read: row
+        watermark: row
             .get::<_, Option<String>>(8)?
             .and_then(ContinuationToken::new),
-        settled: row
-            .get::<_, Option<String>>(9)?
-            .and_then(ContinuationToken::new),
-        position_time: time(10)?,
-        fence: row.get(11)?,
+        position_time: time(9)?,
+        fence: row.get(10)?,
+        commits: row.get(11)?,
         start_time: time(12)?,
     })
 }
@@ -164,24 +247,23 @@ fn read_version(connection: &Connection, prefix: &str) -> rusqlite::Result<Optio
     })
 }
 
-fn read_unsettled(row: &Row) -> rusqlite::Result<UnsettledPage> {
+fn read_overlap(row: &Row) -> rusqlite::Result<OverlapPage> {
     let invalid = |index: usize| {
-        rusqlite::Error::InvalidColumnType(
-            index,
-            "unsettled".to_owned(),
-            rusqlite::types::Type::Blob,
-        )
+        let name = "overlap".to_owned();
+        rusqlite::Error::InvalidColumnType(index, name, rusqlite::types::Type::Blob)
     };
-    let changes: Vec<u8> = row.get(3)?;
-    Ok(UnsettledPage {
-        pass: row.get(0)?,
-        place: row.get(1)?,
+    let token: String = row.get(1)?;
+    let changes: Vec<u8> = row.get(4)?;
+    Ok(OverlapPage {
+        commit: row.get(0)?,
+        token: ContinuationToken::new(token).ok_or_else(|| invalid(1))?,
         seen_at: row.get::<_, String>(2)?.parse().map_err(|_| invalid(2))?,
-        changes: UnsettledPage::decode(&changes).ok_or_else(|| invalid(3))?,
+        is_settled: row.get(3)?,
+        changes: OverlapPage::decode(&changes).ok_or_else(|| invalid(4))?,
     })
 }
 
-impl Target for Sqlite {
+impl Mirror for Sqlite {
     fn limits(&self) -> Limits {
         Limits {
             nul: true,
@@ -191,7 +273,23 @@ impl Target for Sqlite {
             widths: None,
         }
     }
+}
 
+impl Target for Sqlite {
+    fn apply(&mut self, commit: &Commit) -> TargetResult<Applied> {
+        let prefix = &self.prefix;
+        page::apply(&mut self.connection, commit, |sql| with_prefix(sql, prefix))
+            .map_err(|failure| match failure {
+                Failure::Sqlite(error) => while_applying(error),
+                Failure::Swallowed(table) => {
+                    schema::swallowed("SQLite failed to apply a page", table)
+                }
+            })?
+            .ok_or(TargetError::Fenced)
+    }
+}
+
+impl Ledger for Sqlite {
     fn try_lock(&mut self, name: &str) -> TargetResult<bool> {
         if self.lock.is_some() {
             return Ok(true);
@@ -229,88 +327,70 @@ impl Target for Sqlite {
         self.climb(statements::LADDER)
     }
 
-    fn checkpoints(&mut self) -> TargetResult<Vec<Checkpoint>> {
-        let sql = self.sql(statements::CHECKPOINTS);
-        let read = || -> rusqlite::Result<Vec<_>> {
-            self.connection
-                .prepare(&sql)?
-                .query_map([], read_checkpoint)?
-                .collect()
+    fn begin_run(&mut self, run: &RunStart, admission: Admission) -> TargetResult<Held> {
+        let doing = "take the checkpoint";
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(while_doing(doing))?;
+        let sql = |statement: &str| with_prefix(statement, &self.prefix);
+        let found = find(&transaction, sql, run.subject).map_err(while_doing(doing))?;
+        // Dropped without a commit, it undoes everything.
+        admission(&found).map_err(TargetError::Fatal)?;
+        take(&transaction, sql, run, found.kept.is_none())
+            .and_then(|held| transaction.commit().map(|()| held))
+            .map_err(while_doing(doing))
+    }
+
+    fn look(&mut self, subject: &Subject) -> TargetResult<(Found, Vec<OverlapPage>)> {
+        let sql = |statement: &str| with_prefix(statement, &self.prefix);
+        let read = || -> rusqlite::Result<_> {
+            let snapshot = self.connection.unchecked_transaction()?;
+            let found = find(&snapshot, sql, subject)?;
+            let overlap = overlap(&snapshot, sql, &subject.name)?;
+            Ok((found, overlap))
         };
         read().map_err(while_doing("read the checkpoint"))
     }
 
-    fn begin_run(&mut self, run: &RunStart) -> TargetResult<Checkpoint> {
-        let take = self.sql(statements::TAKE_CHECKPOINT);
-        let begin = self.sql(statements::BEGIN_RUN);
-        let read = format!("{} where name = ?1", self.sql(statements::CHECKPOINTS));
-        let Subject {
-            name,
-            source,
-            store,
-            type_filter,
-            mode,
-        } = run.subject;
-        let started_at = text(run.started_at);
-        let version = env!("CARGO_PKG_VERSION");
-        let mut begin = || -> rusqlite::Result<Checkpoint> {
+    fn last_commit(&mut self, holder: &Holder) -> TargetResult<i64> {
+        let sql = self.sql(statements::LAST_COMMIT);
+        let mut read = || -> rusqlite::Result<Option<i64>> {
+            // Waits for whoever writes.
             let transaction = self
                 .connection
                 .transaction_with_behavior(TransactionBehavior::Immediate)?;
-            transaction.execute(
-                &take,
-                params![
-                    name,
-                    source,
-                    store.id,
-                    store.name,
-                    store.created_at,
-                    type_filter,
-                    mode.name(),
-                    started_at,
-                    run.start_time.map(text),
-                ],
-            )?;
-            transaction.execute(&begin, params![run.run_id, name, version, started_at])?;
-            let checkpoint = transaction.query_row(&read, [name], read_checkpoint)?;
-            transaction.commit()?;
-            Ok(checkpoint)
+            let holder = params![holder.name, holder.fence];
+            transaction
+                .query_row(&sql, holder, |row| row.get(0))
+                .optional()
         };
-        begin().map_err(while_doing("take the checkpoint"))
-    }
-
-    fn unsettled(&mut self, name: &str) -> TargetResult<Vec<UnsettledPage>> {
-        let sql = self.sql(statements::UNSETTLED);
-        let read = || -> rusqlite::Result<Vec<_>> {
-            self.connection
-                .prepare(&sql)?
-                .query_map([name], read_unsettled)?
-                .collect()
-        };
-        read().map_err(while_doing("read the unsettled pages"))
-    }
-
-    fn apply(&mut self, commit: &PageCommit) -> TargetResult<Applied> {
-        let prefix = &self.prefix;
-        page::apply(&mut self.connection, commit, |sql| with_prefix(sql, prefix))
-            .map_err(|failure| match failure {
-                Failure::Sqlite(error) => while_applying(error),
-                Failure::Swallowed(table) => {
-                    schema::swallowed("SQLite failed to apply a page", table)
-                }
-            })?
+        read()
+            .map_err(|error| while_holding("read the last commit", error))?
             .ok_or(TargetError::Fenced)
     }
 
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
-        let finished_at = text(run.finished_at);
-        let ended = self
-            .connection
-            .execute(
-                &self.sql(statements::END_RUN),
-                params![run.run_id, finished_at, run.outcome, run.exit_code],
-            )
-            .map_err(while_doing("record the end of the run"))?;
+        let end = self.sql(statements::END_RUN);
+        let gather_statistics = self.sql(statements::GATHER_STATISTICS);
+        let mut finish = || -> rusqlite::Result<usize> {
+            let transaction = self
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let ended = transaction.execute(
+                &end,
+                params![
+                    run.run_id,
+                    text(run.finished_at),
+                    run.outcome,
+                    run.exit_code
+                ],
+            )?;
+            transaction.execute_batch(&gather_statistics)?;
+            transaction.commit()?;
+            Ok(ended)
+        };
+        let ended = finish().map_err(while_doing("record the end of the run"))?;
         if ended == 1 {
             return Ok(());
         }

@@ -7,8 +7,9 @@ use rusqlite::{
 };
 
 use super::{statements, text};
-use crate::engine::{Applied, NetEffect, PageCommit};
+use crate::mirror::{Applied, NetEffect};
 use crate::page::ContinuationToken;
+use crate::target::Commit;
 use crate::tuple::TupleKey;
 
 /// Why a page was not applied.
@@ -38,7 +39,7 @@ fn stored(count: usize, table: &'static str) -> Result<()> {
 /// Applies the page. `None` says that the checkpoint was not where it should be, and that nothing was written.
 pub(super) fn apply(
     connection: &mut Connection,
-    commit: &PageCommit,
+    commit: &Commit,
     with_prefix: impl Fn(&str) -> String,
 ) -> Result<Option<Applied>> {
     // Dropped without a commit, it undoes everything.
@@ -51,21 +52,21 @@ pub(super) fn apply(
     if !page.move_checkpoint()? {
         return Ok(None);
     }
-    let unexpected = page.unexpected(commit.net_effect)?;
+    let unexpected = page.unexpected(commit.rows.tuples)?;
     if !unexpected.is_empty() {
         return Ok(Some(Applied::Unexpected(unexpected)));
     }
     page.append_changes()?;
     page.delete_tuples()?;
     page.write_tuples()?;
-    page.look_back()?;
+    page.update_overlap()?;
     transaction.commit()?;
     Ok(Some(Applied::Committed))
 }
 
 struct Page<'a> {
     transaction: &'a Transaction<'a>,
-    commit: &'a PageCommit<'a>,
+    commit: &'a Commit<'a>,
     with_prefix: &'a dyn Fn(&str) -> String,
 }
 
@@ -78,27 +79,27 @@ impl Page<'_> {
     fn move_checkpoint(&self) -> Result<bool> {
         let commit = self.commit;
         let moved = self.prepare(statements::MOVE_CHECKPOINT)?.execute(params![
-            commit.to.as_str(),
-            text(commit.position_time),
-            commit.name,
-            commit.fence,
-            commit.from.map(ContinuationToken::as_str),
+            commit.position.map(|position| position.token.as_str()),
+            commit.position.map(|position| text(position.time)),
             commit
-                .look_back
-                .settled
+                .overlap
+                .watermark
                 .as_ref()
                 .map(ContinuationToken::as_str),
-            commit.moves_position,
+            commit.holder.name,
+            commit.holder.fence,
+            commit.number,
         ])?;
         if moved == 0 {
             return Ok(false);
         }
+        let counts = commit.counts;
         let counted = self.prepare(statements::COUNT_PAGE)?.execute(params![
-            commit.run_id,
-            commit.writes,
-            commit.deletes,
-            commit.late_arrivals,
-            commit.order_anomalies,
+            commit.holder.run_id,
+            counts.writes,
+            counts.deletes,
+            counts.late_arrivals,
+            counts.order_anomalies,
         ])?;
         stored(counted, "fga_sync_runs")?;
         Ok(true)
@@ -110,7 +111,9 @@ impl Page<'_> {
         let mut unexpected = Vec::new();
         for (tuple, before) in net_effect.expected() {
             let time: Option<String> = tuple_time
-                .query_row(tuple_params(self.commit.store_id, tuple), |row| row.get(0))
+                .query_row(tuple_params(self.commit.holder.store_id, tuple), |row| {
+                    row.get(0)
+                })
                 .optional()?;
             let is_as_before = time.map_or(!before.existed, |time| {
                 before.existed && time <= text(before.no_later_than)
@@ -125,7 +128,7 @@ impl Page<'_> {
     fn append_changes(&self) -> Result<()> {
         let recorded_at = text(Timestamp::now());
         let mut append = self.prepare(statements::APPEND_CHANGE)?;
-        for change in self.commit.changelog {
+        for change in self.commit.rows.changelog {
             let [
                 object_type,
                 object_id,
@@ -135,7 +138,7 @@ impl Page<'_> {
                 user_relation,
             ] = change.tuple.columns();
             let appended = append.execute(params![
-                self.commit.store_id,
+                self.commit.holder.store_id,
                 change.operation.change_type(),
                 object_type,
                 object_id,
@@ -148,7 +151,7 @@ impl Page<'_> {
                 text(change.timestamp),
                 change.raw_event,
                 recorded_at,
-                self.commit.run_id,
+                self.commit.holder.run_id,
             ])?;
             stored(appended, "fga_changelog")?;
         }
@@ -158,8 +161,8 @@ impl Page<'_> {
     fn delete_tuples(&self) -> Result<()> {
         let mut delete = self.prepare(statements::DELETE_TUPLE)?;
         let mut tuple_time = self.prepare(statements::TUPLE_TIME)?;
-        for deleted in &self.commit.net_effect.deleted {
-            let key = || tuple_params(self.commit.store_id, deleted.tuple);
+        for deleted in &self.commit.rows.tuples.deleted {
+            let key = || tuple_params(self.commit.holder.store_id, deleted.tuple);
             // Most often it was there; where it was not, that is no matter.
             if delete.execute(key())? == 0 && tuple_time.exists(key())? {
                 return Err(Failure::Swallowed("fga_tuples"));
@@ -170,7 +173,7 @@ impl Page<'_> {
 
     fn write_tuples(&self) -> Result<()> {
         let mut write = self.prepare(statements::WRITE_TUPLE)?;
-        for written in &self.commit.net_effect.written {
+        for written in &self.commit.rows.tuples.written {
             let change = written.change;
             let [
                 object_type,
@@ -181,7 +184,7 @@ impl Page<'_> {
                 user_relation,
             ] = change.tuple.columns();
             let written = write.execute(params![
-                self.commit.store_id,
+                self.commit.holder.store_id,
                 object_type,
                 object_id,
                 relation,
@@ -197,27 +200,20 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// Keeps and forgets what will be read again.
-    fn look_back(&self) -> Result<()> {
-        let commit = self.commit;
-        if let Some(forget) = &commit.look_back.forget {
-            if forget.earlier_passes {
-                self.prepare(statements::FORGET_EARLIER_PASSES)?
-                    .execute(params![commit.name, commit.fence])?;
-            }
-            self.prepare(statements::FORGET_PAGES)?.execute(params![
-                commit.name,
-                commit.fence,
-                forget.places.start,
-                forget.places.end
-            ])?;
+    /// Keeps and forgets pages of the overlap.
+    fn update_overlap(&self) -> Result<()> {
+        let name = self.commit.holder.name;
+        for commit in &self.commit.overlap.forget {
+            self.prepare(statements::FORGET_PAGE)?
+                .execute(params![name, commit])?;
         }
-        for page in &commit.look_back.unsettled {
-            self.prepare(statements::KEEP_UNSETTLED)?.execute(params![
-                commit.name,
-                page.pass,
-                page.place,
+        for page in &self.commit.overlap.keep {
+            self.prepare(statements::KEEP_PAGE)?.execute(params![
+                name,
+                page.commit,
+                page.token.as_str(),
                 text(page.seen_at),
+                page.is_settled,
                 page.encode()
             ])?;
         }

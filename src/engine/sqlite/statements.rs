@@ -19,7 +19,7 @@ const MIGRATION_1: [&str; 6] = [
     include_str!("schema/0001_fga_tuples.sql"),
     include_str!("schema/0001_fga_sync_state.sql"),
     include_str!("schema/0001_fga_sync_runs.sql"),
-    include_str!("schema/0001_fga_sync_unsettled.sql"),
+    include_str!("schema/0001_fga_sync_overlap.sql"),
     include_str!("schema/0001_fga_sync_schema.sql"),
 ];
 
@@ -34,19 +34,22 @@ pub(super) const COLUMNS: &str = "
            upper(c.type), c.\"notnull\" = 0 and c.pk = 0, c.pk > 0
     from sqlite_schema t, pragma_table_info(t.name) c
     where t.type = 'table' and t.name in (?1 || 'fga_changelog', ?1 || 'fga_tuples',
-        ?1 || 'fga_sync_state', ?1 || 'fga_sync_runs', ?1 || 'fga_sync_unsettled')";
+        ?1 || 'fga_sync_state', ?1 || 'fga_sync_runs', ?1 || 'fga_sync_overlap')";
 
 pub(super) const CHECKPOINTS: &str = r#"
     select name, source, store_id, store_name, store_created_at, type_filter, mode, token,
-           read_token, settled_token, position_time, fence, start_time
+           watermark, position_time, fence, commits, start_time
     from "{prefix}fga_sync_state""#;
+
+/// Whether rows are there of a store, or of a type in it.
+pub(super) const HAS_ROWS: &str = include_str!("has_rows.sql");
 
 pub(super) const TAKE_CHECKPOINT: &str = r#"
     insert into "{prefix}fga_sync_state"
-        (name, source, store_id, store_name, store_created_at, type_filter, mode, fence, updated_at, start_time)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?8, ?9)
+        (name, source, store_id, store_name, store_created_at, type_filter, mode, fence, commits, updated_at, start_time)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, 0, ?8, ?9)
     on conflict (name) do update
-        set fence = fence + 1, read_token = settled_token, store_name = excluded.store_name,
+        set fence = fence + 1, store_name = excluded.store_name,
             start_time = iif(token is null, excluded.start_time, start_time),
             updated_at = excluded.updated_at"#;
 
@@ -56,26 +59,31 @@ pub(super) const BEGIN_RUN: &str = r#"
     values (?1, ?2, ?3, ?4, 0, 0, 0, 0, 0, 0)
     on conflict (run_id) do nothing"#;
 
+/// ?1 the position and ?2 its time, null where it stays; ?3 the watermark, likewise; ?4 name, ?5 fence, ?6 the commit's number.
 pub(super) const MOVE_CHECKPOINT: &str = r#"
     update "{prefix}fga_sync_state"
-    set read_token = ?1, settled_token = ?6, token = iif(?7, ?1, token),
-        position_time = iif(?7, ?2, position_time),
-        updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
-    where name = ?3 and fence = ?4 and read_token is ?5"#;
+    set token = coalesce(?1, token), position_time = coalesce(?2, position_time), watermark = coalesce(?3, watermark),
+        commits = ?6, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+    where name = ?4 and fence = ?5 and commits = ?6 - 1"#;
 
-pub(super) const UNSETTLED: &str = r#"
-    select pass, place, seen_at, changes from "{prefix}fga_sync_unsettled"
-    where name = ?1 order by pass, place"#;
+pub(super) const LAST_COMMIT: &str = r#"
+    select commits from "{prefix}fga_sync_state" where name = ?1 and fence = ?2"#;
 
-pub(super) const KEEP_UNSETTLED: &str = r#"
-    insert into "{prefix}fga_sync_unsettled" (name, pass, place, seen_at, changes)
-    values (?1, ?2, ?3, ?4, ?5)"#;
+/// Without its checkpoint, what is kept of an overlap means nothing.
+pub(super) const OVERLAP: &str = r#"
+    select commit_number, token, seen_at, settled, changes from "{prefix}fga_sync_overlap"
+    where name = ?1 and exists (select 1 from "{prefix}fga_sync_state" where name = ?1)
+    order by commit_number"#;
 
-pub(super) const FORGET_PAGES: &str = r#"
-    delete from "{prefix}fga_sync_unsettled" where name = ?1 and pass = ?2 and place >= ?3 and place < ?4"#;
+pub(super) const FORGET_OVERLAP: &str = r#"
+    delete from "{prefix}fga_sync_overlap" where name = ?1"#;
 
-pub(super) const FORGET_EARLIER_PASSES: &str = r#"
-    delete from "{prefix}fga_sync_unsettled" where name = ?1 and pass < ?2"#;
+pub(super) const KEEP_PAGE: &str = r#"
+    insert into "{prefix}fga_sync_overlap" (name, commit_number, token, seen_at, settled, changes)
+    values (?1, ?2, ?3, ?4, ?5, ?6)"#;
+
+pub(super) const FORGET_PAGE: &str = r#"
+    delete from "{prefix}fga_sync_overlap" where name = ?1 and commit_number = ?2"#;
 
 pub(super) const COUNT_PAGE: &str = r#"
     update "{prefix}fga_sync_runs"
@@ -111,3 +119,9 @@ pub(super) const WRITE_TUPLE: &str = r#"
 
 pub(super) const END_RUN: &str = r#"
     update "{prefix}fga_sync_runs" set finished_at = ?2, outcome = ?3, exit_code = ?4 where run_id = ?1"#;
+
+/// Without statistics, SQLite reads a whole store's tuples for those of one user: it takes two more columns of an index for
+/// no gain. No one else gathers them.
+pub(super) const GATHER_STATISTICS: &str = r#"
+    analyze "{prefix}fga_changelog";
+    analyze "{prefix}fga_tuples";"#;

@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, bail, ensure};
 use fga_sync::change::{Change, Operation};
 use fga_sync::checkpoint::Mode;
-use fga_sync::engine::TargetError;
+use fga_sync::target::TargetError;
 use fga_sync::tuple::TupleKey;
 
 use super::cases;
 use crate::changes::{With, delete, tuple, viewer, write, writes};
 use crate::engine::{Database, Done, Engine};
 use crate::run::{
-    Run, STORE, changelog, expected_changelog, expected_tuples, same_rows, subject, token, tuples,
+    Run, STORE, changelog, committed, expected_changelog, expected_tuples, same_rows, subject,
+    tuples,
 };
 
 cases![
@@ -304,9 +305,12 @@ fn rows_that_a_user_is_changing_are_waited_for(engine: &dyn Engine) -> anyhow::R
         delete(viewer("1", "anne")),
         rewritten.clone(),
     ];
-    let (from, to) = (run.at.clone(), token("next")?);
+    let draft = run.usual()?;
     for attempt in 1.. {
-        match run.attempt(from.as_ref(), &to, run.fence, &page) {
+        match run
+            .attempt(run.commits + 1, &page, &draft)
+            .and_then(committed)
+        {
             Ok(()) => break,
             // It wrote nothing, or this attempt would find the checkpoint moved.
             Err(TargetError::Interrupted(error)) if attempt < 5 => {

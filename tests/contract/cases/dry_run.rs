@@ -1,13 +1,16 @@
 //! A dry run sees everything and writes nothing.
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use fga_sync::checkpoint::Mode;
-use fga_sync::engine::{Access, DryRun, RunEnd, SchemaStatus, Target};
+use fga_sync::engine::{Access, DryRun};
+use fga_sync::ledger::{Found, RunEnd};
+use fga_sync::schema::SchemaStatus;
+use fga_sync::target::Target;
 
 use super::cases;
 use crate::changes::writes;
 use crate::engine::{Database, Done, Engine, Locks};
-use crate::run::{LATER_RUN, Run, begin, subject};
+use crate::run::{LATER_RUN, Run, begin, found, subject};
 
 cases![
     an_empty_database_stays_empty,
@@ -36,15 +39,7 @@ fn whole_run(target: Box<dyn Target>) -> anyhow::Result<Run> {
     ensure!(target.schema().done()? == SchemaStatus::Current);
     target.migrate().done()?;
     ensure!(target.try_lock("job").done()?);
-    let checkpoint = begin(target.as_mut(), &subject(), LATER_RUN)?;
-    let mut run = Run {
-        target,
-        subject: subject(),
-        id: LATER_RUN.to_owned(),
-        fence: checkpoint.fence,
-        at: checkpoint.read,
-        pages: 0,
-    };
+    let mut run = Run::begin_on(target, subject(), LATER_RUN)?;
     run.pages(&writes(6), 3)?;
     run.target.reconnect().done()?;
     run.page(&writes(1))?;
@@ -64,7 +59,7 @@ fn an_empty_database_stays_empty(engine: &dyn Engine) -> anyhow::Result<()> {
     let before = database.inventory()?;
     ensure!(before.is_empty(), "{before:?}");
     let mut target = dry(database.as_ref())?;
-    ensure!(target.checkpoints().done()?.is_empty());
+    ensure!(found(target.as_mut(), &subject())? == Found::default());
     let run = whole_run(target)?;
     drop(run);
     let after = database.inventory()?;
@@ -97,17 +92,18 @@ fn it_goes_on_from_the_kept_position(engine: &dyn Engine) -> anyhow::Result<()> 
     let database = engine.fresh()?;
     let mut run = Run::begin(database.as_ref())?;
     run.page(&writes(3))?;
-    let kept = run.target.checkpoints().done()?;
+    let stands = run.target.look(&subject()).done()?;
     let mut target = dry(database.as_ref())?;
-    ensure!(target.checkpoints().done()? == kept);
+    ensure!(target.look(&subject()).done()? == stands);
+    let kept = stands.0.kept.context("a checkpoint")?;
     ensure!(target.limits() == run.target.limits());
     // Taken as it is, though the run asks for something else: that is for the caller to judge.
     let mut other = subject();
     other.mode = Mode::Changelog;
-    let taken = begin(target.as_mut(), &other, LATER_RUN)?;
-    ensure!(taken == kept[0], "{taken:?}");
+    let taken = begin(target.as_mut(), &other, LATER_RUN)?.checkpoint;
+    ensure!(taken == kept, "{taken:?}");
     other.name = "other".to_owned();
-    let taken = begin(target.as_mut(), &other, LATER_RUN)?;
+    let taken = begin(target.as_mut(), &other, LATER_RUN)?.checkpoint;
     ensure!(taken.token.is_none() && taken.subject == other);
     // The run under way has lost nothing by that.
     run.page(&writes(1))

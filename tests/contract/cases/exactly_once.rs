@@ -1,25 +1,29 @@
 //! A page is committed whole and once, or not at all.
 
-use anyhow::{bail, ensure};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{anyhow, bail, ensure};
 use fga_sync::change::Change;
-use fga_sync::engine::{TargetError, TargetResult};
 use fga_sync::error::ErrorKind;
 use fga_sync::page::ContinuationToken;
+use fga_sync::target::{TargetError, TargetResult};
 
 use super::cases;
 use crate::changes::{delete, tuple, viewer, write, writes};
 use crate::engine::{Database, Done, Engine};
-use crate::run::{LATER_RUN, RUN, Run, begin, subject, token};
+use crate::run::{LATER_RUN, RUN, Run, begin, committed, kept, subject, token};
 
 cases![
-    the_first_page_is_applied_from_nowhere,
-    a_page_from_elsewhere_is_fenced,
+    the_first_commit_has_the_number_one,
+    a_commit_with_another_number_is_fenced,
     a_page_of_another_job_is_fenced,
-    the_same_page_again_is_fenced,
+    a_commit_tried_twice_happens_once,
+    a_commit_under_way_is_waited_for,
+    a_commit_under_way_happens_once,
     a_later_run_fences_the_one_before,
     the_same_run_again_fences_its_past,
     any_other_fence_is_refused,
-    positions_are_compared_byte_by_byte,
     long_positions_are_kept_whole,
     a_new_connection_sees_what_was_committed,
     a_failing_tuple_undoes_the_page,
@@ -29,16 +33,16 @@ cases![
     a_record_that_is_gone_undoes_the_page,
 ];
 
-/// Whether a page was refused as fenced, with every table as it was.
-fn is_fenced(
+/// Whether something was refused as fenced, with every table as it was.
+fn is_fenced<T>(
     database: &dyn Database,
-    commit: impl FnOnce() -> TargetResult<()>,
+    commit: impl FnOnce() -> TargetResult<T>,
 ) -> anyhow::Result<()> {
     let before = database.dump()?;
     match commit() {
         Err(TargetError::Fenced) => {}
-        Ok(()) => bail!("the page was applied"),
-        result => result.done()?,
+        Ok(_) => bail!("it was not refused"),
+        Err(error) => Err(error).done()?,
     }
     ensure!(
         database.dump()? == before,
@@ -63,43 +67,31 @@ fn under_way(database: &dyn Database) -> anyhow::Result<Run> {
     Ok(run)
 }
 
-fn the_first_page_is_applied_from_nowhere(engine: &dyn Engine) -> anyhow::Result<()> {
+fn the_first_commit_has_the_number_one(engine: &dyn Engine) -> anyhow::Result<()> {
     let database = engine.fresh()?;
     let mut run = Run::begin(database.as_ref())?;
-    ensure!(run.at.is_none());
-    // The row has no position yet, so no position fits.
-    let (somewhere, to, fence) = (token("somewhere")?, token("t")?, run.fence);
-    is_fenced(database.as_ref(), || {
-        run.attempt(Some(&somewhere), &to, fence, &busy_page())
-    })?;
+    ensure!(run.at.is_none() && run.commits == 0);
+    ensure!(run.last_commit().done()? == 0);
     run.page(&busy_page())?;
+    ensure!(run.last_commit().done()? == 1);
     ensure!(database.count("fga_changelog")? == 3);
     let kept = database.value("select token from {fga_sync_state}")?;
     ensure!(kept.as_deref() == run.at.as_ref().map(ContinuationToken::as_str));
     Ok(())
 }
 
-fn a_page_from_elsewhere_is_fenced(engine: &dyn Engine) -> anyhow::Result<()> {
+fn a_commit_with_another_number_is_fenced(engine: &dyn Engine) -> anyhow::Result<()> {
     let database = engine.fresh()?;
     let mut run = under_way(database.as_ref())?;
-    let (to, fence) = (token("new")?, run.fence);
-    for from in [
-        None,
-        Some(token(&format!("{RUN} 1"))?),
-        Some(token("never")?),
-        // Where it wants to go is not where it stands.
-        Some(to.clone()),
-    ] {
-        is_fenced(database.as_ref(), || {
-            run.attempt(from.as_ref(), &to, fence, &busy_page())
-        })
-        .map_err(|error| error.context(format!("from {from:?}")))?;
+    let draft = run.usual()?;
+    for number in [0, 1, 2, 4, -3, i64::MAX, i64::MIN] {
         // One without any rows is no different.
-        is_fenced(database.as_ref(), || {
-            run.attempt(from.as_ref(), &to, fence, &[])
-        })?;
+        for page in [&busy_page()[..], &[]] {
+            is_fenced(database.as_ref(), || run.attempt(number, page, &draft))
+                .map_err(|error| error.context(format!("number {number}")))?;
+        }
     }
-    // And nothing stays behind on the connection that would keep the right page out.
+    // And nothing stays on the connection that would keep the right page out.
     run.page(&busy_page())?;
     ensure!(database.count("fga_changelog")? == 9);
     Ok(())
@@ -108,30 +100,78 @@ fn a_page_from_elsewhere_is_fenced(engine: &dyn Engine) -> anyhow::Result<()> {
 fn a_page_of_another_job_is_fenced(engine: &dyn Engine) -> anyhow::Result<()> {
     let database = engine.fresh()?;
     let mut run = under_way(database.as_ref())?;
-    let (at, to, fence) = (run.at.clone(), token("new")?, run.fence);
+    let draft = run.usual()?;
     for name in ["never began", "JOB", "job ", ""] {
         run.subject.name = name.to_owned();
-        is_fenced(database.as_ref(), || {
-            run.attempt(at.as_ref(), &to, fence, &busy_page())
-        })
-        .map_err(|error| error.context(format!("{name:?}")))?;
+        is_fenced(database.as_ref(), || run.attempt(3, &busy_page(), &draft))
+            .map_err(|error| error.context(format!("{name:?}")))?;
+        is_fenced(database.as_ref(), || run.last_commit())?;
     }
     Ok(())
 }
 
-fn the_same_page_again_is_fenced(engine: &dyn Engine) -> anyhow::Result<()> {
+fn a_commit_tried_twice_happens_once(engine: &dyn Engine) -> anyhow::Result<()> {
     let database = engine.fresh()?;
     let mut run = under_way(database.as_ref())?;
-    let (at, to, fence) = (run.at.clone(), token("new")?, run.fence);
-    run.attempt(at.as_ref(), &to, fence, &busy_page()).done()?;
-    is_fenced(database.as_ref(), || {
-        run.attempt(at.as_ref(), &to, fence, &busy_page())
-    })?;
+    let draft = run.usual()?;
+    ensure!(run.last_commit().done()? == 2, "it has not happened yet");
+    let applied = run.attempt(3, &busy_page(), &draft).done()?;
+    committed(applied).done()?;
+    is_fenced(database.as_ref(), || run.attempt(3, &busy_page(), &draft))?;
+    ensure!(run.last_commit().done()? == 3);
     // On a new connection too, as after a commit of which nothing was heard.
     run.target.reconnect().done()?;
-    is_fenced(database.as_ref(), || {
-        run.attempt(at.as_ref(), &to, fence, &busy_page())
-    })
+    ensure!(run.last_commit().done()? == 3);
+    is_fenced(database.as_ref(), || run.attempt(3, &busy_page(), &draft))?;
+    ensure!(database.count("fga_changelog")? == 9);
+    Ok(())
+}
+
+/// How long the transactions of these cases stay open.
+const HELD: Duration = Duration::from_millis(700);
+
+/// A session that was given up commits later than its holder asks about it.
+fn a_commit_under_way_is_waited_for(engine: &dyn Engine) -> anyhow::Result<()> {
+    let database = engine.fresh()?;
+    let mut run = under_way(database.as_ref())?;
+    let commit = database.begin("update {fga_sync_state} set commits = commits + 1")?;
+    let begun = Instant::now();
+    let given_up = thread::spawn(move || {
+        thread::sleep(HELD);
+        commit()
+    });
+    let last = run.last_commit().done()?;
+    ensure!(begun.elapsed() >= HELD, "nobody waited");
+    ensure!(last == 3, "{last}");
+    given_up.join().map_err(|_| anyhow!("it panicked"))??;
+
+    // Of another run's it is none, whether it comes first or not.
+    let take = database.begin("update {fga_sync_state} set fence = fence + 1")?;
+    let other = thread::spawn(move || {
+        thread::sleep(HELD);
+        take()
+    });
+    let last = run.last_commit();
+    ensure!(matches!(last, Err(TargetError::Fenced)), "{last:?}");
+    other.join().map_err(|_| anyhow!("it panicked"))?
+}
+
+/// The same commit is tried on a new connection while the session that was given up still has it open.
+fn a_commit_under_way_happens_once(engine: &dyn Engine) -> anyhow::Result<()> {
+    let database = engine.fresh()?;
+    let mut run = under_way(database.as_ref())?;
+    let draft = run.usual()?;
+    let commit = database.begin("update {fga_sync_state} set commits = commits + 1")?;
+    let given_up = thread::spawn(move || {
+        thread::sleep(HELD);
+        commit()
+    });
+    let again = run.attempt(3, &busy_page(), &draft);
+    ensure!(matches!(again, Err(TargetError::Fenced)), "{again:?}");
+    given_up.join().map_err(|_| anyhow!("it panicked"))??;
+    ensure!(database.count("fga_changelog")? == 6);
+    ensure!(run.last_commit().done()? == 3);
+    Ok(())
 }
 
 fn a_later_run_fences_the_one_before(engine: &dyn Engine) -> anyhow::Result<()> {
@@ -140,17 +180,14 @@ fn a_later_run_fences_the_one_before(engine: &dyn Engine) -> anyhow::Result<()> 
     let mut later = Run::begin_as(database.as_ref(), subject(), LATER_RUN)?;
     ensure!(later.fence == run.fence + 1, "{}", later.fence);
     ensure!(later.at == run.at, "the position was moved");
+    ensure!(later.commits == run.commits, "the count began again");
 
-    let (at, to, fence) = (run.at.clone(), token("new")?, run.fence);
-    is_fenced(database.as_ref(), || {
-        run.attempt(at.as_ref(), &to, fence, &busy_page())
-    })?;
+    let draft = run.usual()?;
+    is_fenced(database.as_ref(), || run.attempt(3, &busy_page(), &draft))?;
+    is_fenced(database.as_ref(), || run.last_commit())?;
     later.page(&busy_page())?;
-    // Not even from where the later one has come to.
-    let at = later.at.clone();
-    is_fenced(database.as_ref(), || {
-        run.attempt(at.as_ref(), &to, fence, &busy_page())
-    })?;
+    // Not even after what the later one has committed.
+    is_fenced(database.as_ref(), || run.attempt(4, &busy_page(), &draft))?;
     ensure!(database.count("fga_changelog")? == 9);
     Ok(())
 }
@@ -158,12 +195,10 @@ fn a_later_run_fences_the_one_before(engine: &dyn Engine) -> anyhow::Result<()> 
 fn the_same_run_again_fences_its_past(engine: &dyn Engine) -> anyhow::Result<()> {
     let database = engine.fresh()?;
     let mut run = under_way(database.as_ref())?;
-    let again = begin(run.target.as_mut(), &subject(), RUN)?;
+    let again = begin(run.target.as_mut(), &subject(), RUN)?.checkpoint;
     ensure!(again.fence == run.fence + 1);
-    let (at, to, fence) = (run.at.clone(), token("new")?, run.fence);
-    is_fenced(database.as_ref(), || {
-        run.attempt(at.as_ref(), &to, fence, &busy_page())
-    })?;
+    let draft = run.usual()?;
+    is_fenced(database.as_ref(), || run.attempt(3, &busy_page(), &draft))?;
     run.fence = again.fence;
     run.page(&busy_page())
 }
@@ -171,58 +206,30 @@ fn the_same_run_again_fences_its_past(engine: &dyn Engine) -> anyhow::Result<()>
 fn any_other_fence_is_refused(engine: &dyn Engine) -> anyhow::Result<()> {
     let database = engine.fresh()?;
     let mut run = under_way(database.as_ref())?;
-    let (at, to, fence) = (run.at.clone(), token("new")?, run.fence);
+    let (fence, draft) = (run.fence, run.usual()?);
     for wrong in [fence - 1, fence + 1, 0, -fence, i64::MAX, i64::MIN] {
-        is_fenced(database.as_ref(), || {
-            run.attempt(at.as_ref(), &to, wrong, &busy_page())
-        })
-        .map_err(|error| error.context(format!("fence {wrong}")))?;
+        run.fence = wrong;
+        is_fenced(database.as_ref(), || run.attempt(3, &busy_page(), &draft))
+            .map_err(|error| error.context(format!("fence {wrong}")))?;
+        is_fenced(database.as_ref(), || run.last_commit())?;
     }
+    run.fence = fence;
     run.page(&busy_page())
-}
-
-fn positions_are_compared_byte_by_byte(engine: &dyn Engine) -> anyhow::Result<()> {
-    let database = engine.fresh()?;
-    let mut run = Run::begin(database.as_ref())?;
-    let fence = run.fence;
-    let at = token("eyJwayI6é Token==")?;
-    run.attempt(None, &at, fence, &writes(1)).done()?;
-    let to = token("new")?;
-    for near in [
-        "eyJwayI6é token==",
-        "eyJwayI6e\u{301} Token==",
-        "eyJwayI6e Token==",
-        "eyJwayI6é Token== ",
-        "eyJwayI6é Token=",
-        " eyJwayI6é Token==",
-        "%",
-    ] {
-        let near = token(near)?;
-        is_fenced(database.as_ref(), || {
-            run.attempt(Some(&near), &to, fence, &busy_page())
-        })
-        .map_err(|error| error.context(format!("{near:?}")))?;
-    }
-    run.attempt(Some(&at), &to, fence, &busy_page()).done()
 }
 
 fn long_positions_are_kept_whole(engine: &dyn Engine) -> anyhow::Result<()> {
     let database = engine.fresh()?;
     let mut run = Run::begin(database.as_ref())?;
-    let fence = run.fence;
-    let mut at = None;
-    for last in ["A", "B", "'", "\\", "="] {
-        // 5,120 bytes, of which only the last differs.
+    for last in ["A", "B", "'", "\\", "é"] {
+        // 5,120 bytes or more, of which only the last differs.
         let to = token(&("x".repeat(5_119) + last))?;
-        if at.is_some() {
-            is_fenced(database.as_ref(), || {
-                run.attempt(Some(&to), &to, fence, &busy_page())
-            })?;
-        }
-        run.attempt(at.as_ref(), &to, fence, &busy_page()).done()?;
-        let kept = run.target.checkpoints().done()?[0].token.clone();
-        ensure!(kept.as_ref() == Some(&to), "the position was cut");
-        at = Some(to);
+        let mut draft = run.usual()?;
+        draft.to = Some(to.clone());
+        draft.overlap.watermark = Some(to.clone());
+        run.draft(&busy_page(), &draft)?;
+        let kept = run.kept()?;
+        ensure!(kept.token.as_ref() == Some(&to), "the position was cut");
+        ensure!(kept.watermark == Some(to), "the watermark was cut");
     }
     Ok(())
 }
@@ -231,12 +238,12 @@ fn a_new_connection_sees_what_was_committed(engine: &dyn Engine) -> anyhow::Resu
     let database = engine.fresh()?;
     let mut run = under_way(database.as_ref())?;
     run.target.reconnect().done()?;
-    let checkpoints = run.target.checkpoints().done()?;
-    ensure!(checkpoints.len() == 1 && checkpoints[0].token == run.at);
-    ensure!(checkpoints[0].fence == run.fence);
+    let checkpoint = run.kept()?;
+    ensure!(checkpoint.token == run.at && checkpoint.commits == 2);
+    ensure!(checkpoint.fence == run.fence);
     run.page(&busy_page())?;
     let mut other = database.open()?;
-    ensure!(other.checkpoints().done()?[0].token == run.at);
+    ensure!(kept(other.as_mut(), &run.subject)?.token == run.at);
     ensure!(database.count("fga_changelog")? == 9);
     Ok(())
 }
@@ -244,11 +251,11 @@ fn a_new_connection_sees_what_was_committed(engine: &dyn Engine) -> anyhow::Resu
 /// Whether a page failed on a broken table, with every table as it was, the position above all.
 fn fails_whole(database: &dyn Database, run: &mut Run, changes: &[Change]) -> anyhow::Result<()> {
     let before = database.dump()?;
-    let (at, to, fence) = (run.at.clone(), token("new")?, run.fence);
-    match run.attempt(at.as_ref(), &to, fence, changes) {
+    let draft = run.usual()?;
+    match run.attempt(run.commits + 1, changes, &draft) {
         Err(TargetError::Fatal(_)) => {}
         Err(other) => bail!("{other:?} is not what helps"),
-        Ok(()) => bail!("the page was applied"),
+        Ok(applied) => bail!("{applied:?}"),
     }
     ensure!(database.dump()? == before, "a failed page left something");
     Ok(())
@@ -297,8 +304,8 @@ fn fails_by_the_table(
     table: &str,
 ) -> anyhow::Result<()> {
     let before = database.dump()?;
-    let (from, to) = (run.at.clone(), token("next")?);
-    match run.attempt(from.as_ref(), &to, run.fence, page) {
+    let usual = run.usual()?;
+    match run.attempt(run.commits + 1, page, &usual) {
         Err(TargetError::Fatal(error)) => {
             ensure!(error.kind() == ErrorKind::Schema, "{error}");
             let advice = error.advice().unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail, ensure};
 use fga_sync::change::Change;
-use fga_sync::engine::{Limits, Widths};
+use fga_sync::limits::{Limits, Widths};
 use fga_sync::tuple::TupleKey;
 
 use super::cases;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use fga_sync::engine::Target;
+use fga_sync::target::Target;
 
 use super::cases;
 use crate::engine::{Done, Engine, Locks};

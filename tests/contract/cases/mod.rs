@@ -1,11 +1,13 @@
 //! The cases, one subject a file.
 
+mod admission;
 mod apply;
 mod dry_run;
 mod exactly_once;
 mod limits;
 mod lock;
 mod look_back;
+mod plans;
 mod refused;
 mod runs;
 mod schema;
@@ -23,11 +25,13 @@ pub const ALL: &[(&str, &[Case])] = &[
     ("values", values::CASES),
     ("exactly_once", exactly_once::CASES),
     ("runs", runs::CASES),
+    ("admission", admission::CASES),
     ("limits", limits::CASES),
     ("refused", refused::CASES),
     ("lock", lock::CASES),
     ("look_back", look_back::CASES),
     ("dry_run", dry_run::CASES),
+    ("plans", plans::CASES),
 ];
 
 /// Lists functions of this module as cases by their names.

@@ -2,15 +2,15 @@
 
 use anyhow::{Context, bail, ensure};
 use fga_sync::change::Change;
-use fga_sync::engine::TargetError;
 use fga_sync::error::ErrorKind;
+use fga_sync::target::TargetError;
 
 use super::cases;
 use crate::changes::{With, tuple, viewer, write};
 use crate::engine::{Database, Done, Engine};
 use crate::run::{
-    RUN, Run, STORE, begin, changelog, expected_changelog, expected_tuples, same_rows, subject,
-    token, tuples,
+    RUN, Run, STORE, begin, changelog, committed, expected_changelog, expected_tuples, same_rows,
+    subject, token, tuples,
 };
 
 cases![
@@ -25,15 +25,15 @@ const ENCODINGS: [&str; 4] = ["LATIN1", "LATIN2", "EUC_KR", "SQL_ASCII"];
 
 /// Tries a page with the change among others, and says whether it was refused. It is stored as it is, or nothing is.
 fn is_refused(database: &dyn Database, run: &mut Run, change: &Change) -> anyhow::Result<bool> {
-    let number = run.pages;
+    let number = run.commits + 1;
     let beside = |side: &str| write(viewer(&format!("{side} of {number}"), "anne"));
     let page = [beside("one"), change.clone(), beside("other")];
     let (before, log) = (database.dump()?, changelog(database)?);
-    let (from, to) = (run.at.clone(), token(&format!("with {number}"))?);
-    let applied = run.attempt(from.as_ref(), &to, run.fence, &page);
-    let refused = match applied {
-        Ok(()) => {
-            run.at = Some(to);
+    let usual = run.usual()?;
+    let refused = match run.attempt(number, &page, &usual) {
+        Ok(applied) => {
+            committed(applied).done()?;
+            (run.commits, run.at) = (number, usual.to);
             false
         }
         Err(TargetError::Refused(error)) => {

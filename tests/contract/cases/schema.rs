@@ -1,13 +1,15 @@
 //! Whether the tables are there and as needed.
 
 use anyhow::{bail, ensure};
-use fga_sync::engine::{Access, SchemaStatus, Step, TargetError};
+use fga_sync::engine::{Access, Step};
 use fga_sync::error::ErrorKind;
+use fga_sync::schema::SchemaStatus;
+use fga_sync::target::TargetError;
 
 use super::cases;
 use crate::changes::{viewer, write, writes};
 use crate::engine::{Database, Done, Engine, TABLES};
-use crate::run::{Run, changelog, expected_changelog, same_rows, token};
+use crate::run::{Run, changelog, expected_changelog, kept, same_rows};
 
 cases![
     missing_until_migrated,
@@ -79,10 +81,10 @@ const COLUMNS: [(&str, &[&str]); 5] = [
             "type_filter",
             "start_time",
             "token",
-            "read_token",
-            "settled_token",
+            "watermark",
             "position_time",
             "fence",
+            "commits",
             "updated_at",
         ],
     ),
@@ -105,8 +107,15 @@ const COLUMNS: [(&str, &[&str]); 5] = [
         ],
     ),
     (
-        "fga_sync_unsettled",
-        &["name", "pass", "place", "seen_at", "changes"],
+        "fga_sync_overlap",
+        &[
+            "name",
+            "commit_number",
+            "token",
+            "seen_at",
+            "settled",
+            "changes",
+        ],
     ),
 ];
 
@@ -370,8 +379,8 @@ fn what_violates_a_constraint_of_the_user_is_about_the_tables(
     run.page(&writes(1))?;
     database.query("create unique index one_store on {fga_changelog} (store_id)")?;
     let before = database.dump()?;
-    let (from, to) = (run.at.clone(), token("next")?);
-    match run.attempt(from.as_ref(), &to, run.fence, &writes(2)) {
+    let draft = run.usual()?;
+    match run.attempt(run.commits + 1, &writes(2), &draft) {
         Err(TargetError::Fatal(error)) => {
             ensure!(error.kind() == ErrorKind::Schema, "{error}");
             let advice = error.advice().unwrap_or_default();
@@ -394,8 +403,7 @@ fn a_reader_sees_what_is_there(engine: &dyn Engine) -> anyhow::Result<()> {
     let before = database.dump()?;
     let mut reader = database.connect(Access::ReadOnly).done()?;
     ensure!(reader.schema().done()? == SchemaStatus::Current);
-    let checkpoints = reader.checkpoints().done()?;
-    ensure!(checkpoints.len() == 1 && checkpoints[0].token == run.at);
+    ensure!(kept(reader.as_mut(), &run.subject)?.token == run.at);
     ensure!(database.dump()? == before);
     Ok(())
 }
@@ -435,7 +443,7 @@ fn odd_name(engine: &dyn Engine, namespace: &str) -> anyhow::Result<()> {
     let expected = expected_changelog(database.as_ref(), crate::run::STORE, &changes)?;
     same_rows(&changelog(database.as_ref())?, &expected)?;
     ensure!(database.count("fga_tuples")? == 2);
-    ensure!(run.target.checkpoints().done()?.len() == 1);
+    ensure!(run.kept()?.token == run.at);
     database.query("alter table {fga_changelog} rename column run_id to run")?;
     expect_altered(database.as_ref(), "fga_changelog.run_id")
 }

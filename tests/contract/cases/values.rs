@@ -330,17 +330,11 @@ fn times_are_rounded_down(engine: &dyn Engine) -> anyhow::Result<()> {
     let mut run = Run::begin(database.as_ref())?;
     for change in &changes {
         run.page(std::slice::from_ref(change))?;
-        let kept = run_position(database.as_ref())?;
+        let kept = run.kept()?.position_time;
         let expected = kept_time(database.as_ref(), change.timestamp)?;
         ensure!(kept == Some(expected), "{kept:?} instead of {expected}");
     }
     Ok(())
-}
-
-fn run_position(database: &dyn Database) -> anyhow::Result<Option<jiff::Timestamp>> {
-    use crate::engine::Done;
-    let checkpoints = database.open()?.checkpoints().done()?;
-    Ok(checkpoints.first().and_then(|found| found.position_time))
 }
 
 /// The server sends pages of up to 100 changes with contexts of 32 KiB; more than a packet holds at its default.

@@ -1,14 +1,17 @@
 //! MySQL and MariaDB: one server of each for all cases, and a database for each case.
 
+use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::anyhow;
-use fga_sync::engine::{self, Access, Step, Target, TargetError, TargetResult};
+use fga_sync::engine::{self, Access, Step};
+use fga_sync::target::{Target, TargetError, TargetResult};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder, Value};
 
-use crate::engine::{Database, Engine, Held, Locks, Row};
+use crate::engine::{Database, Engine, Held, Locks, Row, Work};
+use crate::run::Run;
 use crate::support::servers::{MariaDb, MySql, MySqlFamily, TestDir};
 
 pub struct Server {
@@ -188,4 +191,46 @@ impl Database for InServer {
     fn swallowing(&self, _: &str, _: &str, _: Option<&str>) -> Vec<Vec<String>> {
         Vec::new()
     }
+
+    fn keep_house(&self) -> anyhow::Result<()> {
+        for table in ["fga_changelog", "fga_tuples"] {
+            self.run(&format!("analyze table {}", self.table(table)))?;
+        }
+        Ok(())
+    }
+
+    fn work_of(&self, sql: &str) -> anyhow::Result<Work> {
+        let plan = self.run(&format!("explain format=json {sql}"))?;
+        let mut client = self.client()?;
+        let before = rows_read(&mut client)?;
+        client.query_drop(sql)?;
+        let rows = rows_read(&mut client)? - before;
+        let plan: Vec<_> = plan.into_iter().flatten().flatten().collect();
+        Ok(Work {
+            rows,
+            plan: plan.concat(),
+        })
+    }
+
+    fn has_rows(&self, store: &str, object_type: &str) -> String {
+        let sql = include_str!("../../../src/engine/mysql/has_rows.sql");
+        let of_table = [store, object_type, object_type];
+        [of_table, of_table]
+            .concat()
+            .iter()
+            .fold(sql.to_owned(), |sql, value| {
+                sql.replacen('?', &format!("'{value}'"), 1)
+            })
+            .replace("{prefix}", &self.prefix)
+    }
+
+    fn tuples_read(&self, _: Run) -> anyhow::Result<Option<usize>> {
+        Ok(None)
+    }
+}
+
+/// How many rows a session has read.
+fn rows_read(client: &mut Conn) -> anyhow::Result<usize> {
+    let counts: Vec<(String, usize)> = client.query("show session status like 'Handler_read%'")?;
+    Ok(counts.iter().map(|(_, count)| count).sum())
 }

@@ -4,12 +4,16 @@
 use std::cell::RefCell;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::anyhow;
-use fga_sync::engine::{self, Access, Step, Target, TargetError, TargetResult};
+use fga_sync::engine::{self, Access, Step};
+use fga_sync::target::{Target, TargetError, TargetResult};
 use postgres::{Client, NoTls, SimpleQueryMessage};
+use serde_json::Value;
 
-use crate::engine::{Database, Engine, Held, Locks, Row};
+use crate::engine::{Database, Engine, Held, Locks, Row, Work};
+use crate::run::Run;
 use crate::support::servers::{PgBouncer, Postgres, TestDir};
 
 pub struct Server {
@@ -116,10 +120,7 @@ impl Drop for InServer {
     /// Ends the connections that a pool keeps to a database of which nobody will ask again: a server has few.
     fn drop(&mut self) {
         // A case that ended well is not undone by this.
-        let _ = self.run(
-            "select pg_terminate_backend(pid) from pg_stat_activity
-             where datname = current_database() and pid <> pg_backend_pid()",
-        );
+        let _ = self.end_sessions();
     }
 }
 
@@ -128,6 +129,15 @@ fn connect(url: &str) -> anyhow::Result<Client> {
 }
 
 impl InServer {
+    /// Ends all sessions in the database but this one, such as those that a pool keeps.
+    fn end_sessions(&self) -> anyhow::Result<()> {
+        self.run(
+            "select pg_terminate_backend(pid) from pg_stat_activity
+             where datname = current_database() and pid <> pg_backend_pid()",
+        )?;
+        Ok(())
+    }
+
     fn target(&self, access: Access) -> TargetResult<engine::Postgres> {
         let settings = engine::PostgresSettings::parse(&self.url).map_err(TargetError::Fatal)?;
         engine::Postgres::connect(&settings, &self.schema, access)
@@ -241,4 +251,74 @@ impl Database for InServer {
         let rule = format!("create rule swallow as on {event} to {table} do instead nothing");
         vec![trigger, vec![rule]]
     }
+
+    fn keep_house(&self) -> anyhow::Result<()> {
+        for table in ["fga_changelog", "fga_tuples"] {
+            self.run(&format!("vacuum analyze {}", self.table(table)))?;
+        }
+        Ok(())
+    }
+
+    fn work_of(&self, sql: &str) -> anyhow::Result<Work> {
+        let mut rows = self.run(&format!("explain (analyze, buffers, format json) {sql}"))?;
+        let plan = rows.remove(0).remove(0).unwrap_or_default();
+        Ok(Work {
+            rows: rows_read(&serde_json::from_str(&plan)?),
+            plan,
+        })
+    }
+
+    fn has_rows(&self, store: &str, object_type: &str) -> String {
+        include_str!("../../../src/engine/postgres/has_rows.sql")
+            .replace("{schema}", &format!("\"{}\"", self.schema))
+            .replace("$1", &format!("'{store}'"))
+            .replace("$2", &format!("'{object_type}'"))
+    }
+
+    fn tuples_read(&self, run: Run) -> anyhow::Result<Option<usize>> {
+        drop(run);
+        self.end_sessions()?;
+        // A session reports what it did when it ends, which takes a moment.
+        std::thread::sleep(Duration::from_secs(1));
+        let rows = self.run(
+            "select seq_tup_read + idx_tup_fetch from pg_stat_user_tables where relname = 'fga_tuples'",
+        )?;
+        Ok(Some(rows[0][0].as_deref().unwrap_or_default().parse()?))
+    }
+}
+
+/// Rows that the parts of a plan which read a table gave or passed over, each time.
+fn rows_read(plan: &Value) -> usize {
+    let children = match plan {
+        Value::Array(parts) => parts.iter().map(rows_read).sum(),
+        Value::Object(parts) => parts.values().map(rows_read).sum(),
+        _ => 0,
+    };
+    if plan.get("Relation Name").is_none() {
+        return children;
+    }
+    let number = |name: &str| plan.get(name).and_then(Value::as_u64);
+    let each: u64 = [
+        "Actual Rows",
+        "Rows Removed by Filter",
+        "Rows Removed by Index Recheck",
+    ]
+    .into_iter()
+    .filter_map(number)
+    .sum();
+    let mut all = each * number("Actual Loops").unwrap_or(1);
+    if ["Index Scan", "Index Only Scan"]
+        .map(Value::from)
+        .contains(&plan["Node Type"])
+    {
+        // It does not tell the entries that it passed over, but the blocks: those without a row hold hundreds of entries.
+        let blocks = ["Shared Hit Blocks", "Shared Read Blocks"].map(number);
+        all += 300
+            * blocks
+                .into_iter()
+                .flatten()
+                .sum::<u64>()
+                .saturating_sub(all);
+    }
+    children + usize::try_from(all).unwrap_or(usize::MAX)
 }

@@ -11,7 +11,7 @@ use crate::support::logs;
 pub struct TestDir(tempfile::TempDir);
 
 impl TestDir {
-    /// Makes it inside `FGA_SYNC_TEST_DIR`, where `tests/run` finds the servers that a killed test left behind.
+    /// Makes it inside `FGA_SYNC_TEST_DIR`, where `tests/run` finds the servers that a killed test left.
     pub fn new() -> anyhow::Result<Self> {
         let parent =
             std::env::var_os("FGA_SYNC_TEST_DIR").map_or_else(std::env::temp_dir, PathBuf::from);

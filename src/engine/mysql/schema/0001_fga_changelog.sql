@@ -16,9 +16,13 @@ create table if not exists `{prefix}fga_changelog` (
     recorded_at       datetime(6) not null,  -- UTC
     run_id            varchar(26) not null,
     primary key (id),
-    -- What happened to this object?
-    index by_object (store_id, object_type, object_id, relation),
+    -- What happened to this object? The store comes last, so a question may name it or not.
+    index by_object (object_type, object_id, store_id),
+    -- Everything about this user. A key may have 768 characters, so the id is cut where no server's ids reach.
+    index by_user (user_type, user_id(400), store_id),
     -- What happened between two times?
-    index by_time (store_id, timestamp)
+    index by_time (timestamp),
+    -- Are there rows of this store, or of a type in it?
+    index by_store (store_id, object_type)
 ) engine = InnoDB, row_format = dynamic, default character set utf8mb4
   collate /*!80017 utf8mb4_0900_bin */ /*M!100203 utf8mb4_nopad_bin */;

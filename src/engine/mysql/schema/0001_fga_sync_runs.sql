@@ -10,7 +10,7 @@ create table if not exists `{prefix}fga_sync_runs` (
     changes         bigint not null,
     writes          bigint not null,
     deletes         bigint not null,
-    late_arrivals   bigint not null, -- of the changes, those that came behind later ones
+    late_arrivals   bigint not null, -- of the changes, those that stand in the log before others that were read earlier
     order_anomalies bigint not null, -- tuples whose changes contradicted each other
     primary key (run_id)
 ) engine = InnoDB, row_format = dynamic, default character set utf8mb4

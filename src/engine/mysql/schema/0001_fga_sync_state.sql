@@ -7,11 +7,11 @@ create table if not exists `{prefix}fga_sync_state` (
     type_filter      varchar(254) not null, -- '' for all types
     mode             varchar(9) not null check (mode in ('changelog', 'stateful', 'both')),
     start_time       datetime(6),           -- where the log began to be read; null at its start
-    token            longtext,              -- the continuation token behind the last applied page
-    read_token       longtext,              -- the same of the run, which first reads again what is not settled
-    settled_token    longtext,              -- what stands before it is complete: the next run begins here
+    token            longtext,              -- the continuation token after the last applied page
+    watermark        longtext,              -- what stands before it is complete: the next run begins here
     position_time    datetime(6),           -- UTC: the timestamp of the last change of that page
     fence            bigint not null,       -- grows with each run; a run with an older one can commit nothing
+    commits          bigint not null,       -- of all runs: each commit is the next one
     updated_at       datetime(6) not null,  -- UTC
     primary key (name)
 ) engine = InnoDB, row_format = dynamic, default character set utf8mb4

@@ -16,9 +16,11 @@ create table if not exists `{prefix}fga_tuples` (
     condition_context longtext,              -- JSON, as the server sent it
     timestamp         datetime(6) not null,  -- UTC, rounded down: the clock of the server's database
     primary key (tuple_hash),
-    -- Who can reach this object?
-    index by_object (store_id, object_type, object_id, relation),
-    -- What can this user reach? A key may have 768 characters.
-    index by_user (store_id, user_type, user_id(400), user_relation(50))
+    -- Who can reach this object? The store comes last, so a question may name it or not.
+    index by_object (object_type, object_id, store_id),
+    -- What can this user reach? A key may have 768 characters, so the id is cut.
+    index by_user (user_type, user_id(400), store_id),
+    -- Are there rows of this store, or of a type in it?
+    index by_store (store_id, object_type)
 ) engine = InnoDB, row_format = dynamic, default character set utf8mb4
   collate /*!80017 utf8mb4_0900_bin */ /*M!100203 utf8mb4_nopad_bin */;

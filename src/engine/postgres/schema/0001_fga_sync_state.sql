@@ -7,10 +7,10 @@ create table if not exists {schema}.fga_sync_state (
     type_filter      text collate "C" not null, -- '' for all types
     mode             text collate "C" not null check (mode in ('changelog', 'stateful', 'both')),
     start_time       timestamptz,               -- where the log began to be read; null at its start
-    token            text collate "C",          -- the continuation token behind the last applied page
-    read_token       text collate "C",          -- the same of the run, which first reads again what is not settled
-    settled_token    text collate "C",          -- what stands before it is complete: the next run begins here
+    token            text collate "C",          -- the continuation token after the last applied page
+    watermark        text collate "C",          -- what stands before it is complete: the next run begins here
     position_time    timestamptz,               -- the timestamp of the last change of that page
     fence            bigint not null,           -- grows with each run; a run with an older one can commit nothing
+    commits          bigint not null,           -- of all runs: each commit is the next one
     updated_at       timestamptz not null
 );

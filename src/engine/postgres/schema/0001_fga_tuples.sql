@@ -1,4 +1,4 @@
--- The primary key answers: who can reach this object?
+-- The primary key answers: who can reach this object of this store?
 create table if not exists {schema}.fga_tuples (
     store_id          text collate "C" not null,
     object_type       text collate "C" not null,
@@ -12,7 +12,11 @@ create table if not exists {schema}.fga_tuples (
     "timestamp"       timestamptz not null,      -- rounded down to microseconds: the clock of the server's database
     primary key (store_id, object_type, object_id, relation, user_type, user_id, user_relation)
 );
--- What can this user reach? All the columns of the primary key, so that it answers from the index alone; and a
--- planner without statistics, which takes this index for a lookup by key, still finds one row, not all of the user's.
+-- Who can reach this object, in whatever store? Like the next, this has all the columns of the primary key. So a planner
+-- that takes it for a lookup by key, as it does where statistics are old or missing and at times where they are not,
+-- finds one row, not all of the object's or the user's. And it answers from the index alone.
+create index if not exists fga_tuples_by_object
+    on {schema}.fga_tuples (object_type, object_id, relation, user_type, user_id, user_relation, store_id);
+-- What can this user reach? The store comes after the user, so a question may name it or not.
 create index if not exists fga_tuples_by_user
-    on {schema}.fga_tuples (store_id, user_type, user_id, user_relation, object_type, relation, object_id);
+    on {schema}.fga_tuples (user_type, user_id, store_id, user_relation, object_type, object_id, relation);

@@ -15,9 +15,16 @@ create table if not exists "{prefix}fga_changelog" (
     recorded_at       text not null,
     run_id            text not null
 ) strict;
--- What happened to this object?
+-- What happened to this object? The store comes last, so a question may name it or not.
 create index if not exists "{prefix}fga_changelog_by_object"
-    on "{prefix}fga_changelog" (store_id, object_type, object_id, relation);
+    on "{prefix}fga_changelog" (object_type, object_id, store_id);
+-- Everything about this user.
+create index if not exists "{prefix}fga_changelog_by_user"
+    on "{prefix}fga_changelog" (user_type, user_id, store_id);
 -- What happened between two times?
 create index if not exists "{prefix}fga_changelog_by_time"
-    on "{prefix}fga_changelog" (store_id, timestamp);
+    on "{prefix}fga_changelog" (timestamp);
+-- Are there rows of this store, or of a type in it? An expression, since SQLite has no statistics: it would take an
+-- index on the column for a question about a time in a store, and read all of the store.
+create index if not exists "{prefix}fga_changelog_by_store"
+    on "{prefix}fga_changelog" (store_id || '', object_type);

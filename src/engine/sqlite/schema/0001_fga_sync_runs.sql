@@ -10,6 +10,6 @@ create table if not exists "{prefix}fga_sync_runs" (
     changes         integer not null,
     writes          integer not null,
     deletes         integer not null,
-    late_arrivals   integer not null, -- of the changes, those that came behind later ones
+    late_arrivals   integer not null, -- of the changes, those that stand in the log before others that were read earlier
     order_anomalies integer not null  -- tuples whose changes contradicted each other
 ) strict;

@@ -7,10 +7,10 @@ create table if not exists "{prefix}fga_sync_state" (
     type_filter      text not null, -- '' for all types
     mode             text not null check (mode in ('changelog', 'stateful', 'both')),
     start_time       text,          -- where the log began to be read; null at its start
-    token            text,          -- the continuation token behind the last applied page
-    read_token       text,          -- the same of the run, which first reads again what is not settled
-    settled_token    text,          -- what stands before it is complete: the next run begins here
+    token            text,          -- the continuation token after the last applied page
+    watermark        text,          -- what stands before it is complete: the next run begins here
     position_time    text,          -- the timestamp of the last change of that page
     fence            integer not null, -- grows with each run; a run with an older one can commit nothing
+    commits          integer not null, -- of all runs: each commit is the next one
     updated_at       text not null
 ) strict;

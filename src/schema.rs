@@ -1,7 +1,7 @@
 //! Whether the tables are what this version needs.
 
-use super::TargetError;
 use crate::error::{Error, ErrorKind};
+use crate::target::TargetError;
 
 /// The version of the tables that this program reads and writes.
 pub(crate) const VERSION: u32 = 1;
@@ -23,7 +23,7 @@ pub enum SchemaStatus {
 
 impl SchemaStatus {
     /// Judges by the version that the tables carry, and by how their columns differ.
-    pub(super) fn judge(version: Option<u32>, difference: impl FnOnce() -> Option<String>) -> Self {
+    pub(crate) fn judge(version: Option<u32>, difference: impl FnOnce() -> Option<String>) -> Self {
         match version {
             None => Self::Missing,
             Some(version) if version > VERSION => Self::Newer(version),
@@ -68,18 +68,18 @@ impl SchemaStatus {
     }
 }
 
-/// The error for a row of `fga_sync_unsettled` that no fga-sync wrote.
-pub(super) fn damaged_unsettled() -> Error {
+/// The error for a row of `fga_sync_overlap` that no fga-sync wrote.
+pub(crate) fn damaged_overlap() -> Error {
     Error::new(
         ErrorKind::Schema,
-        "a row of fga_sync_unsettled is not as fga-sync writes it",
+        "a row of fga_sync_overlap is not as fga-sync writes it",
     )
     .advise("undo whatever changed it")
 }
 
 /// The error for rows of a table that the database was given and does not have: a trigger or a rule can see to that
 /// without a word.
-pub(super) fn swallowed(doing: &str, table: &str) -> TargetError {
+pub(crate) fn swallowed(doing: &str, table: &str) -> TargetError {
     let error = Error::new(
         ErrorKind::Schema,
         format!("{doing}: the database did not store all rows of {table}, and did not say so"),
@@ -91,7 +91,7 @@ pub(super) fn swallowed(doing: &str, table: &str) -> TargetError {
 
 /// What a column holds. Each engine has a type for each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A number that grows with each row.
     Id,
     /// A name, an id.
@@ -104,11 +104,13 @@ pub(super) enum Kind {
     Time,
     /// A whole number.
     Count,
+    /// Yes or no.
+    Flag,
     /// Bytes that only this program reads.
     Bytes,
 }
 
-use Kind::{Bytes, Count, Document, Id, LongText, Text, Time};
+use Kind::{Bytes, Count, Document, Flag, Id, LongText, Text, Time};
 
 type Table = (&'static str, &'static [(&'static str, Kind, bool)]);
 
@@ -162,10 +164,10 @@ const TABLES: [Table; 5] = [
             ("mode", Text, false),
             ("start_time", Time, true),
             ("token", LongText, true),
-            ("read_token", LongText, true),
-            ("settled_token", LongText, true),
+            ("watermark", LongText, true),
             ("position_time", Time, true),
             ("fence", Count, false),
+            ("commits", Count, false),
             ("updated_at", Time, false),
         ],
     ),
@@ -188,19 +190,20 @@ const TABLES: [Table; 5] = [
         ],
     ),
     (
-        "fga_sync_unsettled",
+        "fga_sync_overlap",
         &[
             ("name", Text, false),
-            ("pass", Count, false),
-            ("place", Count, false),
+            ("commit_number", Count, false),
+            ("token", LongText, false),
             ("seen_at", Time, false),
+            ("settled", Flag, false),
             ("changes", Bytes, false),
         ],
     ),
 ];
 
 /// The primary key of `fga_tuples` as DESIGN names it; MySQL needs a hash of it instead.
-pub(super) const TUPLE_KEY: &[&str] = &[
+pub(crate) const TUPLE_KEY: &[&str] = &[
     "store_id",
     "object_type",
     "object_id",
@@ -212,17 +215,17 @@ pub(super) const TUPLE_KEY: &[&str] = &[
 
 /// A column as the database's catalog describes it; the table's name without prefix.
 #[derive(Debug)]
-pub(super) struct Column {
-    pub(super) table: String,
-    pub(super) name: String,
-    pub(super) type_name: String,
-    pub(super) nullable: bool,
-    pub(super) in_primary_key: bool,
+pub(crate) struct Column {
+    pub(crate) table: String,
+    pub(crate) name: String,
+    pub(crate) type_name: String,
+    pub(crate) nullable: bool,
+    pub(crate) in_primary_key: bool,
 }
 
 /// How the tables found differ from what this version needs; `type_name` is the catalog's name for a kind,
 /// `tuple_key` the primary key of `fga_tuples`. Columns that somebody added are theirs.
-pub(super) fn difference(
+pub(crate) fn difference(
     found: &[Column],
     type_name: impl Fn(Kind) -> &'static str,
     tuple_key: &[&str],
@@ -253,7 +256,7 @@ pub(super) fn difference(
         }
         let wanted_key = match table {
             "fga_tuples" => tuple_key,
-            "fga_sync_unsettled" => &["name", "pass", "place"],
+            "fga_sync_overlap" => &["name", "commit_number"],
             _ => &[columns[0].0],
         };
         let key: Vec<_> = found

@@ -1,0 +1,26 @@
+//! What happens in a run, told once, to whoever listens: summary, progress line and log lines.
+
+use crate::checkpoint::{Checkpoint, StoreIdentity};
+use crate::target::Commit;
+
+/// Something that has happened in a run.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The source has said which store it is.
+    StoreFound(&'a StoreIdentity),
+    /// The run holds its checkpoint, and reads on from it.
+    CheckpointTaken {
+        /// A ULID.
+        run_id: &'a str,
+        /// As it was taken.
+        checkpoint: &'a Checkpoint,
+    },
+    /// A transaction was committed.
+    Committed(&'a Commit<'a>),
+}
+
+/// Whoever wants to know what happens in a run.
+pub trait Listener {
+    /// Hears of an event, in the order in which they happen.
+    fn hear(&mut self, event: &Event);
+}

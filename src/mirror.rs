@@ -1,0 +1,95 @@
+//! The mirror: the rows that a page comes to.
+
+use jiff::Timestamp;
+
+use crate::change::Change;
+use crate::limits::Limits;
+use crate::tuple::TupleKey;
+
+/// What the mirror must have of a tuple before some changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Before {
+    /// Whether it existed: changes of a tuple alternate.
+    pub existed: bool,
+    /// If it did, what wrote it was no later than the last of the changes.
+    pub no_later_than: Timestamp,
+}
+
+/// A tuple that exists after some changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written<'a> {
+    /// The last of them.
+    pub change: &'a Change,
+    /// Where that is known.
+    pub before: Option<Before>,
+}
+
+/// A tuple that does not exist after some changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deleted<'a> {
+    /// The tuple.
+    pub tuple: &'a TupleKey,
+    /// Where that is known.
+    pub before: Option<Before>,
+}
+
+/// What consecutive changes come to: each tuple is in one of the lists, once. Both are sorted by tuple, so that
+/// rows are touched in the order of the primary key and two writers can't deadlock.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct NetEffect<'a> {
+    /// Each tuple that exists after them.
+    pub written: Vec<Written<'a>>,
+    /// Each tuple that does not.
+    pub deleted: Vec<Deleted<'a>>,
+}
+
+impl<'a> NetEffect<'a> {
+    /// The tuples of which it is known what they were before.
+    pub fn expected(&self) -> impl Iterator<Item = (&'a TupleKey, Before)> {
+        let written = self
+            .written
+            .iter()
+            .map(|written| (&written.change.tuple, written.before));
+        let deleted = self
+            .deleted
+            .iter()
+            .map(|deleted| (deleted.tuple, deleted.before));
+        written
+            .chain(deleted)
+            .filter_map(|(tuple, before)| Some((tuple, before?)))
+    }
+}
+
+/// The rows of a page.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    /// Rows for `fga_changelog`, in order; empty where the mode keeps none.
+    pub changelog: &'a [&'a Change],
+    /// What the page comes to in `fga_tuples`; empty where the mode keeps none.
+    pub tuples: &'a NetEffect<'a>,
+}
+
+/// Whether a page was committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    /// All of it.
+    Committed,
+    /// Nothing was written: these tuples were not what they must have been [before](Before) the page.
+    Unexpected(Vec<TupleKey>),
+}
+
+/// Who holds the rows. What it must promise:
+///
+/// * **Lossless.** Text is stored as it is and compared byte by byte. What does not fit is refused by [`limits`](Self::limits)
+///   before it gets here.
+/// * **Ordered.** `fga_changelog.id` grows in the order of the rows, within a page and from page to page.
+/// * **Wary.** Where a tuple of the net effect exists and should not have before, or the other way round, or was written by a
+///   later change, nothing is written, and [`Applied::Unexpected`] names it.
+///
+/// A SQL engine writes the rows in the transaction that moves the checkpoint ([`Target::apply`](crate::target::Target::apply)).
+/// A mirror that can't, such as a store that is written by its API, has a weaker contract: its rows are written before the
+/// checkpoint moves, at least once, each time under the fence, and writing them again changes nothing.
+pub trait Mirror {
+    /// What it can't hold.
+    fn limits(&self) -> Limits;
+}

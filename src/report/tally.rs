@@ -1,0 +1,66 @@
+//! What a run has done.
+
+use jiff::Timestamp;
+
+use crate::checkpoint::StoreIdentity;
+use crate::event::{Event, Listener};
+use crate::target::Commit;
+
+/// What a run has done so far, and where it stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Pages committed that brought something new.
+    pub pages: u64,
+    /// Changes in them.
+    pub changes: u64,
+    /// Those that were writes.
+    pub writes: u64,
+    /// Those that were deletes.
+    pub deletes: u64,
+    /// Changes that stand in the log before others which were read earlier.
+    pub late_arrivals: u64,
+    /// Tuples whose changes contradicted each other: two equal operations in a row. Counted once a page.
+    pub order_anomalies: u64,
+    /// Rows inserted or replaced in `fga_tuples`.
+    pub tuples_written: u64,
+    /// Deletes of `fga_tuples` rows, of absent ones too.
+    pub tuples_deleted: u64,
+    /// The store, once it is known.
+    pub store: StoreIdentity,
+    /// The continuation token after the last committed page.
+    pub token: Option<String>,
+    /// The timestamp of the last committed change.
+    pub position_time: Option<Timestamp>,
+}
+
+impl Listener for Tally {
+    fn hear(&mut self, event: &Event) {
+        match event {
+            Event::StoreFound(store) => self.store = (*store).clone(),
+            Event::CheckpointTaken { checkpoint, .. } => {
+                let token = checkpoint.token.as_ref();
+                self.token = token.map(|token| token.as_str().to_owned());
+                self.position_time = checkpoint.position_time;
+            }
+            Event::Committed(commit) => self.count(commit),
+        }
+    }
+}
+
+impl Tally {
+    fn count(&mut self, commit: &Commit) {
+        let counts = commit.counts;
+        self.pages += u64::from(counts.changes().min(1));
+        self.changes += u64::from(counts.changes());
+        self.late_arrivals += u64::from(counts.late_arrivals);
+        self.order_anomalies += u64::from(counts.order_anomalies);
+        self.writes += u64::from(counts.writes);
+        self.deletes += u64::from(counts.deletes);
+        self.tuples_written += commit.rows.tuples.written.len() as u64;
+        self.tuples_deleted += commit.rows.tuples.deleted.len() as u64;
+        if let Some(position) = commit.position {
+            self.token = Some(position.token.as_str().to_owned());
+            self.position_time = Some(position.time);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Where changes go: a ledger and a mirror, and the commit that keeps them together.
+
+use jiff::Timestamp;
+
+use crate::error::{Error, ErrorKind};
+use crate::ledger::{Holder, Ledger};
+use crate::lookback::OverlapUpdate;
+use crate::mirror::{Applied, Mirror, Rows};
+use crate::page::ContinuationToken;
+
+/// A failure of a target, by what the caller can do about it.
+#[derive(Debug)]
+pub enum TargetError {
+    /// The connection broke, or the database asks to try again (restart, deadlock, lock timeout). What was
+    /// under way may have been committed or not: reconnect and ask for the last commit.
+    Interrupted(Error),
+    /// The checkpoint is not where this run left it: another run has taken it over. Nothing was written.
+    Fenced,
+    /// The database does not take a value of the page, whatever page it stands in. Nothing was written.
+    Refused(Error),
+    /// Trying again would not help.
+    Fatal(Error),
+}
+
+/// A result whose error says what the caller can do.
+pub type TargetResult<T> = Result<T, TargetError>;
+
+impl TargetError {
+    /// The failure as it is reported when nothing more is tried.
+    pub fn into_error(self) -> Error {
+        match self {
+            Self::Interrupted(error) | Self::Refused(error) | Self::Fatal(error) => error,
+            Self::Fenced => Error::new(
+                ErrorKind::Locked,
+                "another run has taken over the checkpoint while this one was under way; this one wrote nothing since",
+            )
+            .advise("nothing is lost or doubled; see that two schedulers do not run the same job"),
+        }
+    }
+}
+
+/// Where the mirror stands after a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position<'a> {
+    /// The position after the last change that was applied.
+    pub token: &'a ContinuationToken,
+    /// The timestamp of that change.
+    pub time: Timestamp,
+}
+
+/// What a page brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// New changes that were writes.
+    pub writes: u32,
+    /// New changes that were deletes.
+    pub deletes: u32,
+    /// How many of them stand before changes that were read earlier.
+    pub late_arrivals: u32,
+    /// How many tuples' changes contradict each other.
+    pub order_anomalies: u32,
+}
+
+impl Counts {
+    /// The new changes.
+    pub const fn changes(&self) -> u32 {
+        self.writes + self.deletes
+    }
+}
+
+/// What one transaction does.
+#[derive(Debug)]
+pub struct Commit<'a> {
+    /// Who commits.
+    pub holder: Holder<'a>,
+    /// One more than the number of the last commit.
+    pub number: i64,
+    /// Where the mirror's position moves, if it does: not while the run reads again what is known.
+    pub position: Option<Position<'a>>,
+    /// For `fga_sync_runs`.
+    pub counts: Counts,
+    /// For `fga_changelog` and `fga_tuples`.
+    pub rows: Rows<'a>,
+    /// For `fga_sync_overlap`, and the watermark.
+    pub overlap: &'a OverlapUpdate,
+}
+
+/// A target, with the contract that every engine passes in `tests/`:
+///
+/// * **Atomic.** [`apply`](Self::apply) commits everything in its [`Commit`] or nothing. It does so only while the checkpoint
+///   carries the holder's fence and the number of the commit before; else it writes nothing and says [`TargetError::Fenced`].
+/// * **Honest about doubt.** Where a commit may or may not have happened, the error is [`TargetError::Interrupted`], never
+///   `Fatal`. The caller settles it by [`reconnect`](Ledger::reconnect) and [`last_commit`](Ledger::last_commit).
+pub trait Target: Ledger + Mirror + Send {
+    /// Commits a page.
+    fn apply(&mut self, commit: &Commit) -> TargetResult<Applied>;
+}
