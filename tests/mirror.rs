@@ -24,6 +24,7 @@ mod mirror {
     pub mod world;
 
     pub mod blocked;
+    pub mod coarse_clock;
     pub mod cut;
     pub mod equality;
     pub mod false_ends;
@@ -34,6 +35,8 @@ mod mirror {
     pub mod oidc;
     pub mod options;
     pub mod page_size;
+    pub mod past;
+    pub mod pooler;
     pub mod recorded;
     pub mod restart;
     pub mod rights;
@@ -61,7 +64,10 @@ fn main() -> ExitCode {
         mirror::together::trials,
         mirror::stalled::trials,
         mirror::identity::trials,
+        mirror::past::trials,
+        mirror::pooler::trials,
         mirror::late::trials,
+        mirror::coarse_clock::trials,
         mirror::false_ends::trials,
         mirror::sign_in::trials,
         mirror::oidc::trials,

@@ -5,13 +5,15 @@
 
 mod support;
 
+use std::time::Duration;
+
 use anyhow::{Context, bail, ensure};
 use mysql::prelude::Queryable;
 use postgres::NoTls;
 use serde_json::json;
 use support::servers::{
-    AUDIENCE, Client, Datastore, MariaDb, MySql, MySqlFamily, Oidc, OpenFga, PgBouncer, Postgres,
-    TestDir,
+    AUDIENCE, Client, Datastore, MariaDb, MySql, MySqlFamily, Oidc, OpenFga, PgBouncer, Pgpool,
+    Postgres, TestDir, Version,
 };
 use support::tcp_proxy::{Cut, TcpProxy};
 
@@ -109,6 +111,43 @@ fn pgbouncer_pools_transactions() -> anyhow::Result<()> {
     bouncer.kill()?;
     bouncer.start_again()?;
     postgres::Client::connect(&url, NoTls)?.simple_query("select 1")?;
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs servers: use ./tests/run"]
+fn pgpool_reads_from_the_standby_and_writes_to_the_primary() -> anyhow::Result<()> {
+    let dir = TestDir::new()?;
+    let primary = Postgres::start(dir.path())?;
+    let standby = primary.start_standby(dir.path(), Duration::ZERO)?;
+    let pool = Pgpool::start(dir.path(), &primary, &standby)?;
+    let mut client = postgres::Client::connect(&pool.url("postgres"), NoTls)?;
+    client.batch_execute("create temporary table t (n int)")?;
+    // A function that could write, as pg_is_in_recovery is declared, would be sent to the primary.
+    let read_only: String = client
+        .query_typed("select current_setting('transaction_read_only')", &[])?
+        .first()
+        .context("no row")?
+        .get(0);
+    ensure!(read_only == "on", "{read_only}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs servers: use ./tests/run"]
+fn openfga_of_older_releases() -> anyhow::Result<()> {
+    let dir = TestDir::new()?;
+    for version in Version::OLDER {
+        let server = OpenFga::start_version(version, dir.path(), Datastore::Sqlite, &[])?;
+        server.create_store("older")?;
+        // What another release than the one that was meant would take.
+        let more = ["--readChanges-max-page-size", "200"];
+        let started = OpenFga::start_version(version, dir.path(), Datastore::Memory, &more);
+        ensure!(
+            started.is_ok() == (version != Version::V1_8_0),
+            "{version:?}"
+        );
+    }
     Ok(())
 }
 

@@ -18,6 +18,11 @@ impl Dice {
         word ^ (word >> 31)
     }
 
+    /// Uniform below a bound.
+    pub fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).unwrap()
+    }
+
     /// From 0 to 1.
     pub fn fraction(&mut self) -> f64 {
         let thousandth = u32::try_from(self.next() % 100_000).unwrap();

@@ -11,8 +11,10 @@ use libtest_mimic::Trial;
 use super::binary::Binary;
 use super::engine::Engine;
 use super::oracle::{assert_mirrors, assert_mirrors_in_mode, dump};
+use super::store::Store;
 use super::world::{Source, World, by_length};
 use crate::support::history::Workload;
+use crate::support::servers::Version;
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     let mut trials = Vec::new();
@@ -27,7 +29,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
             trials.push(world.trial(
                 engine,
                 &format!("keeps_up_with_writers_over_{over}"),
-                move |world, engine| keeps_up(world, engine, source),
+                move |world, engine| keeps_up(world, engine, &world.store(source)?, source),
             ));
         }
         for mode in ["changelog", "stateful"] {
@@ -44,6 +46,18 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
                 &format!("takes_pages_of_{page_size}"),
                 move |world, engine| takes_pages(world, engine, page_size),
             ));
+        }
+    }
+    for version in Version::OLDER {
+        for source in Source::ALL {
+            let name = format!(
+                "mirrors_a_store_of_{}_over_{}",
+                version.name(),
+                source.name()
+            );
+            trials.push(world.trial(Engine::Sqlite, &name, move |world, engine| {
+                of_version(world, engine, version, source)
+            }));
         }
     }
     trials
@@ -70,12 +84,11 @@ fn mirrors(world: &World, engine: Engine, source: Source) -> Result<()> {
 }
 
 /// Runs while others write, and once more when they have stopped.
-fn keeps_up(world: &World, engine: Engine, source: Source) -> Result<()> {
+fn keeps_up(world: &World, engine: Engine, store: &Store, source: Source) -> Result<()> {
     // Over a SQL database, a change gets its place in the log before its transaction begins, so that one can become visible below a
     // position that a run has already read past. Over SQLite too, where writers wait for each other after that. Only looking back
     // finds those. One writer's transactions come one after another, and in memory nothing comes between.
     let writers = if source == Source::Memory { 3 } else { 1 };
-    let store = world.store(source)?;
     let database = world.database(engine)?;
     let stop = AtomicBool::new(false);
     let mut runs = 0;
@@ -97,7 +110,7 @@ fn keeps_up(world: &World, engine: Engine, source: Source) -> Result<()> {
         let until = Instant::now() + Duration::from_secs(by_length(1, 20));
         let mut result = Ok(());
         while Instant::now() < until && result.is_ok() {
-            result = Binary::run(&store, &database).end_with(0).map(drop);
+            result = Binary::run(store, &database).end_with(0).map(drop);
             runs += 1;
         }
         stop.store(true, Ordering::Relaxed);
@@ -106,10 +119,17 @@ fn keeps_up(world: &World, engine: Engine, source: Source) -> Result<()> {
         }
         result
     })?;
-    Binary::run(&store, &database).end_with(0)?;
+    Binary::run(store, &database).end_with(0)?;
     let truth = store.truth()?;
     assert_mirrors(&database, &truth)
         .with_context(|| format!("after {runs} runs and {} changes", truth.changes.len()))
+}
+
+/// What is there at first, and what is written while runs read.
+fn of_version(world: &World, engine: Engine, version: Version, source: Source) -> Result<()> {
+    let store = world.store_of(version, source)?;
+    store.grow(&mut Workload::new(8), by_length(500, 5_000))?;
+    keeps_up(world, engine, &store, source)
 }
 
 fn keeps_mode(world: &World, engine: Engine, mode: &str) -> Result<()> {

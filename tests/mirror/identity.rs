@@ -1,4 +1,4 @@
-//! A store that vanished or was replaced is an error, never "nothing new".
+//! A store that vanished or was replaced is an error, never "nothing new"; so is a position that was lost.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use libtest_mimic::Trial;
 
 use super::binary::Binary;
 use super::engine::{Database, Engine};
-use super::oracle::{assert_mirrors, dump};
-use super::store::Store;
+use super::oracle::{assert_holds, assert_mirrors, dump};
+use super::store::{Store, Truth};
 use super::world::{Source, World};
 use crate::support::history::Workload;
 
@@ -18,6 +18,18 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         trials.push(world.trial(engine, "a_deleted_store_is_an_error", deleted));
         trials.push(world.trial(engine, "an_unknown_store_is_an_error", unknown));
         trials.push(world.trial(engine, "a_replaced_store_is_an_error", replaced));
+        for mode in ["changelog", "stateful", "both"] {
+            trials.push(world.trial(
+                engine,
+                &format!("rows_of_mode_{mode}_without_a_position_are_an_error"),
+                move |world, engine| lost_position(world, engine, mode),
+            ));
+        }
+        trials.push(world.trial(
+            engine,
+            "a_type_without_rows_is_begun_beside_rows_without_a_position",
+            another_type,
+        ));
     }
     trials
 }
@@ -62,4 +74,60 @@ fn replaced(world: &World, engine: Engine) -> Result<()> {
         .saying("created at")?;
     ensure!(dump(&database)? == before, "rows changed");
     Ok(())
+}
+
+/// As where a table was restored, or emptied by hand.
+fn forget_position(database: &Database) -> Result<()> {
+    database.open()?.run("delete from fga_sync_state")
+}
+
+/// Nothing is added to rows of which nobody knows how far they go, also where what is left belongs to a part of the log only.
+fn is_refused_and_writes_nothing(run: Binary, database: &Database) -> Result<()> {
+    let before = dump(database)?;
+    run.end_with(7)?
+        .saying("no position")?
+        .saying("fga_sync_state from a backup")?;
+    ensure!(dump(database)? == before, "rows changed");
+    let positions = database
+        .open()?
+        .number("select count(*) from fga_sync_state")?;
+    ensure!(positions == 0, "there is a position");
+    Ok(())
+}
+
+fn lost_position(world: &World, engine: Engine, mode: &str) -> Result<()> {
+    let history = world.short_history()?;
+    let database = world.database(engine)?;
+    let run = || Binary::run(&history.store, &database).args(["--mode", mode]);
+    run().end_with(0)?;
+    forget_position(&database)?;
+    is_refused_and_writes_nothing(run(), &database)?;
+    let (object_type, _) = two_types(&history.truth);
+    is_refused_and_writes_nothing(run().args(["--type", object_type]), &database)
+}
+
+fn another_type(world: &World, engine: Engine) -> Result<()> {
+    let history = world.short_history()?;
+    let (one, other) = two_types(&history.truth);
+    let database = world.database(engine)?;
+    let run = || Binary::run(&history.store, &database);
+    run().args(["--type", one]).end_with(0)?;
+    forget_position(&database)?;
+    is_refused_and_writes_nothing(run(), &database)?;
+    run().args(["--type", other]).end_with(0)?;
+    let of_one = history.truth.of_type(one);
+    let mut of_both = history.truth.of_type(other);
+    of_both.changes.extend(of_one.changes);
+    of_both.tuples.extend(of_one.tuples);
+    assert_holds(&database, &of_both, "both")
+}
+
+/// Two types of objects that changed.
+fn two_types(truth: &Truth) -> (&str, &str) {
+    let mut types = truth.changes.iter().map(|change| {
+        let object = change["tuple_key"]["object"].as_str().unwrap();
+        object.split_once(':').unwrap().0
+    });
+    let one = types.next().unwrap();
+    (one, types.find(|other| *other != one).unwrap())
 }

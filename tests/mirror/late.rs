@@ -23,7 +23,7 @@ use super::store::Store;
 use super::world::{Source, World, by_length, wants_servers};
 use crate::support::history::Workload;
 use crate::support::openfga_api::Api;
-use crate::support::servers::{Datastore, OpenFga};
+use crate::support::servers::{Datastore, OpenFga, Version};
 
 /// Less than the 3 s after which the server gives up.
 const LONGEST_HOLD: Duration = Duration::from_millis(2_500);
@@ -37,7 +37,16 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         Trial::test(format!("every_engine::{name}"), body).with_ignored_flag(!wants_servers())
     };
     vec![
-        trial("finds_changes_that_commit_late", late),
+        trial("finds_changes_that_commit_late", |world| {
+            late(world, Version::Newest, &PAGES)
+        }),
+        trial("finds_changes_that_commit_late_of_v1_18_1", |world| {
+            late(world, Version::V1_18_1, &PAGES)
+        }),
+        // Its pages can't be made larger.
+        trial("finds_changes_that_commit_late_of_v1_8_0", |world| {
+            late(world, Version::V1_8_0, &[])
+        }),
         trial("reads_again_what_was_young_and_nothing_else", young_and_old),
     ]
 }
@@ -88,19 +97,14 @@ const FAST: &str = "1000";
 /// One run takes longer than it looks back, since others write meanwhile.
 const SLOW: &str = "1";
 
-fn late(world: &World) -> Result<()> {
+fn late(world: &World, version: Version, arguments: &[&str]) -> Result<()> {
     let datastore = Datastore::Postgres(world.server(Engine::Postgres)?.postgres()?);
-    let start = || OpenFga::start_with(world.dir()?, datastore, &PAGES);
+    let start = || OpenFga::start_version(version, world.dir()?, datastore, arguments);
     let servers = [start()?, start()?];
     let mut missed = 0;
     for round in 0..by_length(1, 10) {
-        missed += self::round(
-            world,
-            &servers,
-            round,
-            Duration::from_secs(by_length(15, 60)),
-        )
-        .with_context(|| format!("in round {round}"))?;
+        missed += self::round(world, version, &servers, round)
+            .with_context(|| format!("in round {round}"))?;
     }
     ensure!(
         missed > 0,
@@ -110,8 +114,39 @@ fn late(world: &World) -> Result<()> {
     Ok(())
 }
 
+/// What each of these keeps does not depend on the server's release, nor does what is slow.
+fn mirrors(world: &World, version: Version) -> Result<Vec<Mirror>> {
+    let mut mirrors = Vec::new();
+    if version == Version::Newest {
+        for engine in Engine::ALL {
+            mirrors.push(Mirror {
+                database: world.database(engine)?,
+                mode: "both",
+                look_back: "10s",
+                max_rps: FAST,
+            });
+        }
+        mirrors.push(Mirror {
+            database: world.database(Engine::Sqlite)?,
+            // Asking for tuples would take turns with reading.
+            mode: "changelog",
+            look_back: "10s",
+            max_rps: SLOW,
+        });
+    }
+    for (mode, look_back) in [("stateful", "10s"), ("changelog", "10s"), ("both", "0s")] {
+        mirrors.push(Mirror {
+            database: world.database(Engine::Sqlite)?,
+            mode,
+            look_back,
+            max_rps: FAST,
+        });
+    }
+    Ok(mirrors)
+}
+
 /// Gives how many changes a mirror that does not look back has missed.
-fn round(world: &World, servers: &[OpenFga; 2], round: u64, length: Duration) -> Result<usize> {
+fn round(world: &World, version: Version, servers: &[OpenFga; 2], round: u64) -> Result<usize> {
     let [one, other] = servers;
     let store = Store::create(&Api::new(&one.url(), None)?, &one.url())?;
     let by_other = Store {
@@ -119,33 +154,11 @@ fn round(world: &World, servers: &[OpenFga; 2], round: u64, length: Duration) ->
         url: other.url(),
         ..store.clone()
     };
-    let mut mirrors = Vec::new();
-    for engine in Engine::ALL {
-        mirrors.push(Mirror {
-            database: world.database(engine)?,
-            mode: "both",
-            look_back: "10s",
-            max_rps: FAST,
-        });
-    }
-    for (mode, look_back, max_rps) in [
-        ("stateful", "10s", FAST),
-        ("changelog", "10s", FAST),
-        // Asking for tuples would take turns with reading.
-        ("changelog", "10s", SLOW),
-        ("both", "0s", FAST),
-    ] {
-        mirrors.push(Mirror {
-            database: world.database(Engine::Sqlite)?,
-            mode,
-            look_back,
-            max_rps,
-        });
-    }
+    let mirrors = mirrors(world, version)?;
     let address = world
         .server(Engine::Postgres)?
         .postgres()?
-        .admin_url("openfga");
+        .admin_url(version.database());
     let held = AtomicU32::new(0);
     let lagging = AtomicU32::new(0);
     let stop = AtomicBool::new(false);
@@ -173,6 +186,7 @@ fn round(world: &World, servers: &[OpenFga; 2], round: u64, length: Duration) ->
         workers.push(
             scope.spawn(move || lag(by_lag, address, Dice::new(round * 10 + 9), lagging, stopped)),
         );
+        let length = Duration::from_secs(by_length(15, 60));
         let result = run_each_second(&store, &mirrors, Instant::now() + length);
         stop.store(true, Ordering::Relaxed);
         for worker in workers {

@@ -90,6 +90,7 @@ fn large_changes(world: &World, engine: Engine) -> Result<()> {
         url: server.url(),
         id,
         widest_user: usize::MAX,
+        widest_object_id: usize::MAX,
         server: None,
     };
     let database = world.database(engine)?;

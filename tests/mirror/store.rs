@@ -20,6 +20,8 @@ pub struct Store {
     pub id: String,
     /// The longest user that the server's database can hold, in characters.
     pub widest_user: usize,
+    /// The same of an object's id.
+    pub widest_object_id: usize,
     /// The server that is there for this store alone, if it is.
     pub server: Option<Arc<OpenFga>>,
 }
@@ -43,6 +45,7 @@ impl Store {
             url: url.to_owned(),
             id,
             widest_user: usize::MAX,
+            widest_object_id: usize::MAX,
             server: None,
         })
     }
@@ -59,7 +62,7 @@ impl Store {
     pub fn write_some(&self, workload: &mut Workload) -> Result<()> {
         let (mut writes, mut deletes) = workload.next_request();
         for keys in [&mut writes, &mut deletes] {
-            keys.retain(|key| key["user"].as_str().unwrap().chars().count() <= self.widest_user);
+            keys.retain(|key| self.can_hold(key));
         }
         if writes.is_empty() && deletes.is_empty() {
             return Ok(());
@@ -76,6 +79,13 @@ impl Store {
         }
     }
 
+    fn can_hold(&self, key: &Value) -> bool {
+        let width = |text: &str| text.chars().count();
+        let (_, object_id) = key["object"].as_str().unwrap().split_once(':').unwrap();
+        width(key["user"].as_str().unwrap()) <= self.widest_user
+            && width(object_id) <= self.widest_object_id
+    }
+
     /// What is there now.
     pub fn truth(&self) -> Result<Truth> {
         Ok(Truth {
@@ -87,9 +97,11 @@ impl Store {
 }
 
 /// The request was rolled back.
-fn is_transient(error: &anyhow::Error) -> bool {
+pub fn is_transient(error: &anyhow::Error) -> bool {
     let text = format!("{error:#}");
-    text.contains("409") || text.contains("database is locked") || text.contains("deadlock")
+    ["409", "database is locked", "deadlock", "Deadlock"]
+        .iter()
+        .any(|sign| text.contains(sign))
 }
 
 impl Truth {

@@ -10,7 +10,7 @@ use super::engine::{Database, Engine, Server};
 use super::store::{Store, Truth};
 use crate::support::history::Workload;
 use crate::support::openfga_api::Api;
-use crate::support::servers::{Datastore, OpenFga, TestDir};
+use crate::support::servers::{Datastore, OpenFga, TestDir, Version};
 
 /// Whether `tests/run` has prepared what servers need.
 pub fn wants_servers() -> bool {
@@ -56,7 +56,8 @@ pub struct History {
 
 /// In this order they end.
 pub struct World {
-    sources: [Lazy<OpenFga>; 3],
+    /// By release, and by where they keep their data.
+    sources: [[Lazy<OpenFga>; 4]; 3],
     servers: [Lazy<Server>; 5],
     histories: [Lazy<History>; 4],
     middling: Lazy<History>,
@@ -67,7 +68,7 @@ pub struct World {
 impl Default for World {
     fn default() -> Self {
         Self {
-            sources: std::array::from_fn(|_| Lazy::default()),
+            sources: std::array::from_fn(|_| std::array::from_fn(|_| Lazy::default())),
             servers: std::array::from_fn(|_| Lazy::default()),
             histories: std::array::from_fn(|_| Lazy::default()),
             middling: Lazy::default(),
@@ -108,29 +109,39 @@ impl World {
 
     /// A new, empty store.
     pub fn store(&self, source: Source) -> Result<Store> {
+        self.store_of(Version::Newest, source)
+    }
+
+    /// The same on a server of a certain release.
+    pub fn store_of(&self, version: Version, source: Source) -> Result<Store> {
+        let start =
+            |datastore: Datastore| OpenFga::start_version(version, self.dir()?, datastore, &[]);
         let on = |server: &OpenFga| Store::create(&Api::new(&server.url(), None)?, &server.url());
-        let shared = |place: usize, datastore: Datastore| {
-            self.sources[place].get(|| OpenFga::start(self.dir()?, datastore))
+        let shared = |datastore: Datastore| {
+            self.sources[version as usize][source as usize].get(|| start(datastore))
         };
         match source {
             Source::Memory => {
                 // The memory engine's feed (v1.18.1) loses changes and doubles others where a store or a model is made in the
                 // middle of a write: both take from one monotonic sequence of ULIDs, which then starts anew.
-                let server = OpenFga::start(self.dir()?, Datastore::Memory)?;
+                let server = start(Datastore::Memory)?;
                 let mut store = on(&server)?;
                 store.server = Some(Arc::new(server));
                 Ok(store)
             }
-            Source::Sqlite => on(shared(0, Datastore::Sqlite)?),
+            Source::Sqlite => on(shared(Datastore::Sqlite)?),
             Source::Postgres => {
                 let database = self.server(Engine::Postgres)?.postgres()?;
-                on(shared(1, Datastore::Postgres(database))?)
+                on(shared(Datastore::Postgres(database))?)
             }
             Source::MySql => {
                 let database = self.server(Engine::MySql)?.mysql()?;
-                let mut store = on(shared(2, Datastore::MySql(database))?)?;
+                let mut store = on(shared(Datastore::MySql(database))?)?;
                 // `tuple._user` is a varchar(256) there; the server takes 512 bytes and answers 500.
                 store.widest_user = 256;
+                if version == Version::V1_8_0 {
+                    store.widest_object_id = 128;
+                }
                 Ok(store)
             }
         }

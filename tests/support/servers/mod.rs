@@ -6,6 +6,7 @@ mod mysql_family;
 mod oidc;
 mod openfga;
 mod pgbouncer;
+mod pgpool;
 mod postgres;
 mod process;
 mod test_dir;
@@ -14,8 +15,9 @@ pub use mariadb::MariaDb;
 pub use mysql::MySql;
 pub use mysql_family::MySqlFamily;
 pub use oidc::{AUDIENCE, Client, Oidc};
-pub use openfga::{Datastore, OpenFga};
+pub use openfga::{Datastore, OpenFga, Version};
 pub use pgbouncer::PgBouncer;
+pub use pgpool::Pgpool;
 pub use postgres::Postgres;
 pub use test_dir::TestDir;
 

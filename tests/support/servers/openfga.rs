@@ -11,7 +11,46 @@ use serde_json::{Value, json};
 use super::process::{Home, Process, free_port, program_from};
 use super::{MySql, PASSWORD, Postgres, USER};
 
-const DATABASE: &str = "openfga";
+/// The releases that the tests run on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// The one that `tests/run` names first.
+    Newest,
+    V1_18_1,
+    V1_8_0,
+}
+
+impl Version {
+    /// Those that are still served.
+    pub const OLDER: [Self; 2] = [Self::V1_18_1, Self::V1_8_0];
+
+    /// As in the name of a trial.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Newest => "the_newest",
+            Self::V1_18_1 => "v1_18_1",
+            Self::V1_8_0 => "v1_8_0",
+        }
+    }
+
+    /// Its database on a server: releases do not share one, since the newest brings it up to date.
+    pub const fn database(self) -> &'static str {
+        match self {
+            Self::Newest => "openfga",
+            Self::V1_18_1 => "openfga_v1_18_1",
+            Self::V1_8_0 => "openfga_v1_8_0",
+        }
+    }
+
+    /// Where `tests/run` says that its program is.
+    const fn variable(self) -> &'static str {
+        match self {
+            Self::Newest => "FGA_SYNC_TEST_OPENFGA",
+            Self::V1_18_1 => "FGA_SYNC_TEST_OPENFGA_V1_18_1",
+            Self::V1_8_0 => "FGA_SYNC_TEST_OPENFGA_V1_8_0",
+        }
+    }
+}
 
 /// Held while a datastore is brought up to date, which two servers must not do to one datastore at once.
 static MIGRATION: Mutex<()> = Mutex::new(());
@@ -21,7 +60,8 @@ static MIGRATION: Mutex<()> = Mutex::new(());
 pub enum Datastore<'a> {
     /// In memory: nothing survives a kill.
     Memory,
-    /// The file `openfga.sqlite` in the directory given to `start`: servers with the same directory share it.
+    /// The file `openfga.sqlite` in the directory given to `start` (of another release, named after it): servers with the same
+    /// directory share it.
     Sqlite,
     /// The database `openfga` on this server: OpenFGA servers over it share it.
     Postgres(&'a Postgres),
@@ -31,31 +71,31 @@ pub enum Datastore<'a> {
 
 impl Datastore<'_> {
     /// The engine's name in OpenFGA's arguments and, but for memory, the address of the data.
-    fn engine_and_uri(self, dir: &Path) -> (&'static str, Option<String>) {
+    fn engine_and_uri(self, dir: &Path, database: &str) -> (&'static str, Option<String>) {
         match self {
             Datastore::Memory => ("memory", None),
             Datastore::Sqlite => {
-                let file = dir.join("openfga.sqlite");
+                let file = dir.join(format!("{database}.sqlite"));
                 ("sqlite", Some(format!("file:{}", file.display())))
             }
             Datastore::Postgres(server) => {
-                let url = server.url(DATABASE);
+                let url = server.url(database);
                 ("postgres", Some(format!("{url}?sslmode=disable")))
             }
             Datastore::MySql(server) => {
                 let address = format!("tcp(127.0.0.1:{})", server.port());
-                let uri = format!("{USER}:{PASSWORD}@{address}/{DATABASE}?parseTime=true");
+                let uri = format!("{USER}:{PASSWORD}@{address}/{database}?parseTime=true");
                 ("mysql", Some(uri))
             }
         }
     }
 
-    fn ensure_database(self) -> anyhow::Result<()> {
+    fn ensure_database(self, database: &str) -> anyhow::Result<()> {
         match self {
             Datastore::Memory | Datastore::Sqlite => Ok(()),
-            Datastore::Postgres(server) if server.has_database(DATABASE)? => Ok(()),
-            Datastore::Postgres(server) => server.create_database(DATABASE).map(drop),
-            Datastore::MySql(server) => server.ensure_database(DATABASE),
+            Datastore::Postgres(server) if server.has_database(database)? => Ok(()),
+            Datastore::Postgres(server) => server.create_database(database).map(drop),
+            Datastore::MySql(server) => server.ensure_database(database),
         }
     }
 }
@@ -78,14 +118,24 @@ impl OpenFga {
         datastore: Datastore,
         arguments: &[&str],
     ) -> anyhow::Result<Self> {
-        let program = program_from("FGA_SYNC_TEST_OPENFGA")?;
+        Self::start_version(Version::Newest, dir, datastore, arguments)
+    }
+
+    /// The same of a certain release.
+    pub fn start_version(
+        version: Version,
+        dir: &Path,
+        datastore: Datastore,
+        arguments: &[&str],
+    ) -> anyhow::Result<Self> {
+        let program = program_from(version.variable())?;
         let home = Home::new(dir, "openfga")?;
-        let (engine, uri) = datastore.engine_and_uri(&dir.canonicalize()?);
+        let (engine, uri) = datastore.engine_and_uri(&dir.canonicalize()?, version.database());
         let mut datastore_arguments = vec!["--datastore-engine".to_owned(), engine.to_owned()];
         if let Some(uri) = uri {
             datastore_arguments.extend(["--datastore-uri".to_owned(), uri]);
             let _alone = MIGRATION.lock().unwrap_or_else(PoisonError::into_inner);
-            datastore.ensure_database()?;
+            datastore.ensure_database(version.database())?;
             home.run(
                 Command::new(&program)
                     .arg("migrate")

@@ -45,6 +45,30 @@ impl Postgres {
                 .arg(&data),
         )?;
 
+        let postgres = Self::launch(home, data, Vec::new())?;
+        postgres
+            .admin()?
+            .batch_execute(&format!("create role {USER} login password '{PASSWORD}'"))?;
+        Ok(postgres)
+    }
+
+    /// Starts a standby that shows each commit so long after this server has made it.
+    pub fn start_standby(&self, dir: &Path, lag: Duration) -> anyhow::Result<Self> {
+        let home = Home::new(dir, "standby")?;
+        give_to(SYSTEM_USER, &home.path())?;
+        let data = home.path().join("data");
+        home.run(
+            command_as(SYSTEM_USER, binary("pg_basebackup")?)?
+                .args(["--dbname", &self.admin_url("postgres")])
+                .args(["--checkpoint=fast", "--no-sync", "--write-recovery-conf"])
+                .arg("--pgdata")
+                .arg(&data),
+        )?;
+        let lag = format!("recovery_min_apply_delay={}ms", lag.as_millis());
+        Self::launch(home, data, vec![lag])
+    }
+
+    fn launch(home: Home, data: PathBuf, more: Vec<String>) -> anyhow::Result<Self> {
         let server = binary("postgres")?;
         let server_data = data.clone();
         let process = Process::start(
@@ -71,16 +95,15 @@ impl Postgres {
                     "-c",
                     &format!("shared_buffers={}MB", super::cache_megabytes()),
                 ]);
+                for setting in &more {
+                    command.args(["-c", setting]);
+                }
                 Ok(command)
             },
             |port| connect(&url(ADMIN, ADMIN_PASSWORD, port, "postgres")).map(drop),
         )?;
 
-        let postgres = Self { process, data };
-        postgres
-            .admin()?
-            .batch_execute(&format!("create role {USER} login password '{PASSWORD}'"))?;
-        Ok(postgres)
+        Ok(Self { process, data })
     }
 
     /// Makes a database that belongs to the plain user, and returns that user's URL for it.
