@@ -72,6 +72,12 @@ pub struct Settling {
     /// At least so many changes stay after the watermark.
     kept_changes: usize,
     read: VecDeque<Read>,
+    /// How many changes they have.
+    changes: usize,
+    /// So many of them, from the first on, are certain.
+    certain: usize,
+    /// The changes of those, by the commits that stored them.
+    certain_changes: BTreeMap<i64, usize>,
     /// What the target keeps, by commit.
     kept: BTreeMap<i64, OverlapPage>,
 }
@@ -99,6 +105,9 @@ impl Settling {
             look_back: SignedDuration::try_from(look_back).unwrap_or(SignedDuration::MAX),
             kept_changes: KEPT_CHANGES,
             read: VecDeque::new(),
+            changes: 0,
+            certain: 0,
+            certain_changes: BTreeMap::new(),
             kept: pages.into_iter().map(|page| (page.commit, page)).collect(),
         }
     }
@@ -134,6 +143,7 @@ impl Settling {
             Seen::Known { commit } => *commit,
             Seen::Late { .. } | Seen::New => commit,
         };
+        self.changes += page.changes.len();
         let changes = page.changes.iter();
         self.read.push_back(Read {
             token: page.token.clone(),
@@ -206,39 +216,60 @@ impl Settling {
         dirty: &mut BTreeSet<i64>,
     ) -> Option<ContinuationToken> {
         let (look_back, settled_after) = (self.look_back, self.settled_after());
-        let mut changes: usize = self.read.iter().map(|read| read.changes.len()).sum();
         for read in &mut self.read {
             read.is_settled |= was_old(read.looked_at, written_at, look_back);
             read.is_certain |= was_old(read.looked_at, written_at, settled_after);
         }
         let mut watermark = None;
         while let Some(first) = self.read.front()
+            && let left = self.changes - first.changes.len()
             && first.is_settled
-            && changes - first.changes.len() >= self.kept_changes
-            && (!first.is_held || changes - first.changes.len() >= HELD_FOR)
+            && left >= self.kept_changes
+            && (!first.is_held || left >= HELD_FOR)
             && let Some(first) = self.read.pop_front()
         {
-            changes -= first.changes.len();
-            self.forget(&first.changes, dirty);
+            self.changes = left;
+            self.pass(&first, dirty);
             watermark = Some(first.token);
         }
-        // What is settled and stays.
-        let mut settled: BTreeMap<i64, usize> = BTreeMap::new();
-        for read in self.read.iter().take_while(|read| read.is_certain) {
-            for (commit, _) in &read.changes {
-                *settled.entry(*commit).or_default() += 1;
+        self.mark_settled(dirty);
+        watermark
+    }
+
+    /// The watermark has passed the first page that was read.
+    fn pass(&mut self, first: &Read, dirty: &mut BTreeSet<i64>) {
+        self.forget(&first.changes, dirty);
+        if self.certain > 0 {
+            self.certain -= 1;
+            for (commit, _) in &first.changes {
+                if let Some(certain) = self.certain_changes.get_mut(commit) {
+                    *certain -= 1;
+                }
             }
+            self.certain_changes.retain(|_, certain| *certain > 0);
         }
-        for (commit, settled) in settled {
+    }
+
+    /// Marks kept pages of which all changes are settled.
+    fn mark_settled(&mut self, dirty: &mut BTreeSet<i64>) {
+        let mut touched = BTreeSet::new();
+        while let Some(read) = self.read.get(self.certain).filter(|read| read.is_certain) {
+            for (commit, _) in &read.changes {
+                *self.certain_changes.entry(*commit).or_default() += 1;
+                touched.insert(*commit);
+            }
+            self.certain += 1;
+        }
+        for commit in touched {
+            let certain = self.certain_changes.get(&commit);
             if let Some(page) = self.kept.get_mut(&commit)
                 && !page.is_settled
-                && page.changes.len() == settled
+                && Some(&page.changes.len()) == certain
             {
                 page.is_settled = true;
                 dirty.insert(commit);
             }
         }
-        watermark
     }
 
     /// Takes changes out of what is kept.
@@ -269,12 +300,18 @@ impl Settling {
         let forget = forget
             .filter(|commit| Some(*commit) != this_commit)
             .collect();
-        self.kept.retain(|_, page| !page.changes.is_empty());
-        let keep = dirty.iter().filter_map(|commit| self.kept.get(commit));
+        let mut keep = Vec::new();
+        for commit in dirty {
+            match self.kept.get(commit) {
+                Some(page) if page.changes.is_empty() => drop(self.kept.remove(commit)),
+                Some(page) => keep.push(page.clone()),
+                None => {}
+            }
+        }
         OverlapUpdate {
             watermark,
             forget,
-            keep: keep.cloned().collect(),
+            keep,
         }
     }
 }

@@ -249,7 +249,8 @@ impl Reader {
     /// Whether all that is settled is on a page that ends at `token`, or follows it, if the page brings something new. What is new in a
     /// log without it belongs to another history, such as that of a restored backup, and must not be stored.
     fn is_same_log(&mut self, page: &[ChangeDigest], token: &ContinuationToken) -> Result<bool> {
-        if self.past == Past::Seen {
+        if self.past == Past::Seen || !self.known.expects_settled() {
+            self.past = Past::Seen;
             return Ok(true);
         }
         let mut known = self.known.clone();
@@ -270,10 +271,10 @@ impl Reader {
             known.recognise(&digests(&next), self.reading.stop.now());
             pages += 1;
         }
-        if pages == PAGES_TO_SETTLED {
+        if pages == PAGES_TO_SETTLED && known.expects_settled() {
             return Ok(false);
         }
-        if brings_news || !known.expects_settled() {
+        if brings_news {
             self.past = Past::Seen;
         }
         Ok(true)
