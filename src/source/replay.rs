@@ -199,6 +199,18 @@ impl Replay {
         .advise("give the same recording, grown or not, or an empty target")
     }
 
+    /// Begins anew. What was read ahead is gone, so that is for files alone.
+    fn rewind(&mut self) -> Result<()> {
+        if self.input == Input::Stdin {
+            let message =
+                "standard input can't be read again, from where the target refuses a change";
+            return Err(Error::new(ErrorKind::Unstorable, message)
+                .advise("put what it brings into a file, and replay that: then the change is named, and what stands before it is applied"));
+        }
+        *self = Self::new(self.input.clone(), self.store_id.clone());
+        Ok(())
+    }
+
     /// Moves forward to the position that changes are wanted after.
     fn skip_to(&mut self, wanted: &Position) -> Result<()> {
         let mut count = self.position.changes;
@@ -245,9 +257,15 @@ impl ChangeSource for Replay {
     }
 
     fn read_changes(&mut self, token: Option<&ContinuationToken>, limit: u32) -> Result<Answer> {
-        if let Some(token) = token {
-            let wanted = Position::parse(token)
-                .ok_or_else(|| self.wrong_file("the stored position is not one in a recording"))?;
+        let wanted = match token {
+            None => Position::default(),
+            Some(token) => Position::parse(token)
+                .ok_or_else(|| self.wrong_file("the stored position is not one in a recording"))?,
+        };
+        if wanted.changes < self.position.changes {
+            self.rewind()?;
+        }
+        if token.is_some() {
             self.skip_to(&wanted)?;
         }
         let limit = limit as usize;
@@ -457,6 +475,25 @@ mod tests {
             users(&source.read_changes(token.as_ref(), 9).unwrap().page),
             ["2", "3", "4"]
         );
+    }
+
+    /// As a run does that looks for the change that its target refuses.
+    #[test]
+    fn an_earlier_position_is_read_again_where_that_can_be() {
+        let (_file, mut source) = replay(&page(0..5));
+        let first = source.read_changes(None, 2).unwrap().page.token;
+        let second = source.read_changes(first.as_ref(), 2).unwrap().page.token;
+        source.read_changes(second.as_ref(), 2).unwrap();
+        let again = source.read_changes(first.as_ref(), 1).unwrap().page;
+        assert_eq!(users(&again), ["2"]);
+        let again = source.read_changes(None, 1).unwrap().page;
+        assert_eq!(users(&again), ["0"]);
+
+        let mut stdin = Replay::of_text(page(0..5).as_bytes());
+        let token = stdin.read_changes(None, 2).unwrap().page.token;
+        stdin.read_changes(token.as_ref(), 2).unwrap();
+        let error = stdin.read_changes(None, 1).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unstorable, "{error}");
     }
 
     #[test]

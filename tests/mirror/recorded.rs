@@ -25,6 +25,11 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
             ));
         }
         trials.push(world.trial(engine, "nothing_is_lost_before_a_name_with_u0000", nul));
+        trials.push(world.trial(
+            engine,
+            "nothing_is_lost_before_what_the_database_refuses",
+            refused,
+        ));
     }
     trials
 }
@@ -60,6 +65,46 @@ fn holds(world: &World, engine: Engine, name: &str) -> Result<()> {
         run().end_with(0)?;
         run().end_with(0)?;
         assert_mirrors(&database, &truth)?;
+    }
+    Ok(())
+}
+
+/// A context that is nested deeper than PostgreSQL's own parser of JSON goes. Nothing but the database can tell.
+fn refused(world: &World, engine: Engine) -> Result<()> {
+    const DEEP: usize = 7;
+    let change = |number: usize| {
+        let levels = if number == DEEP { 100_000 } else { 1 };
+        let context = format!(
+            r#"{{"name":"c","context":{{"x":{}{}}}}}"#,
+            "[".repeat(levels),
+            "]".repeat(levels)
+        );
+        format!(
+            r#"{{"tuple_key":{{"user":"user:{number}","relation":"viewer","object":"document:1","condition":{context}}},"operation":"TUPLE_OPERATION_WRITE","timestamp":"2024-02-29T23:59:59.999999Z"}}"#
+        )
+    };
+    let changes: Vec<_> = (0..12).map(change).collect();
+    let page = format!(
+        r#"{{"changes":[{}],"continuation_token":"next"}}"#,
+        changes.join(",")
+    );
+    let file = world.dir()?.join(format!("deep-{}.jsonl", engine.name()));
+    fs::write(&file, format!("{page}\n"))?;
+    let database = world.database(engine)?;
+    let mut sql = database.open()?;
+    if !engine.is_postgres() {
+        replay(&file, &database).end_with(0)?;
+        ensure!(sql.number("select count(*) from fga_changelog")? == 12);
+        return Ok(());
+    }
+    // Again and again: it never slips past.
+    for _ in 0..2 {
+        let ended = replay(&file, &database).end_with(9)?;
+        ensure!(ended.stderr.contains("user:7"), "{}", ended.stderr);
+        for table in ["fga_changelog", "fga_tuples"] {
+            let stored = format!("select count(*) from {table}");
+            ensure!(sql.number(&stored)? == DEEP as u64, "{table}");
+        }
     }
     Ok(())
 }
