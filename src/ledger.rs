@@ -6,7 +6,7 @@ use crate::checkpoint::{Checkpoint, Subject};
 use crate::error::Error;
 use crate::lookback::OverlapPage;
 use crate::schema::SchemaStatus;
-use crate::target::TargetResult;
+use crate::target_error::TargetResult;
 
 /// A run as it begins.
 #[derive(Debug, Clone)]

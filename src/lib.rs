@@ -27,6 +27,7 @@ pub mod schema;
 pub mod source;
 pub mod sync;
 pub mod target;
+mod target_error;
 pub mod tls;
 pub mod tuple;
 mod url_text;

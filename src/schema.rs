@@ -1,7 +1,7 @@
 //! Whether the tables are what this version needs.
 
 use crate::error::{Error, ErrorKind};
-use crate::target::TargetError;
+use crate::target_error::TargetError;
 
 /// The version of the tables that this program reads and writes.
 pub(crate) const VERSION: u32 = 1;

@@ -2,42 +2,11 @@
 
 use jiff::Timestamp;
 
-use crate::error::{Error, ErrorKind};
 use crate::ledger::{Holder, Ledger};
 use crate::lookback::OverlapUpdate;
 use crate::mirror::{Applied, Mirror, Rows};
 use crate::page::ContinuationToken;
-
-/// A failure of a target, by what the caller can do about it.
-#[derive(Debug)]
-pub enum TargetError {
-    /// The connection broke, or the database asks to try again (restart, deadlock, lock timeout). What was
-    /// under way may have been committed or not: reconnect and ask for the last commit.
-    Interrupted(Error),
-    /// The checkpoint is not where this run left it: another run has taken it over. Nothing was written.
-    Fenced,
-    /// The database does not take a value of the page, whatever page it stands in. Nothing was written.
-    Refused(Error),
-    /// Trying again would not help.
-    Fatal(Error),
-}
-
-/// A result whose error says what the caller can do.
-pub type TargetResult<T> = Result<T, TargetError>;
-
-impl TargetError {
-    /// The failure as it is reported when nothing more is tried.
-    pub fn into_error(self) -> Error {
-        match self {
-            Self::Interrupted(error) | Self::Refused(error) | Self::Fatal(error) => error,
-            Self::Fenced => Error::new(
-                ErrorKind::Locked,
-                "another run has taken over the checkpoint while this one was under way; this one wrote nothing since",
-            )
-            .advise("nothing is lost or doubled; see that two schedulers do not run the same job"),
-        }
-    }
-}
+pub use crate::target_error::{TargetError, TargetResult};
 
 /// Where the mirror stands after a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

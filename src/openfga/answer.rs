@@ -105,7 +105,7 @@ pub(super) fn no_answer(url: &Url, why: NoAnswer) -> Failure {
         NoAnswer::TooLarge => Failure {
             error: unavailable(format!(
                 "the answer of {url} is too large: more than {} MiB",
-                super::client::LARGEST_ANSWER >> 20
+                super::http::LARGEST_ANSWER >> 20
             ))
             .advise(
                 "check what stands between fga-sync and the server: no page of OpenFGA is as large",

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::OpenFgaSettings;
 use super::answer::{Failure, Reason, no_answer, not_openfga, refusal};
-use super::http::{Http, Response, date, request_id, shown};
+use super::http::{Http, LARGEST_ANSWER, Response, date, request_id, shown};
 use super::pace::Pace;
 use super::retry::persistently;
 use super::secrets::Secrets;
@@ -17,10 +17,6 @@ use super::sign_in::Bearer;
 use crate::error::Result;
 use crate::source::Observed;
 use crate::tls::TlsSettings;
-
-/// The largest answer that is read, decompressed. A change is at most some 600 KB, the server's limit of a Write
-/// request, and usually well below one: what is larger is a page to be asked for in parts, or no page at all.
-pub(super) const LARGEST_ANSWER: usize = 64 << 20;
 
 /// Asks one store, over one kept-alive connection. It remembers nothing of what was answered.
 pub(super) struct Client {

@@ -15,6 +15,10 @@ use crate::tls::{Hints, TlsSettings, Trouble, explain};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The largest answer that is read, decompressed. A change is at most some 600 KB, the server's limit of a Write
+/// request, and usually well below one: what is larger is a page to be asked for in parts, or no page at all.
+pub(super) const LARGEST_ANSWER: usize = 64 << 20;
+
 /// An HTTP client, driven by the thread that reads. `reqwest::blocking` would hand each request to a thread of its
 /// own and back, which took about a tenth of the time of a page.
 pub(super) struct Http {
