@@ -1,25 +1,24 @@
 //! Reads the log forward, page by page, and tells what each change is to the mirror.
 
+mod proof;
+
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use super::end::{Question, Tail, Verdict};
+use self::proof::Proof;
+use super::end::Tail;
 use super::growth::Growth;
-use super::source_errors::{broken, doubtful, lagging, lost, unstorable};
+use super::source_errors::{broken, unstorable};
 use super::stop::Stop;
 use super::tokens::Tokens;
 use crate::change::Change;
 use crate::error::Result;
 use crate::limits::Limits;
-use crate::lookback::{ChangeDigest, Known, Missing, OverlapPage, Seen};
+use crate::lookback::{ChangeDigest, Known, OverlapPage, Seen};
 use crate::page::{ContinuationToken, Page, Rejection};
 use crate::source::{Answer, ChangeSource, LEAST_PAGE};
 
-/// How often a source is asked for the end of its log that answers by mistake, or not at all,
-const ATTEMPTS_AT_END: u32 = 100;
-/// and how long it is given each time.
-const END_PAUSE: Duration = Duration::from_millis(20);
 /// How often a source is asked for known changes, as a read replica may lag,
 const ATTEMPTS_FOR_KNOWN: u32 = 8;
 /// and how long it is given each time.
@@ -30,8 +29,6 @@ const EMPTY_PAGES: u32 = 100;
 const PAGES_TO_SETTLED: u32 = 20;
 /// How often a source may send the page before again.
 const PAGES_SENT_AGAIN: u32 = 3;
-/// After how long the store is asked for again at the end: the feed of a store that was deleted goes on to answer.
-const STORE_ASKED_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(10);
 
 /// What the reader found.
 pub(super) enum Fetched {
@@ -117,17 +114,6 @@ enum Past {
     Unseen,
     /// All of it has come, or was seen to follow.
     Seen,
-}
-
-/// How the proof of the end goes.
-#[derive(Debug, Default)]
-struct Proof {
-    /// Questions in a row that had no answer.
-    attempts: u32,
-    /// A page in which something followed, with its token.
-    saw_more: Option<(ContinuationToken, Vec<ChangeDigest>)>,
-    /// Whether two answers to one question differ in their tokens.
-    tokens_differ: bool,
 }
 
 impl Reader {
@@ -324,132 +310,6 @@ impl Reader {
             return self.wait_for_known();
         }
         self.prove()
-    }
-
-    /// Asks for the end from inside what was read last.
-    fn prove(&mut self) -> Result<Option<Fetched>> {
-        if self.tail.is_empty() {
-            return self.prove_nothing();
-        }
-        let question = self.tail.question(|below| fastrand::usize(..below));
-        let token = match question {
-            Question::After(token) => token,
-            Question::Inside { before, changes } => {
-                let page = self.ask(before.as_ref(), as_limit(changes))?.page;
-                let Some(token) = page.token.filter(|_| !page.changes.is_empty()) else {
-                    return self.try_again(END_PAUSE);
-                };
-                self.tokens.note(&token);
-                Some(token)
-            }
-        };
-        let limit = self.reading.page_size.max(LEAST_PAGE);
-        let answer = self.ask(token.as_ref(), limit)?;
-        let page = &answer.page;
-        let digests = digests(page);
-        // They are there all the same.
-        self.is_unwell |= digests.iter().any(|change| self.known.contains(change));
-        let mut verdict = self.tail.judge(
-            (token.as_ref(), page.token.as_ref()),
-            &digests,
-            answer.is_full,
-        );
-        if verdict == Verdict::End && page.rejection.is_some() {
-            // Where decoding stopped at a change, something follows.
-            verdict = Verdict::More(digests.len());
-        }
-        match verdict {
-            Verdict::End => {
-                if self.is_position(token.as_ref(), limit, page)? {
-                    return self.end().map(Some);
-                }
-                self.try_again(END_PAUSE)
-            }
-            // It comes next, unless the source contradicts itself.
-            Verdict::More(place) => {
-                let next = page.changes.get(place).map(|change| change.timestamp);
-                self.growth.note(next, &answer, self.reading.stop.now());
-                self.proof.saw_more = answer.page.token.map(|token| (token, digests));
-                self.try_again(Duration::ZERO)
-            }
-            Verdict::Nothing => self.try_again(END_PAUSE),
-            Verdict::Lacking => {
-                // What it led to was read already.
-                page.token.iter().for_each(|token| self.tokens.note(token));
-                self.try_again(END_PAUSE)
-            }
-        }
-    }
-
-    /// Whether a page of the proof ends where the log was read up to. Its last change tells, but for another that looks the same. So its
-    /// token has to be the same too, unless the source makes tokens anew each time (as encrypted ones are, by a nonce).
-    fn is_position(
-        &mut self,
-        after: Option<&ContinuationToken>,
-        limit: u32,
-        page: &Page,
-    ) -> Result<bool> {
-        if page.token == self.reading.token || self.proof.tokens_differ {
-            return Ok(true);
-        }
-        let again = self.ask(after, limit)?.page;
-        self.proof.tokens_differ = digests(&again) == digests(page) && again.token != page.token;
-        Ok(self.proof.tokens_differ)
-    }
-
-    fn ask(&mut self, token: Option<&ContinuationToken>, limit: u32) -> Result<Answer> {
-        let answer = self.reading.source.read_changes(token, limit)?;
-        self.is_unwell |= answer.observed.failed_attempts > 0;
-        Ok(answer)
-    }
-
-    /// Nothing was read, and nothing is known: the log looks empty. The store's tuples tell if it can't be.
-    fn prove_nothing(&mut self) -> Result<Option<Fetched>> {
-        let is_unread = self.reading.token.is_none() && self.known.is_empty();
-        if is_unread && self.reading.source.must_have_changes()? {
-            return self.try_again(END_PAUSE);
-        }
-        self.end().map(Some)
-    }
-
-    fn try_again(&mut self, pause: Duration) -> Result<Option<Fetched>> {
-        self.proof.attempts += 1;
-        if self.proof.attempts > ATTEMPTS_AT_END {
-            // The feed of a store that is gone may be empty.
-            self.reading.source.store()?;
-            return Err(doubtful());
-        }
-        self.reading.stop.sleep(pause);
-        Ok(None)
-    }
-
-    /// The end, if all that is known has come and the store is still there.
-    fn end(&mut self) -> Result<Fetched> {
-        let missing = self.known.missing();
-        if !missing.is_empty() {
-            self.judge_missing(&missing)?;
-        }
-        let took = self.reading.stop.now().duration_since(self.began_at);
-        if self.has_news || took > STORE_ASKED_AGAIN_AFTER {
-            self.reading.source.store()?;
-        }
-        Ok(Fetched::End(End {
-            given_up: missing.unsettled,
-        }))
-    }
-
-    fn judge_missing(&self, missing: &Missing) -> Result<()> {
-        if missing.settled > 0 && !self.is_unwell {
-            return Err(lost(missing.len()));
-        }
-        if missing.settled > 0 || !self.reading.gives_up {
-            return Err(lagging(missing.len()));
-        }
-        tracing::warn!(
-            changes = missing.len(),
-            "giving up changes that the source no longer sends; the target keeps them"
-        );
-        Ok(())
     }
 
     /// Reads a page up to a change that can't be stored, or up to the limit; `None` where the limit is reached and
