@@ -103,7 +103,7 @@ impl Drain<'_, '_> {
                     self.planner.contradict(&mut plan, page, &tuples)?;
                 }
                 Err(TargetError::Refused(_))
-                    if page.changes.len() == 1 && Planner::believe_log(&mut plan) => {}
+                    if page.changes.len() == 1 && Planner::believe_log(&mut plan, last) => {}
                 Err(TargetError::Refused(error)) => return Err(refused(page, &error)),
                 Err(error) => return Err(error.into_error().into()),
             }

@@ -90,6 +90,12 @@ impl Tail {
         self.pages.is_empty()
     }
 
+    /// Whether a page has more changes that look like this one than were read last.
+    pub(super) fn lacks(&self, page: &[ChangeDigest], change: &ChangeDigest) -> bool {
+        let count = |changes: &[ChangeDigest]| changes.iter().filter(|one| *one == change).count();
+        count(page) > self.pages.iter().map(|page| count(&page.changes)).sum()
+    }
+
     /// Where to ask for the end from: another place than the last page's start, if there is one, and with room for more. `random`
     /// gives a number below another one.
     pub(super) fn question(&self, random: impl FnOnce(usize) -> usize) -> Question {

@@ -7,7 +7,7 @@ use super::coalesce;
 use super::reader::ReadPage;
 use super::recent::{Recent, Remembered};
 use super::stop::Stop;
-use crate::change::Change;
+use crate::change::{Change, Operation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lookback::{OverlapPage, Seen, TupleDigest, tuple_digest};
 use crate::mirror::{Before, Deleted, NetEffect, Written};
@@ -155,12 +155,24 @@ impl Planner {
         tuples.any(|tuple| self.contradicted.contains(&tuple))
     }
 
-    /// Believes the log of the tuples that were asked for. What the server says of one may be of a later change, which the target
-    /// does not take. Whether there were any.
-    pub(super) fn believe_log(plan: &mut Plan) -> bool {
-        let told = |state: &&mut TupleState| !matches!(state, TupleState::Refused);
-        let told = plan.asked.values_mut().filter(told);
-        told.map(|state| *state = TupleState::Refused).count() > 0
+    /// Believes the log of the tuple of a page's only change, if it was asked for, and what the server said of it is of another
+    /// change: that one may be what the target does not take. Whether it is believed now.
+    pub(super) fn believe_log(plan: &mut Plan, change: &Change) -> bool {
+        match plan.asked.get_mut(&change.tuple) {
+            Some(state @ TupleState::Exists(_)) => {
+                let is_this = |told: &Change| {
+                    change.operation == Operation::Write
+                        && (told.timestamp, &told.condition)
+                            == (change.timestamp, &change.condition)
+                };
+                if matches!(state, TupleState::Exists(told) if is_this(told)) {
+                    return false;
+                }
+                *state = TupleState::Refused;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Marks changes of tuples whose changes contradict each other.

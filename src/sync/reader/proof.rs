@@ -53,7 +53,9 @@ impl Reader {
         let page = &answer.page;
         let digests = digests(page);
         // They are there all the same.
-        self.is_unwell |= digests.iter().any(|change| self.known.contains(change));
+        self.is_unwell |= digests
+            .iter()
+            .any(|change| self.known.contains(change) && self.tail.lacks(&digests, change));
         let mut verdict = self.tail.judge(
             (token.as_ref(), page.token.as_ref()),
             &digests,
