@@ -45,7 +45,7 @@ const UNEXPECTED: Verdict = fatal(
 );
 
 /// How [`ALL_DELETED`](super::statements::ALL_DELETED) fails: `invalid_argument_for_logarithm`.
-const ROW_CHANGED: &str = "2201E";
+pub(super) const ROW_CHANGED: &str = "2201E";
 
 const REFUSED: Verdict = fatal(
     ErrorKind::Denied,

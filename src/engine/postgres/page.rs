@@ -2,12 +2,14 @@
 
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use postgres::Client;
+use postgres::error::SqlState;
 use postgres::types::{ToSql, Type};
 
+use super::classify::ROW_CHANGED;
 use super::statements;
 use crate::change::Change;
 use crate::lookback::{OverlapPage, OverlapUpdate};
-use crate::mirror::Applied;
+use crate::mirror::{Applied, Rows, Written};
 use crate::page::ContinuationToken;
 use crate::target::Commit;
 use crate::tuple::TupleKey;
@@ -72,25 +74,30 @@ impl<'a> ChangeColumns<'a> {
 /// The statement for a page: without the parts for which the page has no rows, as each costs planning time.
 /// The parameters are the same for all.
 fn statement(commit: &Commit, forgotten: &[i64]) -> String {
-    let net_effect = commit.rows.tuples;
-    let expects = net_effect.expected().next().is_some();
-    let appends = !commit.rows.changelog.is_empty();
-    let deletes = !net_effect.deleted.is_empty();
-    let writes = !net_effect.written.is_empty();
+    let Rows { changelog, tuples } = commit.rows;
+    let appends = !changelog.is_empty();
+    let deletes = !tuples.deleted.is_empty();
+    let existed = |written: &Written| written.before.map(|before| before.existed);
+    let inserts = tuples.written.iter().any(|one| existed(one) == Some(false));
+    let upserts = tuples.written.iter().any(|one| existed(one) != Some(false));
+    let updates = tuples.written.iter().any(|one| existed(one) == Some(true));
     let parts = [
-        (expects, statements::FIND_UNEXPECTED),
-        (!expects, statements::NOTHING_UNEXPECTED),
         (true, statements::MOVE_CHECKPOINT),
         (appends, statements::APPEND_CHANGES),
         (deletes, statements::DELETE_TUPLES),
-        (writes, statements::WRITE_TUPLES),
+        (inserts, statements::INSERT_TUPLES),
+        (upserts, statements::UPSERT_TUPLES),
         (!forgotten.is_empty(), statements::FORGET_PAGES),
         (!commit.overlap.keep.is_empty(), statements::KEEP_PAGES),
         (true, statements::WHETHER_MOVED),
         (true, statements::RUN_COUNTED),
         (appends, statements::ALL_APPENDED),
         (deletes, statements::ALL_DELETED),
-        (writes, statements::ALL_WRITTEN),
+        (updates, statements::ALL_EXISTED),
+        (inserts || upserts, statements::ALL_WRITTEN),
+        (inserts, statements::AND_INSERTED),
+        (upserts, statements::AND_UPSERTED),
+        (inserts || upserts, statements::OR_ELSE),
     ];
     parts
         .into_iter()
@@ -112,6 +119,67 @@ pub(super) fn apply(
     commit: &Commit,
     in_schema: impl Fn(&str) -> String,
 ) -> Result<Option<Applied>, postgres::Error> {
+    match write(client, commit, &in_schema) {
+        Ok(is_moved) => Ok(is_moved.then_some(Applied::Committed)),
+        Err(error) if may_be_unexpected(&error) => {
+            match unexpected(client, commit, &in_schema)? {
+                Some(tuples) if tuples.is_empty() => Err(error),
+                tuples => Ok(tuples.map(Applied::Unexpected)),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether a page failed in the way in which it does where a tuple was not what it must have been before. It can fail so for other
+/// reasons too.
+fn may_be_unexpected(error: &postgres::Error) -> bool {
+    let code = error.code();
+    code.is_some_and(|code| *code == SqlState::UNIQUE_VIOLATION || code.code() == ROW_CHANGED)
+}
+
+/// The tuples that were not what they must have been before; `None` where another run has taken the checkpoint over.
+fn unexpected(
+    client: &mut Client,
+    commit: &Commit,
+    in_schema: impl Fn(&str) -> String,
+) -> Result<Option<Vec<TupleKey>>, postgres::Error> {
+    let mut tuples = TupleColumns::default();
+    let mut existed = Vec::new();
+    let mut no_later_than = Vec::new();
+    let expected: Vec<_> = commit.rows.tuples.expected().collect();
+    for (tuple, before) in &expected {
+        tuples.push(tuple);
+        existed.push(before.existed);
+        no_later_than.push(floor(before.no_later_than));
+    }
+    let holder = commit.holder;
+    let mut parameters: Vec<Parameter<'_>> = vec![
+        (&holder.name, Type::TEXT),
+        (&holder.fence, Type::INT8),
+        (&holder.store_id, Type::TEXT),
+    ];
+    parameters.extend(tuples.parameters());
+    parameters.push((&existed, Type::BOOL_ARRAY));
+    parameters.push((&no_later_than, Type::TIMESTAMPTZ_ARRAY));
+    let rows = client.query_typed(&in_schema(statements::FIND_UNEXPECTED), &parameters)?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    let places: Vec<i64> = row.try_get(0)?;
+    let tuple = |place: i64| {
+        let index = usize::try_from(place.checked_sub(1)?).ok()?;
+        expected.get(index).map(|(tuple, _)| (*tuple).clone())
+    };
+    Ok(Some(places.into_iter().filter_map(tuple).collect()))
+}
+
+/// Whether the checkpoint was where it should be. If it was not, nothing was written.
+fn write(
+    client: &mut Client,
+    commit: &Commit,
+    in_schema: impl Fn(&str) -> String,
+) -> Result<bool, postgres::Error> {
     let forgotten = forgotten(commit.overlap);
     let sql = in_schema(&statement(commit, &forgotten));
     let holder = commit.holder;
@@ -185,32 +253,7 @@ pub(super) fn apply(
     parameters.extend(written.parameters());
     parameters.push((&written_existed, Type::BOOL_ARRAY));
     parameters.extend(more_scalars);
-    let row = client.query_typed_one(&sql, &parameters)?;
-    let unexpected: Vec<i64> = row.try_get(1)?;
-    if unexpected.is_empty() {
-        let is_moved: bool = row.try_get(0)?;
-        return Ok(is_moved.then_some(Applied::Committed));
-    }
-    Ok(Some(Applied::Unexpected(
-        unexpected
-            .into_iter()
-            .filter_map(|number| tuple_of(commit, number).cloned())
-            .collect(),
-    )))
-}
-
-/// The tuple that [`statements::FIND_UNEXPECTED`] found.
-fn tuple_of<'a>(commit: &Commit<'a>, number: i64) -> Option<&'a TupleKey> {
-    let index = usize::try_from(number.unsigned_abs().checked_sub(1)?).ok()?;
-    let net_effect = commit.rows.tuples;
-    if number > 0 {
-        net_effect.deleted.get(index).map(|deleted| deleted.tuple)
-    } else {
-        net_effect
-            .written
-            .get(index)
-            .map(|written| &written.change.tuple)
-    }
+    client.query_typed_one(&sql, &parameters)?.try_get(0)
 }
 
 #[cfg(test)]
@@ -238,11 +281,11 @@ mod tests {
     #[test]
     fn every_parameter_of_the_statement_has_one_place() {
         let sql = [
-            statements::FIND_UNEXPECTED,
             statements::MOVE_CHECKPOINT,
             statements::APPEND_CHANGES,
             statements::DELETE_TUPLES,
-            statements::WRITE_TUPLES,
+            statements::INSERT_TUPLES,
+            statements::UPSERT_TUPLES,
             statements::FORGET_PAGES,
             statements::KEEP_PAGES,
         ]

@@ -131,41 +131,14 @@ pub(super) const LAST_COMMIT: &str = "
     where name = $1 and fence = $2
     returning commits";
 
-/// $7 store id, $21 to $27 and $28 to $37 the tuples of [`DELETE_TUPLES`] and [`WRITE_TUPLES`], $47 the time of each delete. Finds
-/// those that are not what they must have been before: deleted ones by their place from 1 up, written ones from -1 down. Each is
-/// looked up by itself, for the same reason as there.
-pub(super) const FIND_UNEXPECTED: &str = "
-    with unexpected as (
-        select k.number
-        from (
-            select d.place as number, d.object_type, d.object_id, d.relation, d.user_type, d.user_id,
-                   d.user_relation, d.existed, d.no_later_than
-            from unnest($21, $22, $23, $24, $25, $26, $27, $47) with ordinality
-                 as d (object_type, object_id, relation, user_type, user_id, user_relation, existed, no_later_than, place)
-            union all
-            select -w.place, w.object_type, w.object_id, w.relation, w.user_type, w.user_id,
-                   w.user_relation, w.existed, w.no_later_than
-            from unnest($28, $29, $30, $31, $32, $33, $37, $36) with ordinality
-                 as w (object_type, object_id, relation, user_type, user_id, user_relation, existed, no_later_than, place)) k
-        where k.existed is not null and coalesce((
-            select not k.existed or t.\"timestamp\" > k.no_later_than from only {schema}.fga_tuples t
-            where t.store_id = $7 and t.object_type = k.object_type and t.object_id = k.object_id
-              and t.relation = k.relation and t.user_type = k.user_type and t.user_id = k.user_id
-              and t.user_relation = k.user_relation
-            limit 1), k.existed)),";
-
-/// The same where nothing is expected.
-pub(super) const NOTHING_UNEXPECTED: &str = "
-    with unexpected as (select null::bigint as number where false),";
-
-/// Follows: $1 name, $2 fence, $3 the commit's number, $4 token and $5 its time, null where they stay, $6 run id, $7 store id, $8 writes,
+/// Begins every page: $1 name, $2 fence, $3 the commit's number, $4 token and $5 its time, null where they stay, $6 run id, $7 store id, $8 writes,
 /// $9 deletes, $38 late arrivals, $39 order anomalies, $40 the watermark, null where it stays. All that follows hangs on the row in `moved`.
 pub(super) const MOVE_CHECKPOINT: &str = "
-    moved as (
+    with moved as (
         update {schema}.fga_sync_state
         set token = coalesce($4, token), position_time = coalesce($5, position_time), watermark = coalesce($40, watermark),
             commits = $3, updated_at = now()
-        where name = $1 and fence = $2 and commits + 1 = $3 and not exists (select from unexpected)
+        where name = $1 and fence = $2 and commits + 1 = $3
         returning true),
     counted as (
         update {schema}.fga_sync_runs
@@ -188,37 +161,55 @@ pub(super) const APPEND_CHANGES: &str = r#",
         order by c.place
         returning true)"#;
 
-/// $21 to $26 the tuples, an array for each column, and $27 whether each existed before. Each is looked up by itself (`offset 0` keeps the lookup
-/// from being merged into a join, which becomes a scan of the table as its statistics grow old) and deleted by
-/// its place, which names a row in this one table (`only`). Of fga-sync nobody else changes these rows meanwhile: whoever
-/// writes them holds the checkpoint's row. Of others see [`ALL_DELETED`].
-pub(super) const DELETE_TUPLES: &str = ",
+/// $21 to $26 the tuples, an array for each column, $27 whether each existed before, null where that is not known, and $47 when it was
+/// written at the latest. Each is looked up by itself (`offset 0` keeps the lookup from being merged into a join, which becomes a
+/// scan of the table as its statistics grow old) and deleted by its place, which names a row in this one table (`only`). Of
+/// fga-sync nobody else changes these rows meanwhile: whoever writes them holds the checkpoint's row. Of others see [`ALL_DELETED`].
+pub(super) const DELETE_TUPLES: &str = r#",
     doomed as materialized (
-        select t.ctid as place
-        from moved, unnest($21, $22, $23, $24, $25, $26)
-             as d (object_type, object_id, relation, user_type, user_id, user_relation)
-        cross join lateral (
-            select t.ctid from only {schema}.fga_tuples t
+        select t.ctid as place,
+               case when t.ctid is null then d.existed is not true
+                    else d.existed is null or (d.existed and t."timestamp" <= d.no_later_than) end as is_as_before
+        from moved cross join unnest($21, $22, $23, $24, $25, $26, $27, $47)
+             as d (object_type, object_id, relation, user_type, user_id, user_relation, existed, no_later_than)
+        left join lateral (
+            select t.ctid, t."timestamp" from only {schema}.fga_tuples t
             where t.store_id = $7 and t.object_type = d.object_type and t.object_id = d.object_id
               and t.relation = d.relation and t.user_type = d.user_type and t.user_id = d.user_id
               and t.user_relation = d.user_relation
-            offset 0) t),
+            offset 0) t on true),
     deleted as (
         delete from only {schema}.fga_tuples
         where ctid = any (array(select place from doomed))
-        returning true)";
+        returning true)"#;
 
-/// $28 to $36 the tuples, an array for each column, and $37 whether each existed before.
-pub(super) const WRITE_TUPLES: &str = r#",
-    written as (
+/// $28 to $36 the tuples, an array for each column, and $37 whether each existed before, null where that is not known. Those that
+/// did not: one that is there all the same violates the primary key.
+pub(super) const INSERT_TUPLES: &str = r#",
+    inserted as (
         insert into {schema}.fga_tuples
             (store_id, object_type, object_id, relation, user_type, user_id, user_relation,
              condition_name, condition_context, "timestamp")
         select $7, w.object_type, w.object_id, w.relation, w.user_type, w.user_id, w.user_relation,
                w.condition_name, w.condition_context::json, w."timestamp"
-        from moved, unnest($28, $29, $30, $31, $32, $33, $34, $35, $36)
+        from moved, unnest($28, $29, $30, $31, $32, $33, $34, $35, $36, $37)
              as w (object_type, object_id, relation, user_type, user_id, user_relation,
-                   condition_name, condition_context, "timestamp")
+                   condition_name, condition_context, "timestamp", existed)
+        where w.existed is false
+        returning true)"#;
+
+/// The others of [`INSERT_TUPLES`].
+pub(super) const UPSERT_TUPLES: &str = r#",
+    upserted as (
+        insert into {schema}.fga_tuples
+            (store_id, object_type, object_id, relation, user_type, user_id, user_relation,
+             condition_name, condition_context, "timestamp")
+        select $7, w.object_type, w.object_id, w.relation, w.user_type, w.user_id, w.user_relation,
+               w.condition_name, w.condition_context::json, w."timestamp"
+        from moved, unnest($28, $29, $30, $31, $32, $33, $34, $35, $36, $37)
+             as w (object_type, object_id, relation, user_type, user_id, user_relation,
+                   condition_name, condition_context, "timestamp", existed)
+        where w.existed is not false
         on conflict (store_id, object_type, object_id, relation, user_type, user_id, user_relation) do update
             set condition_name = excluded.condition_name, condition_context = excluded.condition_context,
                 "timestamp" = excluded."timestamp"
@@ -240,26 +231,54 @@ pub(super) const KEEP_PAGES: &str = ",
             set token = excluded.token, seen_at = excluded.seen_at, settled = excluded.settled,
                 changes = excluded.changes)";
 
-/// Ends every page: whether it was applied, and what kept it from being applied. A page whose commit landed unnoticed finds its own
-/// rows when it is tried again; it is not at the checkpoint any more, and so nothing is unexpected.
+/// Ends every page: whether it was applied. A page whose commit landed unnoticed finds its own rows when it is tried again; it is not
+/// at the checkpoint any more, and so nothing is done or expected.
 pub(super) const WHETHER_MOVED: &str = "
-    select exists (select from moved), coalesce((
-        select array_agg(number) from unexpected
-        where exists (
-            select from {schema}.fga_sync_state
-            where name = $1 and fence = $2 and commits + 1 = $3)), '{}')";
+    select exists (select from moved)";
 
-/// Follows where [`DELETE_TUPLES`] is part of the page. A user may have a column of his own in the table, and be about to
-/// fill it: the delete waits for him, and then finds the row at another place, which it leaves alone without a word. So a
-/// row that was not deleted is an error, which undoes the page; the next attempt sees where the row is now. SQL has no
-/// way to raise one but a function that fails, and this one fails with a code that is nobody else's.
+/// Follows where [`DELETE_TUPLES`] is part of the page: each tuple was what it must have been before, and was deleted. A user may have
+/// a column of his own in the table, and be about to fill it: the delete waits for him, and then finds the row at another place, which
+/// it leaves alone without a word. So a row that was not deleted is an error, which undoes the page; the next attempt sees
+/// where the row is now. SQL has no way to raise one but a function that fails, and this one fails with a code that is nobody else's.
 pub(super) const ALL_DELETED: &str = ",
-    ln(case when (select count(*) from doomed) = (select count(*) from deleted) then 1 else 0 end)";
+    ln(case when (select coalesce(bool_and(is_as_before), true) and count(place) = (select count(*) from deleted) from doomed)
+            then 1 else 0 end)";
 
-/// What the next three fail with, before the name of the table.
+/// Follows where [`UPSERT_TUPLES`] has tuples that existed before: each was there, and no later. It sees the table as it was before the
+/// statement, and fails like [`ALL_DELETED`].
+pub(super) const ALL_EXISTED: &str = r#",
+    ln(case when (
+        select bool_and((
+            select t."timestamp" <= w."timestamp" from only {schema}.fga_tuples t
+            where t.store_id = $7 and t.object_type = w.object_type and t.object_id = w.object_id
+              and t.relation = w.relation and t.user_type = w.user_type and t.user_id = w.user_id
+              and t.user_relation = w.user_relation
+            limit 1) is true)
+        from moved, unnest($28, $29, $30, $31, $32, $33, $36, $37)
+             as w (object_type, object_id, relation, user_type, user_id, user_relation, "timestamp", existed)
+        where w.existed) is false then 0 else 1 end)"#;
+
+/// Finds the tuples that kept a page from being applied: $1 name, $2 fence, $3 the store, $4 to $9 the tuples, an array for each column,
+/// $10 whether each existed before, and $11 when it was written at the latest. It writes, so that a pooler sends it to the
+/// primary.
+pub(super) const FIND_UNEXPECTED: &str = r#"
+    update {schema}.fga_sync_state set updated_at = updated_at
+    where name = $1 and fence = $2
+    returning array(
+        select k.place
+        from unnest($4, $5, $6, $7, $8, $9, $10, $11) with ordinality
+             as k (object_type, object_id, relation, user_type, user_id, user_relation, existed, no_later_than, place)
+        where coalesce((
+            select not k.existed or t."timestamp" > k.no_later_than from only {schema}.fga_tuples t
+            where t.store_id = $3 and t.object_type = k.object_type and t.object_id = k.object_id
+              and t.relation = k.relation and t.user_type = k.user_type and t.user_id = k.user_id
+              and t.user_relation = k.user_relation
+            limit 1), k.existed))"#;
+
+/// What those below fail with, before the name of the table.
 pub(super) const SWALLOWED: &str = "rows are missing in ";
 
-/// Follow where their part is in the page: a trigger of somebody else's can swallow rows without a word, and a page that lacks
+/// Those below follow where their part is in the page: a trigger of somebody else's can swallow rows without a word, and a page that lacks
 /// some must not be committed. The text that is no number tells the table.
 pub(super) const RUN_COUNTED: &str = ",
     (case when (select count(*) from counted) = (select count(*) from moved)
@@ -270,9 +289,12 @@ pub(super) const ALL_APPENDED: &str = ",
     (case when (select count(*) from appended) = (select count(*) from moved) * cardinality($10)
           then '1' else 'rows are missing in fga_changelog' end)::bigint";
 
-/// $28 as in [`WRITE_TUPLES`].
+/// $28 as in [`INSERT_TUPLES`]. The parts that count follow.
 pub(super) const ALL_WRITTEN: &str = ",
-    (case when (select count(*) from written) = (select count(*) from moved) * cardinality($28)
+    (case when (select count(*) from moved) * cardinality($28) = 0";
+pub(super) const AND_INSERTED: &str = " + (select count(*) from inserted)";
+pub(super) const AND_UPSERTED: &str = " + (select count(*) from upserted)";
+pub(super) const OR_ELSE: &str = "
           then '1' else 'rows are missing in fga_tuples' end)::bigint";
 
 pub(super) const END_RUN: &str = "

@@ -2,12 +2,12 @@
 
 use jiff::Timestamp;
 use rusqlite::{
-    Connection, OptionalExtension, Params, Transaction, TransactionBehavior, params,
+    Connection, OptionalExtension, ToSql, Transaction, TransactionBehavior, params,
     params_from_iter,
 };
 
 use super::{statements, text};
-use crate::mirror::{Applied, NetEffect};
+use crate::mirror::{Applied, Before, Deleted, NetEffect, Written};
 use crate::page::ContinuationToken;
 use crate::target::Commit;
 use crate::tuple::TupleKey;
@@ -52,16 +52,36 @@ pub(super) fn apply(
     if !page.move_checkpoint()? {
         return Ok(None);
     }
-    let unexpected = page.unexpected(commit.rows.tuples)?;
-    if !unexpected.is_empty() {
-        return Ok(Some(Applied::Unexpected(unexpected)));
+    if !(page.delete_tuples()? && page.write_tuples()?) {
+        transaction.rollback()?;
+        return take_apart(connection, commit, with_prefix);
     }
     page.append_changes()?;
-    page.delete_tuples()?;
-    page.write_tuples()?;
     page.update_overlap()?;
     transaction.commit()?;
     Ok(Some(Applied::Committed))
+}
+
+/// Which tuples kept the page from being applied.
+fn take_apart(
+    connection: &mut Connection,
+    commit: &Commit,
+    with_prefix: impl Fn(&str) -> String,
+) -> Result<Option<Applied>> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let page = Page {
+        transaction: &transaction,
+        commit,
+        with_prefix: &with_prefix,
+    };
+    if !page.move_checkpoint()? {
+        return Ok(None);
+    }
+    let unexpected = page.unexpected(commit.rows.tuples)?;
+    if unexpected.is_empty() {
+        return Err(Failure::Swallowed("fga_tuples"));
+    }
+    Ok(Some(Applied::Unexpected(unexpected)))
 }
 
 struct Page<'a> {
@@ -111,9 +131,7 @@ impl Page<'_> {
         let mut unexpected = Vec::new();
         for (tuple, before) in net_effect.expected() {
             let time: Option<String> = tuple_time
-                .query_row(tuple_params(self.commit.holder.store_id, tuple), |row| {
-                    row.get(0)
-                })
+                .query_row(key(self.commit.holder.store_id, tuple), |row| row.get(0))
                 .optional()?;
             let is_as_before = time.map_or(!before.existed, |time| {
                 before.existed && time <= text(before.no_later_than)
@@ -158,23 +176,34 @@ impl Page<'_> {
         Ok(())
     }
 
-    fn delete_tuples(&self) -> Result<()> {
+    /// Whether each was what it must have been before.
+    fn delete_tuples(&self) -> Result<bool> {
+        let store_id = self.commit.holder.store_id;
         let mut delete = self.prepare(statements::DELETE_TUPLE)?;
         let mut tuple_time = self.prepare(statements::TUPLE_TIME)?;
-        for deleted in &self.commit.rows.tuples.deleted {
-            let key = || tuple_params(self.commit.holder.store_id, deleted.tuple);
-            // Most often it was there; where it was not, that is no matter.
-            if delete.execute(key())? == 0 && tuple_time.exists(key())? {
-                return Err(Failure::Swallowed("fga_tuples"));
+        for Deleted { tuple, before } in &self.commit.rows.tuples.deleted {
+            let must_exist = before.is_some_and(|before| before.existed);
+            let no_later_than = before.map(|before| text(before.no_later_than));
+            let key = key(store_id, tuple);
+            let deleted = if before.is_none_or(|before| before.existed) {
+                let key = key.iter().map(|part| part as &dyn ToSql);
+                delete.execute(params_from_iter(key.chain([&no_later_than as _])))?
+            } else {
+                0
+            };
+            if deleted == 0 && (must_exist || tuple_time.exists(key)?) {
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
-    fn write_tuples(&self) -> Result<()> {
+    /// Whether each was what it must have been before.
+    fn write_tuples(&self) -> Result<bool> {
         let mut write = self.prepare(statements::WRITE_TUPLE)?;
-        for written in &self.commit.rows.tuples.written {
-            let change = written.change;
+        let mut insert = self.prepare(statements::INSERT_TUPLE)?;
+        let mut update = self.prepare(statements::UPDATE_TUPLE)?;
+        for Written { change, before } in &self.commit.rows.tuples.written {
             let [
                 object_type,
                 object_id,
@@ -183,7 +212,13 @@ impl Page<'_> {
                 user_id,
                 user_relation,
             ] = change.tuple.columns();
-            let written = write.execute(params![
+            let statement = match before {
+                None => &mut write,
+                Some(Before { existed: false, .. }) => &mut insert,
+                Some(Before { existed: true, .. }) => &mut update,
+            };
+            // What wrote a tuple that is written anew was no later than that: it is the last of its changes.
+            let written = statement.execute(params![
                 self.commit.holder.store_id,
                 object_type,
                 object_id,
@@ -195,9 +230,11 @@ impl Page<'_> {
                 change.condition_context(),
                 text(change.timestamp),
             ])?;
-            stored(written, "fga_tuples")?;
+            if written == 0 {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Keeps and forgets pages of the overlap.
@@ -222,6 +259,22 @@ impl Page<'_> {
 }
 
 /// The primary key of a tuple's row.
-fn tuple_params<'a>(store_id: &'a str, tuple: &'a TupleKey) -> impl Params {
-    params_from_iter([store_id].into_iter().chain(tuple.columns()))
+fn key<'a>(store_id: &'a str, tuple: &'a TupleKey) -> [&'a str; 7] {
+    let [
+        object_type,
+        object_id,
+        relation,
+        user_type,
+        user_id,
+        user_relation,
+    ] = tuple.columns();
+    [
+        store_id,
+        object_type,
+        object_id,
+        relation,
+        user_type,
+        user_id,
+        user_relation,
+    ]
 }

@@ -102,12 +102,15 @@ pub(super) const TUPLE_TIME: &str = r#"
     where store_id = ?1 and object_type = ?2 and object_id = ?3 and relation = ?4
       and user_type = ?5 and user_id = ?6 and user_relation = ?7"#;
 
+/// ?8 the latest time that the tuple may have been written at, null for any.
 pub(super) const DELETE_TUPLE: &str = r#"
     delete from "{prefix}fga_tuples"
     where store_id = ?1 and object_type = ?2 and object_id = ?3 and relation = ?4
-      and user_type = ?5 and user_id = ?6 and user_relation = ?7"#;
+      and user_type = ?5 and user_id = ?6 and user_relation = ?7
+      and timestamp <= coalesce(?8, timestamp)"#;
 
-/// The key is named: without it, the row that stands in the way of an index of the user's would be overwritten.
+/// Whatever was there before. The key is named: without it, the row that stands in the way of an index of the user's would be
+/// overwritten. The same holds for [`INSERT_TUPLE`].
 pub(super) const WRITE_TUPLE: &str = r#"
     insert into "{prefix}fga_tuples"
         (store_id, object_type, object_id, relation, user_type, user_id, user_relation,
@@ -116,6 +119,20 @@ pub(super) const WRITE_TUPLE: &str = r#"
     on conflict (store_id, object_type, object_id, relation, user_type, user_id, user_relation) do update
         set condition_name = excluded.condition_name, condition_context = excluded.condition_context,
             timestamp = excluded.timestamp"#;
+
+/// The same where nothing was there before.
+pub(super) const INSERT_TUPLE: &str = r#"
+    insert into "{prefix}fga_tuples"
+        (store_id, object_type, object_id, relation, user_type, user_id, user_relation,
+         condition_name, condition_context, timestamp)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+    on conflict (store_id, object_type, object_id, relation, user_type, user_id, user_relation) do nothing"#;
+
+/// The same where the tuple was there before, and was written no later.
+pub(super) const UPDATE_TUPLE: &str = r#"
+    update "{prefix}fga_tuples" set condition_name = ?8, condition_context = ?9, timestamp = ?10
+    where store_id = ?1 and object_type = ?2 and object_id = ?3 and relation = ?4
+      and user_type = ?5 and user_id = ?6 and user_relation = ?7 and timestamp <= ?10"#;
 
 pub(super) const END_RUN: &str = r#"
     update "{prefix}fga_sync_runs" set finished_at = ?2, outcome = ?3, exit_code = ?4 where run_id = ?1"#;

@@ -13,7 +13,7 @@ use crate::run::{LATER_RUN, RUN, Run, STORE, started_at, subject};
 
 cases![
     questions_are_answered_by_an_index,
-    rows_that_are_missing_are_not_looked_for_in_all_others,
+    changes_that_are_missing_are_not_looked_for_in_all_others,
     a_page_reads_no_more_tuples_than_it_changes,
 ];
 
@@ -97,10 +97,13 @@ fn questions_are_answered_by_an_index(engine: &dyn Engine) -> anyhow::Result<()>
     Ok(())
 }
 
-fn rows_that_are_missing_are_not_looked_for_in_all_others(
+fn changes_that_are_missing_are_not_looked_for_in_all_others(
     engine: &dyn Engine,
 ) -> anyhow::Result<()> {
     let database = filled(engine)?;
+    // Those are read through.
+    database.query("delete from {fga_tuples}")?;
+    database.keep_house()?;
     for (store, object_type, expected) in [
         (STORE, "", true),
         (STORE, "document", true),

@@ -1,4 +1,4 @@
--- The primary key answers: who can reach this object of this store?
+-- The primary key answers: who can reach this object? The store comes last, so a question may name it or not.
 create table if not exists {schema}.fga_tuples (
     store_id          text collate "C" not null,
     object_type       text collate "C" not null,
@@ -10,13 +10,10 @@ create table if not exists {schema}.fga_tuples (
     condition_name    text collate "C",
     condition_context json,                      -- as the server sent it; jsonb would change it
     "timestamp"       timestamptz not null,      -- rounded down to microseconds: the clock of the server's database
-    primary key (store_id, object_type, object_id, relation, user_type, user_id, user_relation)
+    primary key (object_type, object_id, relation, user_type, user_id, user_relation, store_id)
 );
--- Who can reach this object, in whatever store? Like the next, this has all the columns of the primary key. So a planner
--- that takes it for a lookup by key, as it does where statistics are old or missing and at times where they are not,
--- finds one row, not all of the object's or the user's. And it answers from the index alone.
-create index if not exists fga_tuples_by_object
-    on {schema}.fga_tuples (object_type, object_id, relation, user_type, user_id, user_relation, store_id);
--- What can this user reach? The store comes after the user, so a question may name it or not.
+-- What can this user reach? The store comes after the user, so a question may name it or not. This has all the columns
+-- of the primary key. So a planner that takes it for a lookup by key, as it does where statistics are old or missing and
+-- at times where they are not, finds one row, not all of the user's. And it answers from the index alone.
 create index if not exists fga_tuples_by_user
     on {schema}.fga_tuples (user_type, user_id, store_id, user_relation, object_type, object_id, relation);

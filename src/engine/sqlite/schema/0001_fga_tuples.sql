@@ -1,4 +1,4 @@
--- The primary key answers: who can reach this object of this store?
+-- The primary key answers: who can reach this object? The store comes last, so a question may name it or not.
 create table if not exists "{prefix}fga_tuples" (
     store_id          text not null,
     object_type       text not null,
@@ -10,11 +10,8 @@ create table if not exists "{prefix}fga_tuples" (
     condition_name    text,
     condition_context text,          -- JSON, as the server sent it
     timestamp         text not null, -- RFC 3339, UTC, nanoseconds: the clock of the server's database
-    primary key (store_id, object_type, object_id, relation, user_type, user_id, user_relation)
+    primary key (object_type, object_id, relation, user_type, user_id, user_relation, store_id)
 ) strict, without rowid;
--- Who can reach this object, in whatever store? SQLite adds the rest of the primary key to each index.
-create index if not exists "{prefix}fga_tuples_by_object"
-    on "{prefix}fga_tuples" (object_type, object_id);
 -- What can this user reach? The store comes last, so a question may name it or not.
 create index if not exists "{prefix}fga_tuples_by_user"
     on "{prefix}fga_tuples" (user_type, user_id, store_id);
