@@ -121,12 +121,10 @@ pub(super) fn apply(
 ) -> Result<Option<Applied>, postgres::Error> {
     match write(client, commit, &in_schema) {
         Ok(is_moved) => Ok(is_moved.then_some(Applied::Committed)),
-        Err(error) if may_be_unexpected(&error) => {
-            match unexpected(client, commit, &in_schema)? {
-                Some(tuples) if tuples.is_empty() => Err(error),
-                tuples => Ok(tuples.map(Applied::Unexpected)),
-            }
-        }
+        Err(error) if may_be_unexpected(&error) => match unexpected(client, commit, &in_schema)? {
+            Some(tuples) if tuples.is_empty() => Err(error),
+            tuples => Ok(tuples.map(Applied::Unexpected)),
+        },
         Err(error) => Err(error),
     }
 }

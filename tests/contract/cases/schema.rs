@@ -9,7 +9,7 @@ use fga_sync::target::TargetError;
 use super::cases;
 use crate::changes::{viewer, write, writes};
 use crate::engine::{Database, Done, Engine, TABLES};
-use crate::run::{Run, changelog, expected_changelog, kept, same_rows};
+use crate::run::{Draft, Run, changelog, expected_changelog, kept, same_rows};
 
 cases![
     missing_until_migrated,
@@ -374,21 +374,33 @@ fn columns_of_the_user_are_theirs(engine: &dyn Engine) -> anyhow::Result<()> {
 fn what_violates_a_constraint_of_the_user_is_about_the_tables(
     engine: &dyn Engine,
 ) -> anyhow::Result<()> {
-    let database = engine.fresh()?;
-    let mut run = Run::begin(database.as_ref())?;
-    run.page(&writes(1))?;
-    database.query("create unique index one_store on {fga_changelog} (store_id)")?;
-    let before = database.dump()?;
-    let draft = run.usual()?;
-    match run.attempt(run.commits + 1, &writes(2), &draft) {
-        Err(TargetError::Fatal(error)) => {
-            ensure!(error.kind() == ErrorKind::Schema, "{error}");
-            let advice = error.advice().unwrap_or_default();
-            ensure!(advice.contains("added"), "{error}: {advice}");
+    for (table, column) in [
+        ("{fga_changelog}", "store_id"),
+        ("{fga_tuples}", "relation"),
+    ] {
+        let database = engine.fresh()?;
+        let mut run = Run::begin(database.as_ref())?;
+        run.page(&writes(1))?;
+        database.query(&format!(
+            "create unique index only_one on {table} ({column})"
+        ))?;
+        let before = database.dump()?;
+        // That a tuple is in the way is no word about what it was before.
+        let draft = Draft {
+            expects: true,
+            ..run.usual()?
+        };
+        let page = [write(viewer("new", "anne"))];
+        match run.attempt(run.commits + 1, &page, &draft) {
+            Err(TargetError::Fatal(error)) => {
+                ensure!(error.kind() == ErrorKind::Schema, "{error}");
+                let advice = error.advice().unwrap_or_default();
+                ensure!(advice.contains("added"), "{error}: {advice}");
+            }
+            other => bail!("{table}: {other:?}"),
         }
-        other => bail!("{other:?}"),
+        ensure!(database.dump()? == before, "it wrote something");
     }
-    ensure!(database.dump()? == before, "it wrote something");
     Ok(())
 }
 

@@ -161,7 +161,9 @@ impl Database for File {
     }
 
     fn change_tuple_key(&self) -> anyhow::Result<()> {
-        self.remake("fga_tuples", |sql| sql.replace(", user_relation, store_id)", ", store_id)"))
+        self.remake("fga_tuples", |sql| {
+            sql.replace(", user_relation, store_id)", ", store_id)")
+        })
     }
 
     fn swallowing(&self, table: &str, event: &str, object: Option<&str>) -> Vec<Vec<String>> {
