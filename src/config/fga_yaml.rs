@@ -11,7 +11,7 @@ use saphyr_parser::{Event, Parser, SpannedEventReceiver};
 
 use super::environment::Env;
 use super::file::{Entries, Entry};
-use super::settings::{Declaration, settings};
+use super::setting::{Declaration, Known};
 use crate::error::{Error, Result};
 
 /// The file, by the CLI's names.
@@ -23,7 +23,7 @@ pub(crate) struct FgaYaml {
 
 impl FgaYaml {
     /// Reads this file.
-    pub(super) fn read(path: &Path) -> Result<Self> {
+    pub(super) fn read(path: &Path, known: Known) -> Result<Self> {
         let shown = path.display();
         let text = std::fs::read_to_string(path).map_err(|error| {
             Error::usage(format!(
@@ -32,11 +32,11 @@ impl FgaYaml {
             .because(error)
             .advise("check --fga-config (or FGA_SYNC_FGA_CONFIG) and the file's permissions")
         })?;
-        Self::parse(path, &text)
+        Self::parse(path, &text, known)
     }
 
-    pub(crate) fn parse(path: &Path, text: &str) -> Result<Self> {
-        let entries = parse(text).map_err(|line| {
+    pub(crate) fn parse(path: &Path, text: &str, known: Known) -> Result<Self> {
+        let entries = parse(text, known).map_err(|line| {
             Error::usage(format!(
                 "{}, line {line}: this is not \"key: value\" in YAML",
                 path.display()
@@ -53,10 +53,10 @@ impl FgaYaml {
     }
 
     /// Looks where the CLI looks.
-    pub(super) fn find(env: Env) -> Result<Self> {
+    pub(super) fn find(env: Env, known: Known) -> Result<Self> {
         let places = places(env);
         if let Some(path) = places.iter().find(|path| path.is_file()) {
-            return Self::read(path);
+            return Self::read(path, known);
         }
         let shown: Vec<_> = places
             .iter()
@@ -116,7 +116,7 @@ fn places(env: Env) -> Vec<PathBuf> {
 const DEEPEST: usize = 100;
 
 /// The settings of a file, or the line that can't be understood.
-fn parse(text: &str) -> Result<Entries, usize> {
+fn parse(text: &str, known: Known) -> Result<Entries, usize> {
     let mut loader = YamlLoader::<MarkedYaml>::default();
     // A client id of digits is a text.
     loader.early_parse(false);
@@ -148,7 +148,10 @@ fn parse(text: &str) -> Result<Entries, usize> {
         }
         _ => return Err(line),
     };
-    let known: Vec<_> = settings().filter_map(cli_name).collect();
+    let known: Vec<_> = known
+        .iter()
+        .filter_map(|setting| cli_name(setting))
+        .collect();
     let mut entries = Entries::new();
     for (key, value) in &mapping {
         let line = key.span.start.line();
@@ -195,10 +198,28 @@ fn scalar(node: &MarkedYaml) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::setting::Setting;
     use super::*;
 
+    fn read(text: &str) -> Result<Entries, usize> {
+        let known = [
+            ["FGA_SYNC_SOURCE", "FGA_API_URL"],
+            ["FGA_SYNC_STORE_ID", "FGA_STORE_ID"],
+            ["FGA_SYNC_CLIENT_ID", "FGA_CLIENT_ID"],
+            ["FGA_SYNC_CLIENT_SECRET", "FGA_CLIENT_SECRET"],
+            ["FGA_SYNC_API_AUDIENCE", "FGA_API_AUDIENCE"],
+            ["FGA_SYNC_API_SCOPES", "FGA_API_SCOPES"],
+            ["FGA_SYNC_HEADERS", "FGA_CUSTOM_HEADERS"],
+        ]
+        .map(|env| -> &Declaration {
+            let setting = Setting::text("", "").env(Box::leak(Box::new(env)));
+            Box::leak(Box::new(*setting.declaration()))
+        });
+        parse(text, &known)
+    }
+
     fn parsed(text: &str) -> Vec<(String, String, usize)> {
-        let entries = parse(text).unwrap().into_iter();
+        let entries = read(text).unwrap().into_iter();
         entries
             .map(|(name, entry)| (name, entry.text, entry.line))
             .collect()
@@ -248,7 +269,7 @@ mod tests {
             ("s3cret", 1),
             ("client-id: a\nclient-id: b\n", 2),
         ] {
-            assert_eq!(parse(text).map(|_| ()), Err(line), "{text}");
+            assert_eq!(read(text).map(|_| ()), Err(line), "{text}");
         }
     }
 
@@ -257,9 +278,9 @@ mod tests {
         let list = |depth| format!("client-id: a\nother:\n  {}x\n", "- ".repeat(depth));
         assert_eq!(parsed(&list(50)).len(), 1);
         for depth in [DEEPEST, 100_000] {
-            assert_eq!(parse(&list(depth)).map(|_| ()), Err(3), "{depth}");
+            assert_eq!(read(&list(depth)).map(|_| ()), Err(3), "{depth}");
         }
         let flow = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert_eq!(parse(&flow(100_000)).map(|_| ()), Err(1));
+        assert_eq!(read(&flow(100_000)).map(|_| ()), Err(1));
     }
 }

@@ -9,7 +9,7 @@ use std::{fmt, fs};
 
 use toml::de::{DeTable, DeValue};
 
-use super::settings::{COMMON_ONLY, settings};
+use super::setting::{Declaration, Known};
 use crate::error::{Error, Result};
 use crate::nearest::nearest;
 
@@ -47,17 +47,17 @@ pub(crate) struct File {
 
 impl File {
     /// Reads and checks a file.
-    pub(super) fn read(path: &Path) -> Result<Self> {
+    pub(super) fn read(path: &Path, known: Known) -> Result<Self> {
         let shown = path.display();
         let text = fs::read_to_string(path).map_err(|error| {
             Error::usage(format!("can't read the configuration file {shown}"))
                 .because(error)
                 .advise("check --config (or FGA_SYNC_CONFIG) and the file's permissions")
         })?;
-        Self::parse(path, &text)
+        Self::parse(path, &text, known)
     }
 
-    pub(crate) fn parse(path: &Path, text: &str) -> Result<Self> {
+    pub(crate) fn parse(path: &Path, text: &str, known: Known) -> Result<Self> {
         let line_of = |offset: usize| text[..offset.min(text.len())].matches('\n').count() + 1;
         let table = DeTable::parse(text).map_err(|error| {
             let line = error.span().map_or(1, |span| line_of(span.start));
@@ -70,6 +70,7 @@ impl File {
         })?;
         let reader = Reader {
             path,
+            known,
             line_of: &line_of,
         };
         let mut file = Self {
@@ -93,8 +94,12 @@ const JOB: &str = "job";
 /// and the one beside a job's.
 const AFTER: &str = "after";
 
+/// The tables of settings that a job can't have: they are about the whole command.
+const COMMON_ONLY: [&str; 2] = ["output", "log"];
+
 struct Reader<'a> {
     path: &'a Path,
+    known: Known<'a>,
     line_of: &'a dyn Fn(usize) -> usize,
 }
 
@@ -133,7 +138,7 @@ impl Reader<'_> {
         beside: &str,
     ) -> Result<()> {
         let text = match value {
-            DeValue::Table(table) if is_section(key) => {
+            DeValue::Table(table) if self.is_section(key) => {
                 for (name, value) in table {
                     let line = (self.line_of)(name.span().start);
                     self.entry(
@@ -146,7 +151,7 @@ impl Reader<'_> {
                 }
                 return Ok(());
             }
-            _ if !is_key(key) => return Err(self.unknown(key, line, beside)),
+            _ if !self.is_key(key) => return Err(self.unknown(key, line, beside)),
             DeValue::String(text) => text.to_string(),
             DeValue::Integer(number) => number.to_string(),
             DeValue::Float(number) => number.to_string(),
@@ -199,26 +204,28 @@ impl Reader<'_> {
 
     fn unknown(&self, key: &str, line: usize, beside: &str) -> Error {
         let error = self.wrong(line, &format!("there is no setting {key:?}"));
-        match nearest(key, known_keys().chain([beside.to_owned()])) {
+        match nearest(key, self.known_keys().chain([beside.to_owned()])) {
             Some(near) => error.advise(format!("did you mean {near:?}?")),
             None => error.advise("fga-sync run --show-config lists every setting"),
         }
     }
-}
 
-fn known_keys() -> impl Iterator<Item = String> {
-    settings().flat_map(|setting| std::iter::once(setting.key.to_owned()).chain(setting.file_key()))
-}
+    fn known_keys(&self) -> impl Iterator<Item = String> {
+        let keys = |setting: &Declaration| [Some(setting.key.to_owned()), setting.file_key()];
+        self.known
+            .iter()
+            .flat_map(move |setting| keys(setting))
+            .flatten()
+    }
 
-fn is_key(key: &str) -> bool {
-    known_keys().any(|known| known == key)
-}
+    fn is_key(&self, key: &str) -> bool {
+        self.known_keys().any(|known| known == key)
+    }
 
-fn is_section(key: &str) -> bool {
-    settings().any(|setting| {
-        setting
-            .key
-            .strip_prefix(key)
-            .is_some_and(|rest| rest.starts_with('.'))
-    })
+    fn is_section(&self, key: &str) -> bool {
+        self.known.iter().any(|setting| {
+            let rest = setting.key.strip_prefix(key);
+            rest.is_some_and(|rest| rest.starts_with('.'))
+        })
+    }
 }

@@ -10,9 +10,7 @@ use clap::parser::ValueSource;
 use super::environment::{Env, variable};
 use super::fga_yaml::FgaYaml;
 use super::file::{Entries, Entry, File};
-use super::setting::{Declaration, Setting, WithDefault};
-use super::settings::{self, CONFIG_ENV};
-use super::source::{FGA_CONFIG, FGA_CONFIG_ANYWHERE};
+use super::setting::{Declaration, Known, Setting, WithDefault};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a value was read from.
@@ -71,6 +69,7 @@ enum Said {
 
 /// The layers of one job.
 pub(super) struct Layers<'a> {
+    known: Known<'a>,
     flags: &'a ArgMatches,
     env: Env<'a>,
     file: &'a File,
@@ -82,8 +81,9 @@ impl<'a> Layers<'a> {
     /// The common settings of the file, with those of `job` laid over them.
     ///
     /// # Errors
-    /// Where the file has no such job, or the official CLI's file is asked for and can't be read.
+    /// Where the file has no such job.
     pub(super) fn new(
+        known: Known<'a>,
         flags: &'a ArgMatches,
         env: Env<'a>,
         file: &'a File,
@@ -99,20 +99,19 @@ impl<'a> Layers<'a> {
                     .entries,
             ),
         };
-        let mut layers = Self {
+        Ok(Self {
+            known,
             flags,
             env,
             file,
             job,
             fga_yaml: None,
-        };
-        layers.fga_yaml = match layers.get(&FGA_CONFIG)? {
-            None => None,
-            Some(text) if text == "false" => None,
-            Some(text) if text == FGA_CONFIG_ANYWHERE => Some(FgaYaml::find(env)?),
-            Some(path) => Some(FgaYaml::read(Path::new(&path))?),
-        };
-        Ok(layers)
+        })
+    }
+
+    /// The same over the official CLI's file.
+    pub(super) fn over(self, fga_yaml: Option<FgaYaml>) -> Self {
+        Self { fga_yaml, ..self }
     }
 
     /// The value of a setting, from the first layer that has one. An empty environment variable counts as not
@@ -128,7 +127,7 @@ impl<'a> Layers<'a> {
     /// The same, with the layer that it comes from.
     pub(super) fn find(&self, setting: &Declaration) -> Result<Option<(Layer, Value)>> {
         debug_assert!(
-            settings::settings().any(|known| known.key == setting.key),
+            self.known.iter().any(|known| known.key == setting.key),
             "{} is declared, and in no list",
             setting.key
         );
@@ -264,14 +263,17 @@ impl<'a> Layers<'a> {
     }
 }
 
+/// The environment variable that names the configuration file.
+pub const CONFIG_ENV: &str = "FGA_SYNC_CONFIG";
+
 /// The configuration file that is asked for, if one is.
-pub(super) fn find_file(flags: &ArgMatches, env: Env) -> Result<Option<File>> {
+pub(super) fn find_file(flags: &ArgMatches, env: Env, known: Known) -> Result<Option<File>> {
     let flag = flags.get_one::<PathBuf>("config").cloned();
     let path = match flag {
         Some(path) => Some(path),
         None => variable(env, CONFIG_ENV)?.map(PathBuf::from),
     };
-    path.map(|path| File::read(&path)).transpose()
+    path.map(|path| File::read(&path, known)).transpose()
 }
 
 fn no_job(file: &File, name: &str) -> Error {

@@ -25,7 +25,7 @@ pub(crate) use layers::read_secret;
 use layers::{Layers, find_file};
 pub use layers::{Origin, Value};
 pub use output::{Format, OutputSettings};
-use settings::settings;
+use settings::{Declaration, settings};
 pub(crate) use sign_in::{parse_headers, token_url};
 pub use source::SourceSettings;
 
@@ -46,6 +46,7 @@ pub struct RunSettings {
 
 /// The settings of a command, before they are typed.
 pub struct Config<'a> {
+    known: Vec<&'static Declaration>,
     flags: &'a ArgMatches,
     env: Env<'a>,
     file: File,
@@ -57,12 +58,20 @@ impl<'a> Config<'a> {
     /// # Errors
     /// Where the file can't be read or holds something unknown.
     pub fn load(flags: &'a ArgMatches, env: Env<'a>) -> Result<Self> {
-        let file = find_file(flags, env)?.unwrap_or_default();
-        Ok(Self { flags, env, file })
+        let known: Vec<_> = settings().collect();
+        let file = find_file(flags, env, &known)?.unwrap_or_default();
+        Ok(Self {
+            known,
+            flags,
+            env,
+            file,
+        })
     }
 
     fn layers(&self, job: Option<&str>) -> Result<Layers<'_>> {
-        Layers::new(self.flags, self.env, &self.file, job)
+        let layers = Layers::new(&self.known, self.flags, self.env, &self.file, job)?;
+        let fga_yaml = source::fga_yaml(&layers, self.env, &self.known)?;
+        Ok(layers.over(fga_yaml))
     }
 
     /// The settings of output. `verbosity` is the number of `-v`, or -1 for `-q`.
@@ -85,7 +94,7 @@ impl<'a> Config<'a> {
             (None, "") => "default",
             (None, store_id) => store_id,
         };
-        let options = run::options(&layers, name.to_owned(), &source)?;
+        let options = run::options(&layers, name.to_owned(), source.shown())?;
         let target = target::target(&layers)?;
         Ok(RunSettings {
             source,
@@ -116,7 +125,8 @@ impl<'a> Config<'a> {
     /// Where a secret's file can't be read.
     pub fn show(&self, job: Option<&str>) -> Result<Vec<(&'static str, Option<String>, String)>> {
         let layers = self.layers(job)?;
-        settings()
+        let known = self.known.iter();
+        known
             .map(|setting| {
                 Ok(match layers.value(setting)? {
                     None => (setting.key, None, "not set".to_owned()),

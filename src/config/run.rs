@@ -6,7 +6,6 @@ use jiff::Timestamp;
 
 use super::layers::Layers;
 use super::setting::{Declaration, Setting, Takes, WithDefault, duration};
-use super::source::SourceSettings;
 use super::target;
 use crate::error::Result;
 use crate::source::OpenFgaSettings;
@@ -119,16 +118,12 @@ pub(super) static SETTINGS: &[&Declaration] = &[
     NO_MIGRATE.declaration(),
 ];
 
-/// How a run from `source` is to be done. `name` is the checkpoint's.
-pub(super) fn options(
-    layers: &Layers,
-    name: String,
-    source: &SourceSettings,
-) -> Result<RunOptions> {
+/// How a run from `source`, a URL without secrets, is to be done. `name` is the checkpoint's.
+pub(super) fn options(layers: &Layers, name: String, source: String) -> Result<RunOptions> {
     Ok(RunOptions {
         pages_ahead: RunOptions::PAGES_AHEAD,
         name,
-        source: source.shown(),
+        source,
         type_filter: layers.text(&TYPE)?.unwrap_or_default(),
         mode: layers.get_or_default(&target::MODE)?,
         page_size: layers

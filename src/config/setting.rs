@@ -30,6 +30,9 @@ pub struct Declaration {
     pub shown: fn(&str) -> String,
 }
 
+/// All settings that there are, for whoever checks names.
+pub(crate) type Known<'a> = &'a [&'static Declaration];
+
 /// A flag of the command line.
 #[derive(Debug, Clone, Copy)]
 pub struct Flag {

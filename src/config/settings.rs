@@ -1,6 +1,7 @@
 //! Every setting, group by group. Flags and their help, `--show-config`, the file's check for unknown keys and the man
 //! pages are made from it.
 
+pub use super::layers::CONFIG_ENV;
 pub use super::setting::{Declaration, Flag, Takes};
 use super::{output, run, sign_in, source, target};
 
@@ -31,9 +32,3 @@ pub(crate) fn of_every_command() -> impl Iterator<Item = &'static Declaration> {
 pub(crate) fn of_run() -> impl Iterator<Item = &'static Declaration> {
     run::SETTINGS.iter().copied()
 }
-
-/// The tables of the file that a job can't have: they are about the whole command.
-pub(super) const COMMON_ONLY: [&str; 2] = ["output", "log"];
-
-/// The environment variable that names the configuration file.
-pub const CONFIG_ENV: &str = "FGA_SYNC_CONFIG";

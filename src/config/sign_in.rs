@@ -7,7 +7,6 @@ use url::Url;
 use super::api_url::masked_source;
 use super::layers::{Layers, Value};
 use super::setting::{Declaration, Setting, WithDefault, stars};
-use super::source::ALLOW_HTTP;
 use crate::error::{Error, Result};
 use crate::source::{AssertionKey, ClientCredentials, Proof, SignIn, is_this_machine};
 use crate::url_text::{ESCAPE, is_ambiguous};
@@ -113,8 +112,9 @@ const OWN_HEADERS: [&str; 15] = [
     "user-agent",
 ];
 
-/// How to sign in. As with the official CLI, a token wins over client credentials.
-pub(super) fn sign_in(layers: &Layers) -> Result<SignIn> {
+/// How to sign in. As with the official CLI, a token wins over client credentials. `allow_http` lets those go to another machine in
+/// the clear.
+pub(super) fn sign_in(layers: &Layers, allow_http: bool) -> Result<SignIn> {
     if let Some(token) = layers.get(&TOKEN)? {
         return Ok(SignIn::Preshared(token));
     }
@@ -142,7 +142,7 @@ pub(super) fn sign_in(layers: &Layers) -> Result<SignIn> {
             "FGA_API_TOKEN_ISSUER (or source.auth.issuer)",
         ));
     };
-    let token_url = token_url(&issuer, layers.get_or_default(&ALLOW_HTTP)?)?;
+    let token_url = token_url(&issuer, allow_http)?;
     let client_secret = layers.get(&CLIENT_SECRET)?;
     let private_key = layers.get(&PRIVATE_KEY)?;
     let proof = match (client_secret, private_key) {

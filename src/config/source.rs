@@ -1,11 +1,13 @@
 //! The settings of the source.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::api_url::{api_url, masked_source};
+use super::environment::Env;
+use super::fga_yaml::FgaYaml;
 use super::layers::Layers;
 use super::run;
-use super::setting::{Declaration, Setting, Takes, WithDefault};
+use super::setting::{Declaration, Known, Setting, Takes, WithDefault};
 use super::sign_in::{HEADERS, headers, sign_in};
 use crate::error::{Error, Result};
 use crate::source::{Input, OpenFgaSettings};
@@ -24,16 +26,16 @@ static STORE_ID: Setting<String> = Setting::text("source.store_id", "The store t
     .env(&["FGA_SYNC_STORE_ID", "FGA_STORE_ID"]);
 
 /// The value of `source.fga_config` that asks for the official CLI's file wherever the CLI would find it.
-pub(super) const FGA_CONFIG_ANYWHERE: &str = "true";
+const FGA_CONFIG_ANYWHERE: &str = "true";
 
-pub(super) static FGA_CONFIG: Setting<String> = Setting::text(
+static FGA_CONFIG: Setting<String> = Setting::text(
     "source.fga_config",
     "Read what is not set otherwise from the official CLI's .fga.yaml: this one, or where the CLI looks for it",
 )
 .flag("fga-config", Takes::FileOr(FGA_CONFIG_ANYWHERE))
 .env(&["FGA_SYNC_FGA_CONFIG"]);
 
-pub(super) static ALLOW_HTTP: WithDefault<bool> = Setting::switch(
+static ALLOW_HTTP: WithDefault<bool> = Setting::switch(
     "source.allow_http",
     "Send the token and read the tuples in the clear, from a source with http:// on another machine",
 )
@@ -112,6 +114,19 @@ impl SourceSettings {
     }
 }
 
+/// The official CLI's file, if the layers ask for it.
+///
+/// # Errors
+/// Where it is not there, or can't be read.
+pub(super) fn fga_yaml(layers: &Layers, env: Env, known: Known) -> Result<Option<FgaYaml>> {
+    match layers.get(&FGA_CONFIG)? {
+        None => Ok(None),
+        Some(text) if text == "false" => Ok(None),
+        Some(text) if text == FGA_CONFIG_ANYWHERE => FgaYaml::find(env, known).map(Some),
+        Some(path) => FgaYaml::read(Path::new(&path), known).map(Some),
+    }
+}
+
 /// The source that the layers describe.
 pub(super) fn source(layers: &Layers) -> Result<SourceSettings> {
     let Some(url) = layers.value(URL.declaration())? else {
@@ -138,7 +153,8 @@ pub(super) fn source(layers: &Layers) -> Result<SourceSettings> {
         let store_id = store_id.unwrap_or_default();
         return Ok(SourceSettings::Recording { input, store_id });
     }
-    let url = api_url(&url, layers.get_or_default(&ALLOW_HTTP)?)?;
+    let allow_http = layers.get_or_default(&ALLOW_HTTP)?;
+    let url = api_url(&url, allow_http)?;
     let Some(store_id) = store_id else {
         return Err(Error::usage("no store is given").advise("--store-id ID (also FGA_STORE_ID)"));
     };
@@ -151,7 +167,7 @@ pub(super) fn source(layers: &Layers) -> Result<SourceSettings> {
     Ok(SourceSettings::OpenFga(Box::new(OpenFgaSettings {
         url,
         store_id,
-        sign_in: sign_in(layers)?,
+        sign_in: sign_in(layers, allow_http)?,
         headers: headers(layers)?,
         type_filter,
         page_size: layers.get(&run::PAGE_SIZE)?,

@@ -5,12 +5,17 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 
 use super::{SECRET, assert_hidden, assert_shown};
+use crate::config::settings::{Declaration, settings};
 use crate::config::{
     Origin, Value, api_url, fga_yaml::FgaYaml, file::File, masked_source, parse_headers,
     read_secret, token_url,
 };
 use crate::engine::{TargetSettings, masked};
 use crate::error::Error;
+
+fn known() -> Vec<&'static Declaration> {
+    settings().collect()
+}
 
 /// A file that holds a secret, such as an API token.
 pub fn secret_file(data: &[u8]) {
@@ -152,14 +157,14 @@ pub fn toml_file(data: &[u8]) {
         return;
     };
     let path = Path::new("fga-sync.toml");
-    if let Err(error) = File::parse(path, text) {
+    if let Err(error) = File::parse(path, text, &known()) {
         assert_shown(&error);
     }
     let Some((before, after)) = text.split_once('\0').filter(|_| !text.contains(SECRET)) else {
         return;
     };
     let text = format!("{before}\ntarget.password = \"{SECRET}{after}");
-    match File::parse(path, &text) {
+    match File::parse(path, &text, &known()) {
         Ok(file) => assert_hidden(&format!("{file:?}")),
         Err(error) => assert_error_hides(&error),
     }
@@ -172,12 +177,12 @@ pub fn fga_yaml(data: &[u8]) {
         return;
     };
     let path = Path::new(".fga.yaml");
-    if let Err(error) = FgaYaml::parse(path, text) {
+    if let Err(error) = FgaYaml::parse(path, text, &known()) {
         assert_shown(&error);
     }
     if text.chars().all(is_printable) {
         let quoted = format!("client-id: '{}'\n", text.replace('\'', "''"));
-        let file = FgaYaml::parse(path, &quoted).map_err(|error| error.to_string());
+        let file = FgaYaml::parse(path, &quoted, &known()).map_err(|error| error.to_string());
         let client_id = file.as_ref().map(|file| file.text("client-id"));
         let wanted = Some(text).filter(|text| !text.is_empty());
         assert_eq!(client_id, Ok(wanted));
@@ -185,7 +190,11 @@ pub fn fga_yaml(data: &[u8]) {
     let Some((before, after)) = text.split_once('\0').filter(|_| !text.contains(SECRET)) else {
         return;
     };
-    match FgaYaml::parse(path, &format!("{before}\nclient-secret: \"{SECRET}{after}")) {
+    match FgaYaml::parse(
+        path,
+        &format!("{before}\nclient-secret: \"{SECRET}{after}"),
+        &known(),
+    ) {
         Ok(file) => assert_hidden(&format!("{file:?}")),
         Err(error) => assert_error_hides(&error),
     }

@@ -9,8 +9,8 @@ use postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::classify::classify;
-use super::connection::{Complete, doing};
 use super::hosts::Place;
+use super::settings::Complete;
 use super::tls::Attempt;
 use crate::engine::within::sign_in;
 use crate::error::{Error, ErrorKind};
@@ -24,12 +24,16 @@ pub(super) const LIMITS: &str = "-c lock_timeout=10s -c statement_timeout=120s";
 /// What `PgBouncer` says to a client that comes without TLS, under the code of a broken protocol.
 const BOUNCER_WANTS_TLS: &str = "SSL required";
 
-/// Connects to a place, in one of the ways that `sslmode` allows.
-pub(super) fn connect_to(place: &Place, complete: &Complete) -> TargetResult<Client> {
+/// Connects to a place, in one of the ways that `sslmode` allows. An error begins with `doing`.
+pub(super) fn connect_to(
+    place: &Place,
+    complete: &Complete,
+    doing: String,
+) -> TargetResult<Client> {
     let here = Here {
         place,
         complete,
-        doing: doing(place),
+        doing,
     };
     // As with libpq, nothing of TLS goes for a Unix socket.
     let (first, second) = match place.host {

@@ -11,7 +11,7 @@ use postgres::types::Type;
 use sha2::{Digest, Sha256};
 
 use super::classify::classify;
-use super::connection::Complete;
+use super::settings::Complete;
 use super::{connection, statements};
 use crate::engine::within::within;
 use crate::target::TargetResult;

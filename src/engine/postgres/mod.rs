@@ -10,6 +10,7 @@ mod connection;
 mod hosts;
 mod lock;
 mod page;
+mod settings;
 mod statements;
 mod tls;
 
@@ -19,9 +20,9 @@ use postgres::error::SqlState;
 use postgres::types::Type;
 
 use self::classify::classify;
-use self::connection::Complete;
-pub use self::connection::PostgresSettings;
 use self::lock::{LockKey, RunLock};
+use self::settings::Complete;
+pub use self::settings::PostgresSettings;
 use super::Access;
 use super::ladder::{Step, statements_above};
 use crate::checkpoint::Subject;
