@@ -117,14 +117,13 @@ enum Past {
 }
 
 impl Reader {
-    pub(super) fn new(reading: Reading) -> Self {
+    /// Begins to read, with the tokens that the source sent before in this run.
+    pub(super) fn new(reading: Reading, tokens: Tokens) -> Self {
         let began_at = reading.stop.now();
-        let mut tokens = Tokens::default();
-        reading.token.iter().for_each(|token| tokens.note(token));
         Self {
             known: Known::of(&reading.overlap),
             tail: Tail::new(reading.page_size.max(LEAST_PAGE)),
-            tokens,
+            tokens: tokens.up_to(reading.token.as_ref()),
             growth: Growth::since(began_at),
             began_at,
             past: Past::Unseen,
@@ -139,9 +138,9 @@ impl Reader {
         }
     }
 
-    /// The source, to read it in another way.
-    pub(super) fn into_source(self) -> Box<dyn ChangeSource> {
-        self.reading.source
+    /// The source, to read it in another way, and the tokens that it has sent.
+    pub(super) fn into_source(self) -> (Box<dyn ChangeSource>, Tokens) {
+        (self.reading.source, self.tokens)
     }
 
     /// Asks once for what follows; `None` where the answer says nothing yet.

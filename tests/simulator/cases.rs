@@ -4,15 +4,18 @@ use std::collections::HashMap;
 
 use fga_sync::change::{Change, Condition, Operation};
 use fga_sync::checkpoint::{Checkpoint, Mode, StoreIdentity, Subject};
-use fga_sync::error::ErrorKind;
+use fga_sync::error::{ErrorKind, Result};
+use fga_sync::page::ContinuationToken;
+use fga_sync::source::{Answer, ChangeSource, TupleReader};
 use fga_sync::sync::Outcome;
 use fga_sync::tuple::{Object, TupleKey, User};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::history::{options, run_with};
-use super::profile::{MS, SECOND};
-use super::store::Entry;
+use super::history::{options, run_from, run_with};
+use super::profile::{MS, Poison, SECOND};
+use super::source::Source;
+use super::store::{Entry, key};
 use super::world::Shared;
 
 /// A world in which nothing goes wrong and nobody writes.
@@ -123,4 +126,63 @@ fn two_jobs_that_begin_at_once_do_not_fill_the_same_tables() {
     assert_eq!(error.kind(), ErrorKind::WrongPosition, "{error}");
     assert!(error.to_string().contains("\"rival\""), "{error}");
     assert!(!shared.lock().database.has_rows());
+}
+
+/// Sends the first single change that it is asked for under the token of the first page.
+struct GoesBack {
+    log: Source,
+    first_token: Option<ContinuationToken>,
+}
+
+impl ChangeSource for GoesBack {
+    fn store(&mut self) -> Result<StoreIdentity> {
+        self.log.store()
+    }
+
+    fn read_changes(&mut self, token: Option<&ContinuationToken>, limit: u32) -> Result<Answer> {
+        let mut answer = self.log.read_changes(token, limit)?;
+        if limit > 1 {
+            self.first_token = self.first_token.take().or(answer.page.token.clone());
+        } else if self.first_token.is_some() {
+            answer.page.token = self.first_token.take();
+        }
+        Ok(answer)
+    }
+
+    fn tuple_reader(&self) -> Result<Option<Box<dyn TupleReader>>> {
+        self.log.tuple_reader()
+    }
+}
+
+#[test]
+fn a_source_that_goes_back_is_found_out_after_a_refused_value_too() {
+    let shared = calm();
+    shared.lock().profile.mode = Mode::Changelog;
+    shared.lock().profile.poison = Poison::Refused;
+    shared.lock().profile.has_readable_tokens = false;
+    for number in 0..8_u8 {
+        let world = &mut *shared.lock();
+        let is_refused = number == 6;
+        let change = Change {
+            tuple: key(number.into()),
+            operation: Operation::Write,
+            condition: None,
+            timestamp: world.time(),
+            raw_event: format!("{number}{}", if is_refused { " poison" } else { "" }),
+        };
+        let place = u128::try_from(world.now / MS).unwrap() << 80;
+        let now = world.now;
+        world.store.show(place, change, now);
+        world.pass(SECOND);
+    }
+    // All of it is settled when it is read.
+    shared.lock().pass(60 * SECOND);
+    let source = GoesBack {
+        log: Source::of(&shared),
+        first_token: None,
+    };
+    let error = run_from(source, &shared, &options(Mode::Changelog, 2)).unwrap_err();
+    assert!(error.to_string().contains("went back"), "{error}");
+    let world = shared.lock();
+    assert!(world.database.logged.values().all(|times| *times == 1));
 }

@@ -14,11 +14,21 @@ use super::profile::{MS, SECOND, between, chance};
 use super::world::{Shared, World, shown};
 
 pub struct Source {
-    pub world: Shared,
+    world: Shared,
     /// The page before.
-    pub sent: Option<Answer>,
+    sent: Option<Answer>,
     /// The token of the first page.
-    pub first_token: Option<ContinuationToken>,
+    first_token: Option<ContinuationToken>,
+}
+
+impl Source {
+    pub fn of(world: &Shared) -> Self {
+        Self {
+            world: world.clone(),
+            sent: None,
+            first_token: None,
+        }
+    }
 }
 
 /// What the source does at one request for changes.
