@@ -58,6 +58,11 @@ impl Tokens {
         }
     }
 
+    /// Whether there is a token that was not seen yet.
+    pub(super) fn lack(&self, token: Option<&ContinuationToken>) -> bool {
+        token.is_some_and(|token| !self.seen.contains(token))
+    }
+
     fn forget_oldest(&mut self) {
         if self.order.len() > TOKENS
             && let Some(oldest) = self.order.pop_front()

@@ -14,9 +14,9 @@ use serde_json::Value;
 
 use super::history::{options, run_from, run_with};
 use super::profile::{MS, Poison, SECOND};
-use super::source::Source;
+use super::source::{Source, token};
 use super::store::{Entry, key};
-use super::world::Shared;
+use super::world::{Shared, World};
 
 /// A world in which nothing goes wrong and nobody writes.
 fn calm() -> Shared {
@@ -24,6 +24,7 @@ fn calm() -> Shared {
     let shared = Shared::new(0, false);
     shared.lock().is_well = true;
     shared.lock().profile.keeps_order = false;
+    shared.lock().profile.mode = Mode::Changelog;
     shared
 }
 
@@ -60,7 +61,6 @@ fn ends_as_the_feed(case: &str) {
     let readings = entries.iter().map(|entry| number(entry, "visible_from"));
     for page_size in 2..=5 {
         let shared = calm();
-        shared.lock().profile.mode = Mode::Changelog;
         let times = entries
             .iter()
             .map(|entry| change(&entry["change"]).timestamp);
@@ -128,24 +128,21 @@ fn two_jobs_that_begin_at_once_do_not_fill_the_same_tables() {
     assert!(!shared.lock().database.has_rows());
 }
 
-/// Sends the first single change that it is asked for under the token of the first page.
-struct GoesBack {
+/// A source whose answers somebody meddles with.
+struct Meddled<F> {
     log: Source,
-    first_token: Option<ContinuationToken>,
+    /// Gets the token and the limit of a request.
+    meddle: F,
 }
 
-impl ChangeSource for GoesBack {
+impl<F: FnMut(Option<&ContinuationToken>, u32, &mut Answer) + Send> ChangeSource for Meddled<F> {
     fn store(&mut self) -> Result<StoreIdentity> {
         self.log.store()
     }
 
     fn read_changes(&mut self, token: Option<&ContinuationToken>, limit: u32) -> Result<Answer> {
         let mut answer = self.log.read_changes(token, limit)?;
-        if limit > 1 {
-            self.first_token = self.first_token.take().or(answer.page.token.clone());
-        } else if self.first_token.is_some() {
-            answer.page.token = self.first_token.take();
-        }
+        (self.meddle)(token, limit, &mut answer);
         Ok(answer)
     }
 
@@ -154,35 +151,101 @@ impl ChangeSource for GoesBack {
     }
 }
 
+fn meddled<F: FnMut(Option<&ContinuationToken>, u32, &mut Answer) + Send>(
+    shared: &Shared,
+    meddle: F,
+) -> Meddled<F> {
+    let log = Source::of(shared);
+    Meddled { log, meddle }
+}
+
+/// A change of a tuple, made now.
+fn made(world: &World, tuple: usize, operation: Operation, raw_event: &str) -> Change {
+    Change {
+        tuple: key(tuple),
+        operation,
+        condition: None,
+        timestamp: world.time(),
+        raw_event: raw_event.to_owned(),
+    }
+}
+
+/// Commits a change at a place so many milliseconds after the start.
+fn show(world: &mut World, milliseconds: u32, change: Change) {
+    let start = u128::try_from(1_800_000_000 * SECOND / MS).unwrap();
+    let now = world.now;
+    world
+        .store
+        .show((start + u128::from(milliseconds)) << 80, change, now);
+}
+
 #[test]
 fn a_source_that_goes_back_is_found_out_after_a_refused_value_too() {
     let shared = calm();
-    shared.lock().profile.mode = Mode::Changelog;
-    shared.lock().profile.poison = Poison::Refused;
-    shared.lock().profile.has_readable_tokens = false;
-    for number in 0..8_u8 {
+    {
         let world = &mut *shared.lock();
-        let is_refused = number == 6;
-        let change = Change {
-            tuple: key(number.into()),
-            operation: Operation::Write,
-            condition: None,
-            timestamp: world.time(),
-            raw_event: format!("{number}{}", if is_refused { " poison" } else { "" }),
-        };
-        let place = u128::try_from(world.now / MS).unwrap() << 80;
-        let now = world.now;
-        world.store.show(place, change, now);
-        world.pass(SECOND);
+        world.profile.poison = Poison::Refused;
+        world.profile.has_readable_tokens = false;
+        for number in 0..8_u32 {
+            let event = format!("{number}{}", if number == 6 { " poison" } else { "" });
+            let change = made(world, number as usize, Operation::Write, &event);
+            show(world, number, change);
+        }
+        // All of it is settled when it is read.
+        world.pass(60 * SECOND);
     }
-    // All of it is settled when it is read.
-    shared.lock().pass(60 * SECOND);
-    let source = GoesBack {
-        log: Source::of(&shared),
-        first_token: None,
-    };
+    // The first single change that it is asked for comes under the token of the first page.
+    let mut first_token = None;
+    let source = meddled(&shared, move |_, limit, answer| {
+        if limit > 1 {
+            first_token = first_token.take().or(answer.page.token.clone());
+        } else if first_token.is_some() {
+            answer.page.token = first_token.take();
+        }
+    });
     let error = run_from(source, &shared, &options(Mode::Changelog, 2)).unwrap_err();
     assert!(error.to_string().contains("went back"), "{error}");
     let world = shared.lock();
     assert!(world.database.logged.values().all(|times| *times == 1));
+}
+
+/// Commits changes of one tuple, all in one second.
+fn show_alternating(world: &mut World, changes: u32) {
+    for number in 0..changes {
+        let (operation, event) = if number % 2 == 0 {
+            (Operation::Write, "write")
+        } else {
+            (Operation::Delete, "delete")
+        };
+        let change = made(world, 0, operation, event);
+        show(world, number, change);
+    }
+    world.pass(60 * SECOND);
+}
+
+#[test]
+fn an_answer_without_a_token_of_its_own_proves_no_end() {
+    let shared = calm();
+    show_alternating(&mut shared.lock(), 6);
+    // After a page of four the log seems to end, for as long as answers from inside of it come under no token of their own.
+    let read_up_to = {
+        let world = &*shared.lock();
+        token(world, world.store.committed[3].place)
+    };
+    let mut bad_answers = 0;
+    let source = meddled(&shared, move |after, _, answer| {
+        if bad_answers == 2 {
+        } else if after == Some(&read_up_to) {
+            answer.page.changes.clear();
+            answer.page.token = after.cloned();
+        } else if answer.page.changes.len() == 3 && after.is_some() {
+            bad_answers += 1;
+            answer.page.token = after.cloned().filter(|_| bad_answers == 1);
+        }
+    });
+    let result = run_from(source, &shared, &options(Mode::Changelog, 4));
+    assert_eq!(result.unwrap(), Outcome::Drained);
+    let world = shared.lock();
+    assert_eq!(world.database.changelog.len(), 6);
+    assert_eq!(world.failure, None);
 }

@@ -89,18 +89,26 @@ impl Reader {
     }
 
     /// Whether a page of the proof ends where the log was read up to. Its last change tells, but for another that looks the same. So its
-    /// token has to be the same too, unless the source makes tokens anew each time (as encrypted ones are, by a nonce).
+    /// token has to be the same too, unless the source makes tokens anew each time (as encrypted ones are, by a nonce). Where an answer has
+    /// no token, or one that was seen before, it is broken.
     fn is_position(
         &mut self,
         after: Option<&ContinuationToken>,
         limit: u32,
         page: &Page,
     ) -> Result<bool> {
-        if page.token == self.reading.token || self.proof.tokens_differ {
+        if page.token == self.reading.token {
             return Ok(true);
         }
-        let again = self.ask(after, limit)?.page;
-        self.proof.tokens_differ = digests(&again) == digests(page) && again.token != page.token;
+        if !self.tokens.lack(page.token.as_ref()) {
+            return Ok(false);
+        }
+        if !self.proof.tokens_differ {
+            let again = self.ask(after, limit)?.page;
+            self.proof.tokens_differ = digests(&again) == digests(page)
+                && again.token != page.token
+                && self.tokens.lack(again.token.as_ref());
+        }
         Ok(self.proof.tokens_differ)
     }
 
