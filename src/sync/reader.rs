@@ -181,8 +181,11 @@ impl Reader {
             return self.sent_again();
         }
         let digests = digests(&page);
-        let proof = self.proof.saw_more.take();
-        if proof.is_some_and(|(seen, changes)| seen == token && changes == digests) {
+        // A page of the proof began inside what was read. What keeps coming has a change that came late and looks like one of it.
+        let proof = self.proof.page.as_ref();
+        if proof.is_some_and(|(seen, changes)| *seen == token && *changes == digests)
+            && self.pages_sent_again < PAGES_SENT_AGAIN
+        {
             return self.sent_again();
         }
         if !self.is_same_log(&digests, &token)? {
@@ -204,6 +207,7 @@ impl Reader {
         self.empty_pages = 0;
         self.pages_sent_again = 0;
         self.proof.attempts = 0;
+        self.proof.page = None;
         self.had_room = !answer.is_full;
         let before = self.reading.token.replace(token.clone());
         self.tail.push(before, digests.clone());

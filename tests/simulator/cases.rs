@@ -249,3 +249,72 @@ fn an_answer_without_a_token_of_its_own_proves_no_end() {
     assert_eq!(world.database.changelog.len(), 6);
     assert_eq!(world.failure, None);
 }
+
+#[test]
+fn a_page_of_the_proof_that_is_sent_again_is_not_stored() {
+    let shared = calm();
+    {
+        let world = &mut *shared.lock();
+        world.profile.has_readable_tokens = false;
+        world.profile.server_maximum = 3;
+        show_alternating(world, 7);
+    }
+    let place_of = |number: usize| {
+        let world = &*shared.lock();
+        token(world, world.store.committed[number].place)
+    };
+    // The proof is led to a place further back, from where a page ends with a change that looks like the last one.
+    let (further_back, end) = (place_of(1), place_of(6));
+    let (mut page, mut repeated) = (None, 0);
+    let source = meddled(&shared, move |after, limit, answer| {
+        if limit < 3 && page.is_none() {
+            answer.page.token = Some(further_back.clone());
+        } else if after == Some(&further_back) {
+            page = Some(answer.clone());
+        } else if after == Some(&end)
+            && repeated < 2
+            && let Some(page) = &page
+        {
+            repeated += 1;
+            *answer = page.clone();
+        }
+    });
+    let result = run_from(source, &shared, &options(Mode::Changelog, 3));
+    assert_eq!(result.unwrap(), Outcome::Drained);
+    assert_eq!(shared.lock().database.changelog.len(), 7);
+}
+
+#[test]
+fn a_late_change_that_looks_like_the_last_one_is_not_taken_for_it() {
+    let shared = calm();
+    {
+        let world = &mut *shared.lock();
+        world.profile.server_maximum = 2;
+        for number in 0..3_u32 {
+            let change = made(world, number as usize, Operation::Write, "");
+            show(world, 10 * number, change);
+        }
+    }
+    let last = shared.lock().store.committed[2].clone();
+    let (world, mut is_late) = (shared.clone(), false);
+    let source = meddled(&shared, move |_, _, answer| {
+        let is_last = answer.page.changes.len() == 1;
+        if is_last && !std::mem::replace(&mut is_late, true) {
+            let world = &mut *world.lock();
+            show(world, 15, last.change.clone());
+            for number in 3..6_u32 {
+                let change = made(world, number as usize, Operation::Write, "");
+                show(world, 13 + number, change);
+            }
+        }
+    });
+    for run in [
+        run_from(source, &shared, &options(Mode::Changelog, 2)),
+        run_with(&shared, &options(Mode::Changelog, 2)),
+    ] {
+        assert_eq!(run.unwrap(), Outcome::Drained);
+    }
+    let world = shared.lock();
+    assert_eq!(world.database.changelog.len(), 7);
+    assert_eq!(world.failure, None);
+}

@@ -24,8 +24,8 @@ const STORE_ASKED_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(10);
 pub(super) struct Proof {
     /// Questions in a row that had no answer.
     pub(super) attempts: u32,
-    /// A page in which something followed, with its token.
-    pub(super) saw_more: Option<(ContinuationToken, Vec<ChangeDigest>)>,
+    /// The last page that came for it, with its token.
+    pub(super) page: Option<(ContinuationToken, Vec<ChangeDigest>)>,
     /// Whether two answers to one question differ in their tokens.
     pub(super) tokens_differ: bool,
 }
@@ -65,6 +65,9 @@ impl Reader {
             // Where decoding stopped at a change, something follows.
             verdict = Verdict::More(digests.len());
         }
+        let seen = page.token.clone().map(|token| (token, digests));
+        let is_seen_again = seen.is_some() && self.proof.page == seen;
+        self.proof.page = seen;
         match verdict {
             Verdict::End => {
                 if self.is_position(token.as_ref(), limit, page)? {
@@ -76,7 +79,10 @@ impl Reader {
             Verdict::More(place) => {
                 let next = page.changes.get(place).map(|change| change.timestamp);
                 self.growth.note(next, &answer, self.reading.stop.now());
-                self.proof.saw_more = answer.page.token.map(|token| (token, digests));
+                if is_seen_again && answer.is_full {
+                    // It did not come: what looks like the last change is another one, that came late.
+                    self.tail.go_on(page.token.as_ref());
+                }
                 self.try_again(Duration::ZERO)
             }
             Verdict::Nothing => self.try_again(END_PAUSE),
