@@ -1,13 +1,14 @@
 //! Histories that were found to go wrong, by name.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use fga_sync::change::{Change, Condition, Operation};
 use fga_sync::checkpoint::{Checkpoint, Mode, StoreIdentity, Subject};
 use fga_sync::error::{ErrorKind, Result};
 use fga_sync::page::ContinuationToken;
 use fga_sync::source::{Answer, ChangeSource, TupleReader};
-use fga_sync::sync::Outcome;
+use fga_sync::sync::{Outcome, RunOptions};
 use fga_sync::tuple::{Object, TupleKey, User};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -317,4 +318,37 @@ fn a_late_change_that_looks_like_the_last_one_is_not_taken_for_it() {
     let world = shared.lock();
     assert_eq!(world.database.changelog.len(), 7);
     assert_eq!(world.failure, None);
+}
+
+#[test]
+fn what_lags_and_shows_again_is_not_given_up() {
+    let shared = calm();
+    for number in 0..3_u32 {
+        let world = &mut *shared.lock();
+        let change = made(world, number as usize, Operation::Write, "");
+        show(world, number, change);
+    }
+    assert_eq!(
+        run_with(&shared, &options(Mode::Changelog, 8)).unwrap(),
+        Outcome::Drained
+    );
+    // The second change comes in no page, and then in a proof of the end.
+    let hidden = key(1);
+    let mut empty_pages = 0;
+    let lagging = meddled(&shared, move |_, _, answer| {
+        empty_pages += u32::from(answer.page.changes.is_empty());
+        if empty_pages < 9 {
+            let changes = &mut answer.page.changes;
+            changes.retain(|change| change.tuple != hidden);
+        }
+    });
+    let reckless = RunOptions {
+        look_back: Duration::ZERO,
+        ..options(Mode::Changelog, 8)
+    };
+    let error = run_from(lagging, &shared, &reckless).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SourceUnavailable, "{error}");
+    let result = run_with(&shared, &options(Mode::Changelog, 8));
+    assert_eq!(result.unwrap(), Outcome::Drained);
+    assert_eq!(shared.lock().database.changelog.len(), 3);
 }

@@ -26,6 +26,8 @@ pub(super) struct Proof {
     pub(super) attempts: u32,
     /// The last page that came for it, with its token.
     pub(super) page: Option<(ContinuationToken, Vec<ChangeDigest>)>,
+    /// Whether known changes came in it that the reading lacks: they are not lost.
+    shows_known: bool,
     /// Whether two answers to one question differ in their tokens.
     pub(super) tokens_differ: bool,
 }
@@ -53,9 +55,11 @@ impl Reader {
         let page = &answer.page;
         let digests = digests(page);
         // They are there all the same.
-        self.is_unwell |= digests
+        let shows_known = digests
             .iter()
             .any(|change| self.known.contains(change) && self.tail.lacks(&digests, change));
+        self.is_unwell |= shows_known;
+        self.proof.shows_known |= shows_known;
         let mut verdict = self.tail.judge(
             (token.as_ref(), page.token.as_ref()),
             &digests,
@@ -163,7 +167,7 @@ impl Reader {
         if missing.settled > 0 && !self.is_unwell {
             return Err(lost(missing.len()));
         }
-        if missing.settled > 0 || !self.reading.gives_up {
+        if missing.settled > 0 || !self.reading.gives_up || self.proof.shows_known {
             return Err(lagging(missing.len()));
         }
         tracing::warn!(
