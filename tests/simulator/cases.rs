@@ -253,36 +253,43 @@ fn an_answer_without_a_token_of_its_own_proves_no_end() {
 
 #[test]
 fn a_page_of_the_proof_that_is_sent_again_is_not_stored() {
-    let shared = calm();
-    {
-        let world = &mut *shared.lock();
-        world.profile.has_readable_tokens = false;
-        world.profile.server_maximum = 3;
-        show_alternating(world, 7);
-    }
-    let place_of = |number: usize| {
-        let world = &*shared.lock();
-        token(world, world.store.committed[number].place)
-    };
-    // The proof is led to a place further back, from where a page ends with a change that looks like the last one.
-    let (further_back, end) = (place_of(1), place_of(6));
-    let (mut page, mut repeated) = (None, 0);
-    let source = meddled(&shared, move |after, limit, answer| {
-        if limit < 3 && page.is_none() {
-            answer.page.token = Some(further_back.clone());
-        } else if after == Some(&further_back) {
-            page = Some(answer.clone());
-        } else if after == Some(&end)
-            && repeated < 2
-            && let Some(page) = &page
+    // A page that is cut short is asked for twice.
+    for (page_size, mut is_cut) in [(3, false), (4, true)] {
+        let shared = calm();
         {
-            repeated += 1;
-            *answer = page.clone();
+            let world = &mut *shared.lock();
+            world.profile.has_readable_tokens = false;
+            world.profile.server_maximum = page_size;
+            show_alternating(world, 7);
         }
-    });
-    let result = run_from(source, &shared, &options(Mode::Changelog, 3));
-    assert_eq!(result.unwrap(), Outcome::Drained);
-    assert_eq!(shared.lock().database.changelog.len(), 7);
+        let place_of = |number: usize| {
+            let world = &*shared.lock();
+            token(world, world.store.committed[number].place)
+        };
+        // The proof is led to a place further back, from where a page ends with a change that looks like the last one.
+        let (further_back, cut_at, end) = (place_of(1), place_of(2), place_of(6));
+        let (mut page, mut repeated) = (None, 0);
+        let source = meddled(&shared, move |after, limit, answer| {
+            if limit < page_size && page.is_none() {
+                answer.page.token = Some(further_back.clone());
+            } else if after == Some(&further_back) && std::mem::take(&mut is_cut) {
+                answer.page.changes.truncate(1);
+                answer.page.token = Some(cut_at.clone());
+                answer.is_full = false;
+            } else if after == Some(&further_back) {
+                page = Some(answer.clone());
+            } else if after == Some(&end)
+                && repeated < 2
+                && let Some(page) = &page
+            {
+                repeated += 1;
+                *answer = page.clone();
+            }
+        });
+        let result = run_from(source, &shared, &options(Mode::Changelog, page_size));
+        assert_eq!(result.unwrap(), Outcome::Drained);
+        assert_eq!(shared.lock().database.changelog.len(), 7);
+    }
 }
 
 #[test]

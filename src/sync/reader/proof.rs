@@ -115,9 +115,11 @@ impl Reader {
         }
         if !self.proof.tokens_differ {
             let again = self.ask(after, limit)?.page;
-            self.proof.tokens_differ = digests(&again) == digests(page)
+            let changes = digests(&again);
+            self.proof.tokens_differ = changes == digests(page)
                 && again.token != page.token
                 && self.tokens.lack(again.token.as_ref());
+            self.proof.page = again.token.map(|token| (token, changes));
         }
         Ok(self.proof.tokens_differ)
     }
