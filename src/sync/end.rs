@@ -135,9 +135,9 @@ impl Tail {
         let (all, read) = (self.len(), self.pages.back());
         let last = read.and_then(|read| read.changes.last()).copied();
         let Some(place) = page.iter().rposition(|change| Some(*change) == last) else {
-            // So much came late that the last change is not on the page. The next question goes on from there.
-            if let (true, Some(last), Some(_)) = (is_full, last, token) {
-                self.begin_at(token, vec![last]);
+            // So much came late that the last change is not on the page.
+            if is_full {
+                self.go_on(token);
             }
             return Verdict::Lacking;
         };
@@ -151,6 +151,14 @@ impl Tail {
         // What came late takes the room, or makes two answers equally long. The next question begins inside this one.
         self.begin_at(after, page.to_vec());
         Verdict::Nothing
+    }
+
+    /// The last change stands further on, after the page that ends at `token`. The next question goes on from there.
+    pub(super) fn go_on(&mut self, token: Option<&ContinuationToken>) {
+        let last = self.pages.back().and_then(|read| read.changes.last());
+        if let (Some(last), Some(_)) = (last.copied(), token) {
+            self.begin_at(token, vec![last]);
+        }
     }
 
     fn begin_at(&mut self, before: Option<&ContinuationToken>, changes: Vec<ChangeDigest>) {

@@ -5,6 +5,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::reader::{Fetched, Reader};
+use super::tokens::Tokens;
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::ChangeSource;
 
@@ -61,11 +62,11 @@ impl Pages {
         }
     }
 
-    /// Gives the source back, to read it in another way. Waits for an answer that is under way.
+    /// Gives the source back, to read it in another way, with the tokens that it has sent. Waits for an answer that is under way.
     ///
     /// # Errors
     /// Where the thread has panicked.
-    pub(super) fn into_source(self) -> Result<Box<dyn ChangeSource>> {
+    pub(super) fn into_source(self) -> Result<(Box<dyn ChangeSource>, Tokens)> {
         match self {
             Self::InStep(reader) => Ok(reader.into_source()),
             Self::Ahead { pages, thread } => {

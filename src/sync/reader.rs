@@ -117,14 +117,13 @@ enum Past {
 }
 
 impl Reader {
-    pub(super) fn new(reading: Reading) -> Self {
+    /// Begins to read, with the tokens that the source sent before in this run.
+    pub(super) fn new(reading: Reading, tokens: Tokens) -> Self {
         let began_at = reading.stop.now();
-        let mut tokens = Tokens::default();
-        reading.token.iter().for_each(|token| tokens.note(token));
         Self {
             known: Known::of(&reading.overlap),
             tail: Tail::new(reading.page_size.max(LEAST_PAGE)),
-            tokens,
+            tokens: tokens.up_to(reading.token.as_ref()),
             growth: Growth::since(began_at),
             began_at,
             past: Past::Unseen,
@@ -139,9 +138,9 @@ impl Reader {
         }
     }
 
-    /// The source, to read it in another way.
-    pub(super) fn into_source(self) -> Box<dyn ChangeSource> {
-        self.reading.source
+    /// The source, to read it in another way, and the tokens that it has sent.
+    pub(super) fn into_source(self) -> (Box<dyn ChangeSource>, Tokens) {
+        (self.reading.source, self.tokens)
     }
 
     /// Asks once for what follows; `None` where the answer says nothing yet.
@@ -182,8 +181,11 @@ impl Reader {
             return self.sent_again();
         }
         let digests = digests(&page);
-        let proof = self.proof.saw_more.take();
-        if proof.is_some_and(|(seen, changes)| seen == token && changes == digests) {
+        // A page of the proof began inside what was read. What keeps coming has a change that came late and looks like one of it.
+        let proof = self.proof.page.as_ref();
+        if proof.is_some_and(|(seen, changes)| *seen == token && *changes == digests)
+            && self.pages_sent_again < PAGES_SENT_AGAIN
+        {
             return self.sent_again();
         }
         if !self.is_same_log(&digests, &token)? {
@@ -205,6 +207,7 @@ impl Reader {
         self.empty_pages = 0;
         self.pages_sent_again = 0;
         self.proof.attempts = 0;
+        self.proof.page = None;
         self.had_room = !answer.is_full;
         let before = self.reading.token.replace(token.clone());
         self.tail.push(before, digests.clone());

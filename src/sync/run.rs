@@ -11,6 +11,7 @@ use super::plan::Planner;
 use super::reader::{Reader, Reading};
 use super::session::{IfLocked, Session, lock, prepare_tables};
 use super::stop::{GivenUp, Stop};
+use super::tokens::Tokens;
 use crate::checkpoint::{Mode, Subject};
 use crate::error::Result;
 use crate::event::{Event, Listener};
@@ -125,6 +126,7 @@ fn read_and_apply(
     (stop, deadline): (&Stop, Option<Instant>),
     listener: &mut dyn Listener,
 ) -> Result<Outcome> {
+    let mut tokens = Tokens::default();
     let mut page_size = options.page_size;
     let mut max_changes = options.max_changes;
     loop {
@@ -146,7 +148,7 @@ fn read_and_apply(
         } else {
             Settling::new(options.look_back, overlap.clone())
         };
-        let reader = Reader::new(Reading {
+        let reading = Reading {
             source,
             token: session.checkpoint().watermark.clone(),
             overlap,
@@ -156,7 +158,8 @@ fn read_and_apply(
             max_changes,
             limits: session.limits(),
             stop: stop.clone(),
-        });
+        };
+        let reader = Reader::new(reading, tokens);
         let mut pages = Pages::read(reader, options.pages_ahead)?;
         let mut drain = Drain {
             session,
@@ -180,7 +183,7 @@ fn read_and_apply(
         );
         page_size = (changes / 2).max(1);
         max_changes = max_changes.map(|most| most.saturating_sub(committed));
-        source = pages.into_source()?;
+        (source, tokens) = pages.into_source()?;
         session.begin_again()?;
     }
 }

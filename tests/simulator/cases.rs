@@ -1,19 +1,23 @@
 //! Histories that were found to go wrong, by name.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use fga_sync::change::{Change, Condition, Operation};
 use fga_sync::checkpoint::{Checkpoint, Mode, StoreIdentity, Subject};
-use fga_sync::error::ErrorKind;
-use fga_sync::sync::Outcome;
+use fga_sync::error::{ErrorKind, Result};
+use fga_sync::page::ContinuationToken;
+use fga_sync::source::{Answer, ChangeSource, TupleReader};
+use fga_sync::sync::{Outcome, RunOptions};
 use fga_sync::tuple::{Object, TupleKey, User};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::history::{options, run_with};
-use super::profile::{MS, SECOND};
-use super::store::Entry;
-use super::world::Shared;
+use super::history::{options, run_from, run_with};
+use super::profile::{MS, Poison, SECOND};
+use super::source::{Source, token};
+use super::store::{Entry, key};
+use super::world::{Shared, World};
 
 /// A world in which nothing goes wrong and nobody writes.
 fn calm() -> Shared {
@@ -21,6 +25,7 @@ fn calm() -> Shared {
     let shared = Shared::new(0, false);
     shared.lock().is_well = true;
     shared.lock().profile.keeps_order = false;
+    shared.lock().profile.mode = Mode::Changelog;
     shared
 }
 
@@ -57,7 +62,6 @@ fn ends_as_the_feed(case: &str) {
     let readings = entries.iter().map(|entry| number(entry, "visible_from"));
     for page_size in 2..=5 {
         let shared = calm();
-        shared.lock().profile.mode = Mode::Changelog;
         let times = entries
             .iter()
             .map(|entry| change(&entry["change"]).timestamp);
@@ -123,4 +127,238 @@ fn two_jobs_that_begin_at_once_do_not_fill_the_same_tables() {
     assert_eq!(error.kind(), ErrorKind::WrongPosition, "{error}");
     assert!(error.to_string().contains("\"rival\""), "{error}");
     assert!(!shared.lock().database.has_rows());
+}
+
+/// A source whose answers somebody meddles with.
+struct Meddled<F> {
+    log: Source,
+    /// Gets the token and the limit of a request.
+    meddle: F,
+}
+
+impl<F: FnMut(Option<&ContinuationToken>, u32, &mut Answer) + Send> ChangeSource for Meddled<F> {
+    fn store(&mut self) -> Result<StoreIdentity> {
+        self.log.store()
+    }
+
+    fn read_changes(&mut self, token: Option<&ContinuationToken>, limit: u32) -> Result<Answer> {
+        let mut answer = self.log.read_changes(token, limit)?;
+        (self.meddle)(token, limit, &mut answer);
+        Ok(answer)
+    }
+
+    fn tuple_reader(&self) -> Result<Option<Box<dyn TupleReader>>> {
+        self.log.tuple_reader()
+    }
+}
+
+fn meddled<F: FnMut(Option<&ContinuationToken>, u32, &mut Answer) + Send>(
+    shared: &Shared,
+    meddle: F,
+) -> Meddled<F> {
+    let log = Source::of(shared);
+    Meddled { log, meddle }
+}
+
+/// A change of a tuple, made now.
+fn made(world: &World, tuple: usize, operation: Operation, raw_event: &str) -> Change {
+    Change {
+        tuple: key(tuple),
+        operation,
+        condition: None,
+        timestamp: world.time(),
+        raw_event: raw_event.to_owned(),
+    }
+}
+
+/// Commits a change at a place so many milliseconds after the start.
+fn show(world: &mut World, milliseconds: u32, change: Change) {
+    let start = u128::try_from(1_800_000_000 * SECOND / MS).unwrap();
+    let now = world.now;
+    world
+        .store
+        .show((start + u128::from(milliseconds)) << 80, change, now);
+}
+
+#[test]
+fn a_source_that_goes_back_is_found_out_after_a_refused_value_too() {
+    let shared = calm();
+    {
+        let world = &mut *shared.lock();
+        world.profile.poison = Poison::Refused;
+        world.profile.has_readable_tokens = false;
+        for number in 0..8_u32 {
+            let event = format!("{number}{}", if number == 6 { " poison" } else { "" });
+            let change = made(world, number as usize, Operation::Write, &event);
+            show(world, number, change);
+        }
+        // All of it is settled when it is read.
+        world.pass(60 * SECOND);
+    }
+    // The first single change that it is asked for comes under the token of the first page.
+    let mut first_token = None;
+    let source = meddled(&shared, move |_, limit, answer| {
+        if limit > 1 {
+            first_token = first_token.take().or(answer.page.token.clone());
+        } else if first_token.is_some() {
+            answer.page.token = first_token.take();
+        }
+    });
+    let error = run_from(source, &shared, &options(Mode::Changelog, 2)).unwrap_err();
+    assert!(error.to_string().contains("went back"), "{error}");
+    let world = shared.lock();
+    assert!(world.database.logged.values().all(|times| *times == 1));
+}
+
+/// Commits changes of one tuple, all in one second.
+fn show_alternating(world: &mut World, changes: u32) {
+    for number in 0..changes {
+        let (operation, event) = if number % 2 == 0 {
+            (Operation::Write, "write")
+        } else {
+            (Operation::Delete, "delete")
+        };
+        let change = made(world, 0, operation, event);
+        show(world, number, change);
+    }
+    world.pass(60 * SECOND);
+}
+
+#[test]
+fn an_answer_without_a_token_of_its_own_proves_no_end() {
+    // The question is asked twice, and the second answer is good or bad.
+    for most_bad_answers in 1..=2 {
+        let shared = calm();
+        show_alternating(&mut shared.lock(), 6);
+        // After a page of four the log seems to end, for as long as answers from inside of it come under no token of their own.
+        let read_up_to = {
+            let world = &*shared.lock();
+            token(world, world.store.committed[3].place)
+        };
+        let mut bad_answers = 0;
+        let source = meddled(&shared, move |after, _, answer| {
+            if bad_answers == most_bad_answers {
+            } else if after == Some(&read_up_to) {
+                answer.page.changes.clear();
+                answer.page.token = after.cloned();
+            } else if answer.page.changes.len() == 3 && after.is_some() {
+                bad_answers += 1;
+                answer.page.token = after.cloned().filter(|_| bad_answers == 1);
+            }
+        });
+        let result = run_from(source, &shared, &options(Mode::Changelog, 4));
+        assert_eq!(result.unwrap(), Outcome::Drained);
+        let world = shared.lock();
+        assert_eq!(world.database.changelog.len(), 6);
+        assert_eq!(world.failure, None);
+    }
+}
+
+#[test]
+fn a_page_of_the_proof_that_is_sent_again_is_not_stored() {
+    // A page that is cut short is asked for twice.
+    for (page_size, mut is_cut) in [(3, false), (4, true)] {
+        let shared = calm();
+        {
+            let world = &mut *shared.lock();
+            world.profile.has_readable_tokens = false;
+            world.profile.server_maximum = page_size;
+            show_alternating(world, 7);
+        }
+        let place_of = |number: usize| {
+            let world = &*shared.lock();
+            token(world, world.store.committed[number].place)
+        };
+        // The proof is led to a place further back, from where a page ends with a change that looks like the last one.
+        let (further_back, cut_at, end) = (place_of(1), place_of(2), place_of(6));
+        let (mut page, mut repeated) = (None, 0);
+        let source = meddled(&shared, move |after, limit, answer| {
+            if limit < page_size && page.is_none() {
+                answer.page.token = Some(further_back.clone());
+            } else if after == Some(&further_back) && std::mem::take(&mut is_cut) {
+                answer.page.changes.truncate(1);
+                answer.page.token = Some(cut_at.clone());
+                answer.is_full = false;
+            } else if after == Some(&further_back) {
+                page = Some(answer.clone());
+            } else if after == Some(&end)
+                && repeated < 2
+                && let Some(page) = &page
+            {
+                repeated += 1;
+                *answer = page.clone();
+            }
+        });
+        let result = run_from(source, &shared, &options(Mode::Changelog, page_size));
+        assert_eq!(result.unwrap(), Outcome::Drained);
+        assert_eq!(shared.lock().database.changelog.len(), 7);
+    }
+}
+
+#[test]
+fn a_late_change_that_looks_like_the_last_one_is_not_taken_for_it() {
+    let shared = calm();
+    {
+        let world = &mut *shared.lock();
+        world.profile.server_maximum = 2;
+        for number in 0..3_u32 {
+            let change = made(world, number as usize, Operation::Write, "");
+            show(world, 10 * number, change);
+        }
+    }
+    let last = shared.lock().store.committed[2].clone();
+    let (world, mut is_late) = (shared.clone(), false);
+    let source = meddled(&shared, move |_, _, answer| {
+        let is_last = answer.page.changes.len() == 1;
+        if is_last && !std::mem::replace(&mut is_late, true) {
+            let world = &mut *world.lock();
+            show(world, 15, last.change.clone());
+            for number in 3..6_u32 {
+                let change = made(world, number as usize, Operation::Write, "");
+                show(world, 13 + number, change);
+            }
+        }
+    });
+    for run in [
+        run_from(source, &shared, &options(Mode::Changelog, 2)),
+        run_with(&shared, &options(Mode::Changelog, 2)),
+    ] {
+        assert_eq!(run.unwrap(), Outcome::Drained);
+    }
+    let world = shared.lock();
+    assert_eq!(world.database.changelog.len(), 7);
+    assert_eq!(world.failure, None);
+}
+
+#[test]
+fn what_lags_and_shows_again_is_not_given_up() {
+    let shared = calm();
+    for number in 0..3_u32 {
+        let world = &mut *shared.lock();
+        let change = made(world, number as usize, Operation::Write, "");
+        show(world, number, change);
+    }
+    assert_eq!(
+        run_with(&shared, &options(Mode::Changelog, 8)).unwrap(),
+        Outcome::Drained
+    );
+    // The second change comes in no page, and then in a proof of the end.
+    let hidden = key(1);
+    let mut empty_pages = 0;
+    let lagging = meddled(&shared, move |_, _, answer| {
+        empty_pages += u32::from(answer.page.changes.is_empty());
+        if empty_pages < 9 {
+            let changes = &mut answer.page.changes;
+            changes.retain(|change| change.tuple != hidden);
+        }
+    });
+    let reckless = RunOptions {
+        look_back: Duration::ZERO,
+        ..options(Mode::Changelog, 8)
+    };
+    let error = run_from(lagging, &shared, &reckless).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::SourceUnavailable, "{error}");
+    let result = run_with(&shared, &options(Mode::Changelog, 8));
+    assert_eq!(result.unwrap(), Outcome::Drained);
+    assert_eq!(shared.lock().database.changelog.len(), 3);
 }

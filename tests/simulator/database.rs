@@ -12,6 +12,8 @@ use fga_sync::target::{Commit, Counts, TargetError, TargetResult};
 use fga_sync::tuple::TupleKey;
 use jiff::Timestamp;
 
+use super::source;
+
 /// A commit that outlives the call that asked for it.
 #[derive(Debug, Clone)]
 pub struct OwnedCommit {
@@ -56,6 +58,11 @@ impl OwnedCommit {
     }
 }
 
+/// The place that a checkpoint's watermark names.
+pub fn watermark(checkpoint: &Checkpoint) -> u128 {
+    checkpoint.watermark.as_ref().map_or(0, source::place)
+}
+
 /// A row of `fga_sync_runs`.
 #[derive(Debug, Clone, Default)]
 pub struct RunRow {
@@ -71,6 +78,8 @@ pub struct Database {
     /// Those of other jobs.
     pub others: Vec<Checkpoint>,
     pub overlap: BTreeMap<i64, OverlapPage>,
+    /// The watermark when a run last took the checkpoint.
+    pub read_from: u128,
     /// Events, by id.
     pub changelog: Vec<String>,
     /// How often each of them stands there.
@@ -115,6 +124,7 @@ impl Database {
             commits: 0,
         });
         checkpoint.fence += 1;
+        self.read_from = watermark(checkpoint);
         self.runs.entry(run.run_id.to_owned()).or_default();
         Ok(Held {
             checkpoint: checkpoint.clone(),

@@ -1,5 +1,6 @@
 //! Many histories, and the report on one that breaks a promise.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
@@ -22,14 +23,22 @@ fn played(seed: u64, is_traced: bool) -> Played {
     })
 }
 
+/// `N` or `FIRST..END`.
+fn seeds(text: &str) -> Range<u64> {
+    let seed = |text: &str| text.parse::<u64>().expect("a seed is a number");
+    match text.split_once("..") {
+        Some((first, end)) => seed(first)..seed(end),
+        None => seed(text)..seed(text) + 1,
+    }
+}
+
 #[test]
 fn whatever_happens_every_promise_is_kept() {
     let given = std::env::var("FGA_SYNC_SIMULATOR_SEED").ok();
-    let given = given.map(|seed| seed.parse::<u64>().expect("a seed is a number"));
     let is_long = std::env::var_os("FGA_SYNC_TEST_LONG").is_some();
     let seeds = given.map_or(
         0..if is_long { HISTORIES_LONG } else { HISTORIES },
-        |seed| seed..seed + 1,
+        |given| seeds(&given),
     );
     let (failed, relaxed) = (Mutex::new(Vec::new()), Mutex::new(0_u64));
     std::thread::scope(|scope| {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use fga_sync::checkpoint::Mode;
 use fga_sync::error::{ErrorKind, Result};
 use fga_sync::report::Tally;
+use fga_sync::source::ChangeSource;
 use fga_sync::sync::{IfLocked, Outcome, RunOptions, Stop, run};
 
 use super::judge::{self, Facts};
@@ -62,6 +63,15 @@ pub fn run_once(shared: &Shared) -> Result<Outcome> {
 
 /// One run, held against the model.
 pub fn run_with(shared: &Shared, options: &RunOptions) -> Result<Outcome> {
+    run_from(Source::of(shared), shared, options)
+}
+
+/// One run that reads from this source.
+pub fn run_from(
+    source: impl ChangeSource + 'static,
+    shared: &Shared,
+    options: &RunOptions,
+) -> Result<Outcome> {
     let (run_id, facts, outer) = {
         let world = &mut *shared.lock();
         world.next_run += 1;
@@ -74,11 +84,6 @@ pub fn run_with(shared: &Shared, options: &RunOptions) -> Result<Outcome> {
         let outer = std::mem::take(&mut world.misled);
         world.misled.is_reckless = look_back.is_zero();
         (run_id, facts, outer)
-    };
-    let source = Source {
-        world: shared.clone(),
-        sent: None,
-        first_token: None,
     };
     let mut connection = Connection {
         world: shared.clone(),

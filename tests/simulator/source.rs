@@ -14,11 +14,21 @@ use super::profile::{MS, SECOND, between, chance};
 use super::world::{Shared, World, shown};
 
 pub struct Source {
-    pub world: Shared,
+    world: Shared,
     /// The page before.
-    pub sent: Option<Answer>,
+    sent: Option<Answer>,
     /// The token of the first page.
-    pub first_token: Option<ContinuationToken>,
+    first_token: Option<ContinuationToken>,
+}
+
+impl Source {
+    pub fn of(world: &Shared) -> Self {
+        Self {
+            world: world.clone(),
+            sent: None,
+            first_token: None,
+        }
+    }
 }
 
 /// What the source does at one request for changes.
@@ -253,6 +263,16 @@ impl ChangeSource for Source {
         })
     }
 
+    /// Where a run reads again from a place, in pages of other sizes, opaque tokens that it has met after that place tell it nothing.
+    fn begin_at(&mut self, _start_time: Option<Timestamp>) {
+        let world = self.world.lock();
+        let begins_at = world.database.read_from;
+        let tells = |token: &ContinuationToken| {
+            world.profile.has_readable_tokens || place(token) <= begins_at
+        };
+        self.first_token = self.first_token.take().filter(tells);
+    }
+
     fn read_changes(&mut self, token: Option<&ContinuationToken>, limit: u32) -> Result<Answer> {
         let answer = self.world.lock().read_changes(token, limit, self)?;
         let end = answer.page.token.clone();
@@ -292,7 +312,7 @@ impl TupleReader for Tuples {
             .iter()
             .position(|key| key == tuple)
             .unwrap();
-        let state = world.store.state_of(id).cloned();
+        let state = world.store.tell(id);
         world.say(|| {
             format!(
                 "asked for tuple {id}: {}",

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use fastrand::Rng;
 use fga_sync::change::{Change, Condition, Operation};
+use fga_sync::lookback::ChangeDigest;
 use fga_sync::tuple::{Object, TupleKey, User};
 use jiff::Timestamp;
 
@@ -17,8 +18,12 @@ pub struct Entry {
     pub tuple: usize,
     pub change: Change,
     pub committed_at: i64,
+    pub digest: ChangeDigest,
     /// Whether the source has ever sent it.
     pub is_sent: bool,
+    /// Whether the server has told of its tuple's state when it was the last of its changes.
+    pub is_told: bool,
+    pub stored: Option<Stored>,
     /// Whether it was committed longer than the look-back after its place could be passed.
     pub is_late: bool,
     /// Whether a run without look-back has passed its place before it was to be seen.
@@ -26,7 +31,36 @@ pub struct Entry {
     pub is_poison: bool,
 }
 
+/// How a change came into the target.
+#[derive(Debug, Clone, Copy)]
+pub struct Stored {
+    pub commit: i64,
+    /// The watermark that its run began at.
+    pub read_from: u128,
+}
+
 impl Entry {
+    fn new(place: u128, tuple: usize, change: Change, committed_at: i64) -> Self {
+        Self {
+            place,
+            tuple,
+            digest: ChangeDigest::of(&change),
+            change,
+            committed_at,
+            is_sent: false,
+            is_told: false,
+            stored: None,
+            is_late: false,
+            is_passed: false,
+            is_poison: false,
+        }
+    }
+
+    /// The state that it leaves its tuple in.
+    pub fn state(&self) -> Option<&Change> {
+        (self.change.operation == Operation::Write).then_some(&self.change)
+    }
+
     /// Whether nobody promises to find it.
     pub const fn may_be_missed(&self) -> bool {
         self.is_late || self.is_passed
@@ -62,7 +96,7 @@ pub struct Store {
     pub states: Vec<Vec<Option<Change>>>,
     /// Runs without look-back have read up to here.
     pub passed: u128,
-    /// What a restore has lost that was sent before.
+    /// What a restore has lost that was sent or told of before.
     pub lost: Vec<Entry>,
     pub was_restored: bool,
     pub has_poison: bool,
@@ -229,14 +263,10 @@ impl Store {
                 raw_event,
             };
             self.add(Entry {
-                place,
-                tuple,
                 is_late: is_beyond_look_back(profile, place, commits_at),
                 is_passed: place <= self.passed,
-                change,
-                committed_at: commits_at,
-                is_sent: false,
                 is_poison,
+                ..Entry::new(place, tuple, change, commits_at)
             });
         }
     }
@@ -249,22 +279,12 @@ impl Store {
             self.states.push(vec![None]);
             self.keys.len() - 1
         });
-        self.add(Entry {
-            place,
-            tuple,
-            change,
-            committed_at: now,
-            is_sent: false,
-            is_late: false,
-            is_passed: false,
-            is_poison: false,
-        });
+        self.add(Entry::new(place, tuple, change, now));
     }
 
     fn add(&mut self, entry: Entry) {
         *self.ever.entry(entry.change.raw_event.clone()).or_default() += 1;
-        let state = (entry.change.operation == Operation::Write).then(|| entry.change.clone());
-        self.states[entry.tuple].push(state);
+        self.states[entry.tuple].push(entry.state().cloned());
         let at = self
             .order
             .partition_point(|index| self.committed[*index].place < entry.place);
@@ -283,8 +303,16 @@ impl Store {
 
     /// The tuple as it is now.
     pub fn state_of(&self, tuple: usize) -> Option<&Change> {
-        let last = self.committed.iter().rfind(|entry| entry.tuple == tuple)?;
-        (last.change.operation == Operation::Write).then_some(&last.change)
+        let last = self.committed.iter().rfind(|entry| entry.tuple == tuple);
+        last.and_then(Entry::state)
+    }
+
+    /// Tells of the tuple as it is now.
+    pub fn tell(&mut self, tuple: usize) -> Option<Change> {
+        let mut all = self.committed.iter_mut();
+        let last = all.rfind(|entry| entry.tuple == tuple)?;
+        last.is_told = true;
+        last.state().cloned()
     }
 
     pub fn has_tuples(&self) -> bool {
@@ -297,8 +325,8 @@ impl Store {
         self.order.retain(|index| *index < length);
         self.open.clear();
         self.has_poison = self.committed.iter().any(|entry| entry.is_poison);
-        self.lost
-            .extend(lost.into_iter().filter(|entry| entry.is_sent));
+        let is_known = |entry: &Entry| entry.is_sent || entry.is_told;
+        self.lost.extend(lost.into_iter().filter(is_known));
         self.was_restored = true;
     }
 }

@@ -188,6 +188,7 @@ impl Ledger for Connection {
     fn begin_run(&mut self, run: &RunStart, admission: Admission) -> TargetResult<Held> {
         self.call("begin_run", |world| {
             let held = world.database.begin_run(run, admission)?;
+            world.misled.lost = judge::lost(world);
             world.say(|| {
                 let pages = held.overlap.iter();
                 let pages: Vec<_> = pages

@@ -22,6 +22,9 @@ pub struct Misled {
     pub read_up_to: u128,
     /// How often the source was asked.
     pub requests: u32,
+    /// Known changes that the log had lost when the run took its checkpoint: settled ones, and others. A commit that was under way in
+    /// the target may have landed after the run began, and with it changes that the store has lost meanwhile.
+    pub lost: (usize, usize),
     /// Whether the run looks back at nothing.
     pub is_reckless: bool,
     /// Whether anything at all went wrong with the source.
@@ -51,6 +54,8 @@ pub struct World {
     pub failure: Option<String>,
     /// How often a promise had to be relaxed.
     pub relaxed: u32,
+    /// Whether a run without look-back has given up what the log had lost.
+    pub gave_up: bool,
     trace: Option<Vec<String>>,
 }
 
@@ -75,6 +80,7 @@ impl Shared {
             next_run: 0,
             failure: None,
             relaxed: 0,
+            gave_up: false,
             trace: is_traced.then(Vec::new),
         };
         Self(Arc::new(Mutex::new(world)))

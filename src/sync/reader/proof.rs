@@ -24,8 +24,10 @@ const STORE_ASKED_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(10);
 pub(super) struct Proof {
     /// Questions in a row that had no answer.
     pub(super) attempts: u32,
-    /// A page in which something followed, with its token.
-    pub(super) saw_more: Option<(ContinuationToken, Vec<ChangeDigest>)>,
+    /// The last page that came for it, with its token.
+    pub(super) page: Option<(ContinuationToken, Vec<ChangeDigest>)>,
+    /// Whether known changes came in it that the reading lacks: they are not lost.
+    shows_known: bool,
     /// Whether two answers to one question differ in their tokens.
     pub(super) tokens_differ: bool,
 }
@@ -53,9 +55,11 @@ impl Reader {
         let page = &answer.page;
         let digests = digests(page);
         // They are there all the same.
-        self.is_unwell |= digests
+        let shows_known = digests
             .iter()
             .any(|change| self.known.contains(change) && self.tail.lacks(&digests, change));
+        self.is_unwell |= shows_known;
+        self.proof.shows_known |= shows_known;
         let mut verdict = self.tail.judge(
             (token.as_ref(), page.token.as_ref()),
             &digests,
@@ -65,6 +69,9 @@ impl Reader {
             // Where decoding stopped at a change, something follows.
             verdict = Verdict::More(digests.len());
         }
+        let seen = page.token.clone().map(|token| (token, digests));
+        let is_seen_again = seen.is_some() && self.proof.page == seen;
+        self.proof.page = seen;
         match verdict {
             Verdict::End => {
                 if self.is_position(token.as_ref(), limit, page)? {
@@ -76,7 +83,10 @@ impl Reader {
             Verdict::More(place) => {
                 let next = page.changes.get(place).map(|change| change.timestamp);
                 self.growth.note(next, &answer, self.reading.stop.now());
-                self.proof.saw_more = answer.page.token.map(|token| (token, digests));
+                if is_seen_again && answer.is_full {
+                    // It did not come: what looks like the last change is another one, that came late.
+                    self.tail.go_on(page.token.as_ref());
+                }
                 self.try_again(Duration::ZERO)
             }
             Verdict::Nothing => self.try_again(END_PAUSE),
@@ -89,18 +99,28 @@ impl Reader {
     }
 
     /// Whether a page of the proof ends where the log was read up to. Its last change tells, but for another that looks the same. So its
-    /// token has to be the same too, unless the source makes tokens anew each time (as encrypted ones are, by a nonce).
+    /// token has to be the same too, unless the source makes tokens anew each time (as encrypted ones are, by a nonce). Where an answer has
+    /// no token, or one that was seen before, it is broken.
     fn is_position(
         &mut self,
         after: Option<&ContinuationToken>,
         limit: u32,
         page: &Page,
     ) -> Result<bool> {
-        if page.token == self.reading.token || self.proof.tokens_differ {
+        if page.token == self.reading.token {
             return Ok(true);
         }
-        let again = self.ask(after, limit)?.page;
-        self.proof.tokens_differ = digests(&again) == digests(page) && again.token != page.token;
+        if !self.tokens.lack(page.token.as_ref()) {
+            return Ok(false);
+        }
+        if !self.proof.tokens_differ {
+            let again = self.ask(after, limit)?.page;
+            let changes = digests(&again);
+            self.proof.tokens_differ = changes == digests(page)
+                && again.token != page.token
+                && self.tokens.lack(again.token.as_ref());
+            self.proof.page = again.token.map(|token| (token, changes));
+        }
         Ok(self.proof.tokens_differ)
     }
 
@@ -149,7 +169,7 @@ impl Reader {
         if missing.settled > 0 && !self.is_unwell {
             return Err(lost(missing.len()));
         }
-        if missing.settled > 0 || !self.reading.gives_up {
+        if missing.settled > 0 || !self.reading.gives_up || self.proof.shows_known {
             return Err(lagging(missing.len()));
         }
         tracing::warn!(
