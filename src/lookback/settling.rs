@@ -216,8 +216,12 @@ impl Settling {
         dirty: &mut BTreeSet<i64>,
     ) -> Option<ContinuationToken> {
         let (look_back, settled_after) = (self.look_back, self.settled_after());
-        for read in &mut self.read {
-            read.is_settled |= was_old(read.looked_at, written_at, look_back);
+        // Each was looked at after the one before it. So where one was looked at too early, those before it were too.
+        for read in self.read.iter_mut().rev() {
+            if !was_old(read.looked_at, written_at, look_back) {
+                break;
+            }
+            read.is_settled = true;
             read.is_certain |= was_old(read.looked_at, written_at, settled_after);
         }
         let mut watermark = None;
