@@ -25,7 +25,7 @@ pub enum Cut {
     AfterReply,
 }
 
-type Hook = Box<dyn FnMut(&[u8]) -> Cut + Send>;
+type Hook = Box<dyn FnMut(&mut [u8]) -> Cut + Send>;
 
 /// Forwards connections from a loopback port of its own to a server, until dropped.
 pub struct TcpProxy {
@@ -69,8 +69,16 @@ impl TcpProxy {
     }
 
     /// Replaces the hook, which sees every chunk that any client sends. Encrypted connections show it nothing.
-    pub fn cut_when(&self, hook: impl FnMut(&[u8]) -> Cut + Send + 'static) {
-        *lock(&self.shared.hook) = Box::new(hook);
+    pub fn cut_when(&self, mut hook: impl FnMut(&[u8]) -> Cut + Send + 'static) {
+        *lock(&self.shared.hook) = Box::new(move |chunk| hook(chunk));
+    }
+
+    /// Replaces the hook by one that changes what any client sends.
+    pub fn change(&self, mut hook: impl FnMut(&mut [u8]) + Send + 'static) {
+        *lock(&self.shared.hook) = Box::new(move |chunk| {
+            hook(chunk);
+            Cut::No
+        });
     }
 
     /// Cuts once, at the first chunk that holds this text in any case.
@@ -140,7 +148,7 @@ impl Shared {
     fn forward_requests(&self, connection: &Connection) {
         let mut buffer = vec![0; 1 << 16];
         while let Ok(length @ 1..) = (&connection.client).read(&mut buffer) {
-            let chunk = &buffer[..length];
+            let chunk = &mut buffer[..length];
             let cut = (lock(&self.hook))(chunk);
             if cut != Cut::No {
                 self.cuts.fetch_add(1, Ordering::SeqCst);

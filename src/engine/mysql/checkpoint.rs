@@ -1,12 +1,12 @@
 //! A run takes its checkpoint, and sees what else stands in the tables.
 
-use ::mysql::prelude::{FromValue, Queryable};
-use ::mysql::{Conn, Error as MySqlError, Result, Row, Value};
+use ::mysql::{Error as MySqlError, Result, Row, Value};
 use jiff::Timestamp;
 
+use super::message::{Answers, Statement, get};
 use super::rows::datetime;
-use super::session::Session;
-use super::{statements, while_doing, while_holding, with_prefix};
+use super::session::{End, Session};
+use super::{statements, while_doing, while_holding};
 use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
 use crate::error::{Error, ErrorKind};
 use crate::ledger::{Admission, Found, Held, Holder, RunStart};
@@ -14,10 +14,11 @@ use crate::lookback::OverlapPage;
 use crate::page::ContinuationToken;
 use crate::target::{TargetError, TargetResult};
 
-/// The tables as a transaction sees them.
-struct Tables<'a> {
-    connection: &'a mut Conn,
-    prefix: &'a str,
+/// The checkpoints, and the known changes of one of them.
+struct Standing {
+    own: Option<Checkpoint>,
+    others: Vec<Checkpoint>,
+    overlap: Vec<OverlapPage>,
 }
 
 /// Takes the checkpoint, if it is admitted.
@@ -28,201 +29,198 @@ struct Tables<'a> {
 ///
 /// On Galera too, what is read is what stands there when this commits: every commit changes the checkpoint's row, so of two on two
 /// nodes one fails, and one that has seen an older row than there is fails as well. Only new checkpoints are another matter
-/// ([`Tables::take`]).
+/// ([`raise_fence`]).
 pub(super) fn take(
     session: &mut Session,
-    prefix: &str,
     run: &RunStart,
     admission: Admission,
 ) -> TargetResult<Held> {
-    let mut refused = None;
-    let held = session.transaction("take the checkpoint", |connection| {
-        let mut tables = Tables { connection, prefix };
-        let existed = tables.take(run)?;
-        let (own, others) = tables.checkpoints(&run.subject.name)?;
-        let kept = own.filter(|_| existed).map(|own| Checkpoint {
+    let failed = |error| while_doing("take the checkpoint")(error);
+    let taken = session.transact(failed, |session| {
+        let (existed, standing) = raise_fence(session, run)?;
+        let kept = standing.own.filter(|_| existed).map(|own| Checkpoint {
             fence: own.fence - 1,
             ..own
         });
-        let (found, overlap) = tables.find(run.subject, kept, others)?;
-        if let Err(error) = admission(&found) {
-            refused = Some(error);
-            return Ok(None);
+        let standing = Standing {
+            own: kept,
+            ..standing
+        };
+        let (found, overlap) = find(session, run.subject, standing)?;
+        if let Err(refusal) = admission(&found) {
+            return Ok(End::RollBack(Err(refusal)));
         }
-        let checkpoint = tables.begin(run)?;
-        Ok(checkpoint.map(|checkpoint| Held {
-            checkpoint,
-            overlap,
-        }))
-    })?;
-    held.ok_or_else(|| {
-        TargetError::Fatal(refused.unwrap_or_else(|| {
-            Error::new(
+        Ok(match begin(session, run)? {
+            Some(checkpoint) => End::Commit(Ok(Held {
+                checkpoint,
+                overlap,
+            })),
+            None => End::RollBack(Err(Error::new(
                 ErrorKind::Unexpected,
                 "the checkpoint was gone right after it was taken",
-            )
-        }))
-    })
+            ))),
+        })
+    })?;
+    taken.map_err(TargetError::Fatal)
 }
 
 /// What a run would find, all of one moment.
 pub(super) fn look(
     session: &mut Session,
-    prefix: &str,
     subject: &Subject,
 ) -> TargetResult<(Found, Vec<OverlapPage>)> {
-    let doing = "read the checkpoint";
+    let failed = |error| while_doing("read the checkpoint")(error);
     session
-        .connection
-        .query_drop(statements::ONE_MOMENT)
-        .map_err(while_doing(doing))?;
-    let found = session.transaction(doing, |connection| {
-        let mut tables = Tables { connection, prefix };
-        let (kept, others) = tables.checkpoints(&subject.name)?;
-        tables.find(subject, kept, others).map(Some)
-    })?;
-    Ok(found.unwrap_or_default())
+        .ask([Statement::plain(statements::ONE_MOMENT)])
+        .map_err(failed)?;
+    session.transact(failed, |session| {
+        let answers = session.begin(ask_standing(&subject.name))?;
+        let standing = read_standing(answers, &subject.name)?;
+        find(session, subject, standing).map(End::Commit)
+    })
 }
 
 /// The number of the holder's last commit, once none of its commits is under way any more. The write is one that Galera sees:
 /// of it and a commit of the holder's on another node, one fails.
-pub(super) fn last_commit(
-    session: &mut Session,
-    prefix: &str,
-    holder: &Holder,
-) -> TargetResult<i64> {
-    let of_holder = (holder.name, holder.fence);
+pub(super) fn last_commit(session: &mut Session, holder: &Holder) -> TargetResult<i64> {
     let failed = |error| while_holding("read the last commit", error);
-    session
-        .transact(failed, |connection| {
-            let sql = |statement| with_prefix(statement, prefix);
-            connection.exec_drop(sql(statements::TOUCH_CHECKPOINT), of_holder)?;
-            connection.exec_first(sql(statements::LAST_COMMIT), of_holder)
-        })?
-        .ok_or(TargetError::Fenced)
-}
-
-impl Tables<'_> {
-    fn sql(&self, statement: &str) -> String {
-        with_prefix(statement, self.prefix)
-    }
-
-    /// Makes the fence grow, and creates the row if need be; whether there was one.
-    ///
-    /// New checkpoints are added one at a time, so that each is seen by the next. On Galera that holds on one node alone, as locks do:
-    /// of two that begin at once on two nodes, both can be admitted. The next run of either sees the other, and is refused.
-    fn take(&mut self, run: &RunStart) -> Result<bool> {
-        if self.raise_fence(run)? {
-            return Ok(true);
-        }
-        let lock = self.sql(statements::LOCK_CHECKPOINTS);
-        self.connection.query_drop(lock)?;
-        if self.raise_fence(run)? {
-            return Ok(true);
-        }
-        let Subject {
-            name,
-            source,
-            store,
-            type_filter,
-            mode,
-        } = run.subject;
-        let forget = self.sql(statements::FORGET_OVERLAP);
-        self.connection.exec_drop(forget, (name,))?;
-        self.connection.exec_drop(
-            self.sql(statements::NEW_CHECKPOINT),
-            (
-                name,
-                source,
-                &store.id,
-                &store.name,
-                &store.created_at,
-                type_filter,
-                mode.name(),
-                datetime(run.started_at),
-            ),
-        )?;
-        Ok(false)
-    }
-
-    /// Whether there is a row whose fence could grow.
-    fn raise_fence(&mut self, run: &RunStart) -> Result<bool> {
-        let sql = self.sql(statements::TAKE_CHECKPOINT);
-        self.connection
-            .exec_drop(sql, (datetime(run.started_at), &run.subject.name))?;
-        Ok(self.connection.affected_rows() > 0)
-    }
-
-    /// The checkpoint of that name, and all others.
-    fn checkpoints(&mut self, name: &str) -> Result<(Option<Checkpoint>, Vec<Checkpoint>)> {
-        let sql = self.sql(statements::CHECKPOINTS);
-        let rows: Vec<Row> = self.connection.query(sql)?;
-        let (own, others) = rows
-            .into_iter()
-            .map(read_checkpoint)
-            .collect::<Result<Vec<_>>>()?
-            .into_iter()
-            .partition::<Vec<_>, _>(|checkpoint| checkpoint.subject.name == name);
-        Ok((own.into_iter().next(), others))
-    }
-
-    /// What stands beside the checkpoints: rows where there should be none, known changes where there can be some.
-    fn find(
-        &mut self,
-        subject: &Subject,
-        kept: Option<Checkpoint>,
-        others: Vec<Checkpoint>,
-    ) -> Result<(Found, Vec<OverlapPage>)> {
-        let is_new = kept.as_ref().is_none_or(|kept| kept.token.is_none());
-        let has_rows = is_new && self.has_rows(subject)?;
-        let has_commits = kept.as_ref().is_some_and(|kept| kept.commits > 0);
-        let overlap = if has_commits {
-            let sql = self.sql(statements::OVERLAP);
-            let rows: Vec<Row> = self.connection.exec(sql, (&subject.name,))?;
-            rows.into_iter().map(read_overlap).collect::<Result<_>>()?
+    let of_holder = [statements::TOUCH_CHECKPOINT, statements::LAST_COMMIT]
+        .map(|sql| Statement::new(sql, [holder.name.into(), holder.fence.into()]));
+    let last = session.transact(failed, |session| {
+        let last = session.begin(of_holder)?.last().value()?;
+        Ok(if last.is_some() {
+            End::Commit(last)
         } else {
-            Vec::new()
-        };
-        let found = Found {
-            others,
-            kept,
-            has_rows,
-        };
-        Ok((found, overlap))
-    }
-
-    fn has_rows(&mut self, subject: &Subject) -> Result<bool> {
-        let sql = self.sql(statements::HAS_ROWS);
-        let Subject {
-            store, type_filter, ..
-        } = subject;
-        let of_table = [&store.id, type_filter, type_filter].map(Value::from);
-        let of_both = [of_table.clone(), of_table].concat();
-        let has_rows: Option<bool> = self.connection.exec_first(sql, of_both)?;
-        Ok(has_rows.unwrap_or_default())
-    }
-
-    /// Writes down that the run has begun; gives the checkpoint as it has it.
-    fn begin(&mut self, run: &RunStart) -> Result<Option<Checkpoint>> {
-        let Subject { name, store, .. } = run.subject;
-        let update = self.sql(statements::UPDATE_CHECKPOINT);
-        let start_time = run.start_time.map(datetime);
-        self.connection
-            .exec_drop(update, (&store.name, start_time, name))?;
-        let begin = self.sql(statements::BEGIN_RUN);
-        let started_at = datetime(run.started_at);
-        self.connection.exec_drop(
-            begin,
-            (run.run_id, name, env!("CARGO_PKG_VERSION"), started_at),
-        )?;
-        Ok(self.checkpoints(name)?.0)
-    }
+            End::RollBack(None)
+        })
+    })?;
+    last.ok_or(TargetError::Fenced)
 }
 
-/// A column that the statement is known to have.
-pub(super) fn get<T: FromValue>(row: &mut Row, index: usize) -> Result<T> {
-    let value = row.take::<Value, _>(index).unwrap_or(Value::NULL);
-    Ok(::mysql::from_value_opt(value)?)
+/// Begins the transaction in which the fence grows, and creates the row if need be; whether there was one, and what stands there then.
+///
+/// New checkpoints are added one at a time, so that each is seen by the next. On Galera that holds on one node alone, as locks do:
+/// of two that begin at once on two nodes, both can be admitted. The next run of either sees the other, and is refused.
+fn raise_fence(session: &mut Session, run: &RunStart) -> Result<(bool, Standing)> {
+    let Subject {
+        name,
+        source,
+        store,
+        type_filter,
+        mode,
+    } = run.subject;
+    let raise = || {
+        let values = [datetime(run.started_at), name.into()];
+        Statement::new(statements::TAKE_CHECKPOINT, values)
+    };
+    let [checkpoints, overlap] = ask_standing(name);
+    let mut answers = session.begin([raise(), checkpoints, overlap])?;
+    if answers.next().touched > 0 {
+        return Ok((true, read_standing(answers, name)?));
+    }
+    let lock = Statement::plain(statements::LOCK_CHECKPOINTS);
+    let raised = session.ask([lock, raise()])?.last().touched > 0;
+    if !raised {
+        let new = [
+            name.into(),
+            source.into(),
+            Value::from(&store.id),
+            Value::from(&store.name),
+            Value::from(&store.created_at),
+            type_filter.into(),
+            mode.name().into(),
+            datetime(run.started_at),
+        ];
+        session.ask([
+            Statement::new(statements::FORGET_OVERLAP, [name.into()]),
+            Statement::new(statements::NEW_CHECKPOINT, new),
+        ])?;
+    }
+    let answers = session.ask(ask_standing(name))?;
+    Ok((raised, read_standing(answers, name)?))
+}
+
+fn ask_standing(name: &str) -> [Statement; 2] {
+    [
+        Statement::plain(statements::CHECKPOINTS),
+        Statement::new(statements::OVERLAP, [name.into()]),
+    ]
+}
+
+fn read_standing(mut answers: Answers, name: &str) -> Result<Standing> {
+    let (own, others) = answers
+        .next()
+        .rows
+        .into_iter()
+        .map(read_checkpoint)
+        .collect::<Result<Vec<_>>>()?
+        .into_iter()
+        .partition::<Vec<_>, _>(|checkpoint| checkpoint.subject.name == name);
+    let overlap = answers.next().rows.into_iter().map(read_overlap);
+    Ok(Standing {
+        own: own.into_iter().next(),
+        others,
+        overlap: overlap.collect::<Result<_>>()?,
+    })
+}
+
+/// What a run finds: rows where there should be none, known changes where there can be some.
+fn find(
+    session: &mut Session,
+    subject: &Subject,
+    standing: Standing,
+) -> Result<(Found, Vec<OverlapPage>)> {
+    let Standing {
+        own: kept,
+        others,
+        overlap,
+    } = standing;
+    let is_new = kept.as_ref().is_none_or(|kept| kept.token.is_none());
+    let has_rows = is_new && has_rows(session, subject)?;
+    let has_commits = kept.as_ref().is_some_and(|kept| kept.commits > 0);
+    let found = Found {
+        others,
+        kept,
+        has_rows,
+    };
+    Ok((found, if has_commits { overlap } else { Vec::new() }))
+}
+
+fn has_rows(session: &mut Session, subject: &Subject) -> Result<bool> {
+    let Subject {
+        store, type_filter, ..
+    } = subject;
+    let of_table = [&store.id, type_filter, type_filter].map(Value::from);
+    let of_both = of_table.clone().into_iter().chain(of_table);
+    let question = Statement::new(statements::HAS_ROWS, of_both);
+    let has_rows = session.ask([question])?.last().value()?;
+    Ok(has_rows.unwrap_or_default())
+}
+
+/// Writes down that the run has begun; gives the checkpoint as it has it.
+fn begin(session: &mut Session, run: &RunStart) -> Result<Option<Checkpoint>> {
+    let Subject { name, store, .. } = run.subject;
+    let update = [
+        Value::from(&store.name),
+        run.start_time.map(datetime).into(),
+        name.into(),
+    ];
+    let begin = [
+        Value::from(run.run_id),
+        name.into(),
+        env!("CARGO_PKG_VERSION").into(),
+        datetime(run.started_at),
+    ];
+    let [checkpoints, overlap] = ask_standing(name);
+    let mut answers = session.ask([
+        Statement::new(statements::UPDATE_CHECKPOINT, update),
+        Statement::new(statements::BEGIN_RUN, begin),
+        checkpoints,
+        overlap,
+    ])?;
+    answers.next();
+    answers.next();
+    Ok(read_standing(answers, name)?.own)
 }
 
 fn read_checkpoint(mut row: Row) -> Result<Checkpoint> {

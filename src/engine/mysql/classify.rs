@@ -87,7 +87,7 @@ fn cause(error: MySqlError) -> anyhow::Error {
         MySqlError::MySqlError(error)
             if matches!(
                 error.code,
-                1062 | 1292 | 1300 | 1366 | 1411 | 1525 | 1977 | 3854
+                1062 | 1064 | 1292 | 1300 | 1366 | 1411 | 1525 | 1977 | 3854
             ) =>
         {
             anyhow!("ERROR {} ({})", error.code, error.state)

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod classify;
 mod hash;
+mod message;
 mod page;
 mod rows;
 mod session;
@@ -10,13 +11,11 @@ mod statements;
 mod tls;
 mod url;
 
-use ::mysql::prelude::Queryable;
-use ::mysql::{Params, Row, Value};
+use std::borrow::Cow;
 
-use self::checkpoint::get;
 use self::classify::classify;
 use self::hash::lock_name;
-use self::page::Obstacle;
+use self::message::{Answer, Statement, get};
 use self::rows::{ROW_BYTES, datetime};
 use self::session::Session;
 pub use self::url::MySqlSettings;
@@ -66,7 +65,7 @@ impl MySql {
     pub fn connect(settings: &MySqlSettings, prefix: &str, access: Access) -> TargetResult<Self> {
         check_prefix(prefix).map_err(TargetError::Fatal)?;
         Ok(Self {
-            session: session::connect(settings, access)?,
+            session: session::connect(settings, prefix, access)?,
             settings: settings.clone(),
             prefix: prefix.to_owned(),
             access,
@@ -77,7 +76,7 @@ impl MySql {
     /// The statements that bring tables from a version, or from nothing, to the newest.
     pub fn migration_sql(prefix: &str, from: Option<u32>) -> Vec<String> {
         statements_above(statements::LADDER, from, statements::RECORD_VERSION)
-            .map(|sql| with_prefix(&sql, prefix))
+            .map(|sql| with_prefix(&sql, prefix).into_owned())
             .collect()
     }
 
@@ -97,21 +96,15 @@ impl MySql {
                 .advise("run again when it is done"),
             ));
         }
-        let connection = &mut self.session.connection;
+        let session = &mut self.session;
         let mut migrate = || -> ::mysql::Result<()> {
-            let found = read_version(connection, &self.prefix)?;
-            statements_above(steps, found, statements::RECORD_VERSION).try_for_each(|statement| {
-                connection.query_drop(with_prefix(&statement, &self.prefix))
-            })
+            let found = read_version(session)?;
+            statements_above(steps, found, statements::RECORD_VERSION)
+                .try_for_each(|statement| session.ask([Statement::plain(statement)]).map(drop))
         };
         let done = migrate();
         self.session.release_lock(&lock);
         done.map_err(while_migrating)
-    }
-
-    /// A statement for this target's tables.
-    fn sql(&self, statement: &str) -> String {
-        with_prefix(statement, &self.prefix)
     }
 
     fn lock_name(&self, what: &str) -> String {
@@ -140,8 +133,12 @@ fn check_prefix(prefix: &str) -> Result<(), Error> {
 }
 
 /// The prefix stands in quoted identifiers only.
-fn with_prefix(sql: &str, prefix: &str) -> String {
-    sql.replace("{prefix}", &prefix.replace('`', "``"))
+fn with_prefix<'a>(sql: &'a str, prefix: &str) -> Cow<'a, str> {
+    if sql.contains("{prefix}") {
+        sql.replace("{prefix}", &prefix.replace('`', "``")).into()
+    } else {
+        sql.into()
+    }
 }
 
 fn while_doing(doing: &str) -> impl FnOnce(::mysql::Error) -> TargetError {
@@ -188,13 +185,35 @@ fn type_name(kind: Kind) -> &'static str {
 }
 
 /// The version of the tables. No row is as good as no table: the statement that adds it is the last of its step.
-fn read_version(connection: &mut impl Queryable, prefix: &str) -> ::mysql::Result<Option<u32>> {
-    let table = format!("{prefix}fga_sync_schema");
-    if connection.exec_first(statements::HAS_VERSION, (table,))? != Some(1) {
-        return Ok(None);
+fn read_version(session: &mut Session) -> ::mysql::Result<Option<u32>> {
+    match session.ask([Statement::plain(statements::VERSION)]) {
+        Err(error) if is_missing_table(&error) => Ok(None),
+        answers => Ok(answers?.last().value()?.flatten()),
     }
-    let version = connection.query_first(with_prefix(statements::VERSION, prefix))?;
-    Ok(version.flatten())
+}
+
+fn is_missing_table(error: &::mysql::Error) -> bool {
+    matches!(error, ::mysql::Error::MySqlError(error) if error.code == 1146)
+}
+
+/// What the information schema says of the columns, without the prefix of their tables.
+fn read_columns(columns: Answer, prefix: &str) -> ::mysql::Result<Vec<Column>> {
+    let prefix_width = prefix.chars().count();
+    columns
+        .rows
+        .into_iter()
+        .map(|mut row| {
+            let table: String = get(&mut row, 0)?;
+            Ok(Column {
+                // By count: the server may keep names in lower case.
+                table: table.chars().skip(prefix_width).collect(),
+                name: get(&mut row, 1)?,
+                type_name: get(&mut row, 2)?,
+                nullable: get(&mut row, 3)?,
+                in_primary_key: get(&mut row, 4)?,
+            })
+        })
+        .collect()
 }
 
 impl Drop for MySql {
@@ -228,26 +247,11 @@ impl Mirror for MySql {
 
 impl Target for MySql {
     fn apply(&mut self, commit: &Commit) -> TargetResult<Applied> {
-        let prefix = self.prefix.clone();
         let max_packet = self.session.max_packet;
         if rows::exceeds(commit, max_packet) {
             return Err(TargetError::Refused(classify::too_large(max_packet)));
         }
-        let mut obstacle = None;
-        self.session.transact(while_applying, |connection| {
-            let with_prefix = |sql: &str| with_prefix(sql, &prefix);
-            obstacle = page::apply(connection, commit, max_packet, with_prefix)?;
-            Ok(obstacle.is_none().then_some(()))
-        })?;
-        match obstacle {
-            None => Ok(Applied::Committed),
-            Some(Obstacle::Elsewhere) => Err(TargetError::Fenced),
-            Some(Obstacle::Unexpected(tuples)) => Ok(Applied::Unexpected(tuples)),
-            Some(Obstacle::Unrecorded) => Err(schema::swallowed(
-                "MySQL failed to apply a page",
-                "fga_sync_runs",
-            )),
-        }
+        page::apply(&mut self.session, commit)
     }
 }
 
@@ -266,34 +270,22 @@ impl Ledger for MySql {
     }
 
     fn schema(&mut self) -> TargetResult<SchemaStatus> {
-        let tables = TABLES.map(|table| format!("{}{table}", self.prefix));
-        let prefix_width = self.prefix.chars().count();
-        let connection = &mut self.session.connection;
-        let read = || -> ::mysql::Result<_> {
-            let version = read_version(connection, &self.prefix)?;
-            let found = connection
-                .exec::<Row, _, _>(
-                    statements::COLUMNS,
-                    Params::from(tables.map(Value::from).to_vec()),
-                )?
-                .into_iter()
-                .map(|mut row| {
-                    let table: String = get(&mut row, 0)?;
-                    Ok(Column {
-                        // By count: the server may keep names in lower case.
-                        table: table.chars().skip(prefix_width).collect(),
-                        name: get(&mut row, 1)?,
-                        type_name: get(&mut row, 2)?,
-                        nullable: get(&mut row, 3)?,
-                        in_primary_key: get(&mut row, 4)?,
-                    })
-                })
-                .collect::<::mysql::Result<Vec<_>>>()?;
-            Ok((version, found))
+        let tables = TABLES.map(|table| format!("{}{table}", self.prefix).into());
+        let read = self.session.ask([
+            Statement::plain(statements::VERSION),
+            Statement::new(statements::COLUMNS, tables),
+        ]);
+        let mut answers = match read {
+            Err(error) if is_missing_table(&error) => return Ok(SchemaStatus::Missing),
+            answers => answers.map_err(while_doing("read its tables"))?,
         };
-        let (version, found) = read().map_err(while_doing("read its tables"))?;
+        let version = answers.next().value().map(Option::flatten);
+        let columns = read_columns(answers.next(), &self.prefix);
+        let (version, columns) = version
+            .and_then(|version| Ok((version, columns?)))
+            .map_err(while_doing("read its tables"))?;
         Ok(SchemaStatus::judge(version, || {
-            schema::difference(&found, type_name, &["tuple_hash"])
+            schema::difference(&columns, type_name, &["tuple_hash"])
         }))
     }
 
@@ -302,32 +294,30 @@ impl Ledger for MySql {
     }
 
     fn begin_run(&mut self, run: &RunStart, admission: Admission) -> TargetResult<Held> {
-        checkpoint::take(&mut self.session, &self.prefix, run, admission)
+        checkpoint::take(&mut self.session, run, admission)
     }
 
     fn look(&mut self, subject: &Subject) -> TargetResult<(Found, Vec<OverlapPage>)> {
-        checkpoint::look(&mut self.session, &self.prefix, subject)
+        checkpoint::look(&mut self.session, subject)
     }
 
     fn last_commit(&mut self, holder: &Holder) -> TargetResult<i64> {
-        checkpoint::last_commit(&mut self.session, &self.prefix, holder)
+        checkpoint::last_commit(&mut self.session, holder)
     }
 
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
-        let sql = self.sql(statements::END_RUN);
-        self.session
-            .connection
-            .exec_drop(
-                sql,
-                (
-                    datetime(run.finished_at),
-                    run.outcome,
-                    run.exit_code,
-                    run.run_id,
-                ),
-            )
-            .map_err(while_doing("record the end of the run"))?;
-        if self.session.connection.affected_rows() == 1 {
+        let doing = "record the end of the run";
+        let values = [
+            datetime(run.finished_at),
+            run.outcome.into(),
+            run.exit_code.into(),
+            run.run_id.into(),
+        ];
+        let answers = self
+            .session
+            .ask([Statement::new(statements::END_RUN, values)])
+            .map_err(while_doing(doing))?;
+        if answers.last().touched == 1 {
             return Ok(());
         }
         Err(schema::swallowed(
@@ -337,7 +327,7 @@ impl Ledger for MySql {
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {
-        self.session = session::connect(&self.settings, self.access)?;
+        self.session = session::connect(&self.settings, &self.prefix, self.access)?;
         for lock in &self.locks {
             if !self.session.get_lock(lock, RELOCK_WAIT)? {
                 // The server may not have noticed yet that the connection before is gone.

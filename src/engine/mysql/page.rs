@@ -2,120 +2,84 @@
 
 use std::collections::BTreeMap;
 
-use ::mysql::prelude::Queryable;
-use ::mysql::{Conn, Result, Value};
+use ::mysql::{Error as MySqlError, Result};
 
-use super::rows::{self, datetime};
-use super::statements;
-use crate::mirror::Before;
-use crate::page::ContinuationToken;
-use crate::target::Commit;
+use super::message::get;
+use super::rows::{self, move_checkpoint};
+use super::session::{End, Session};
+use super::while_applying;
+use crate::mirror::{Applied, Before};
+use crate::schema::swallowed;
+use crate::target::{Commit, TargetError, TargetResult};
 use crate::tuple::TupleKey;
 
-/// Why a page must not be committed.
-pub(super) enum Obstacle {
-    /// The checkpoint is not where it should be.
-    Elsewhere,
-    /// The run has no row in `fga_sync_runs`, where the page is counted.
-    Unrecorded,
-    /// These tuples are not what they must have been before.
-    Unexpected(Vec<TupleKey>),
-}
-
-/// Does what the page asks for, but for the commit, unless there is an obstacle.
-pub(super) fn apply(
-    connection: &mut Conn,
-    commit: &Commit,
-    max_packet: usize,
-    with_prefix: impl Fn(&str) -> String,
-) -> Result<Option<Obstacle>> {
-    if !move_checkpoint(connection, commit, &with_prefix)? {
-        return Ok(Some(Obstacle::Elsewhere));
-    }
-    if !count_page(connection, commit, &with_prefix)? {
-        return Ok(Some(Obstacle::Unrecorded));
-    }
-    let unexpected = unexpected(connection, commit, &with_prefix)?;
-    if !unexpected.is_empty() {
-        return Ok(Some(Obstacle::Unexpected(unexpected)));
-    }
-    let overlap = rows::overlap(commit.holder.name, commit.overlap, max_packet);
-    for (sql, values) in rows::statements(commit, max_packet)
-        .into_iter()
-        .chain(overlap)
-    {
-        connection.exec_drop(with_prefix(&sql), values)?;
-    }
-    Ok(None)
-}
-
-/// Whether the checkpoint was where it should be.
-fn move_checkpoint(
-    connection: &mut Conn,
-    commit: &Commit,
-    with_prefix: &impl Fn(&str) -> String,
-) -> Result<bool> {
-    connection.exec_drop(
-        with_prefix(statements::MOVE_CHECKPOINT),
-        (
-            commit.position.map(|position| position.token.as_str()),
-            commit.position.map(|position| datetime(position.time)),
-            commit
-                .overlap
-                .watermark
-                .as_ref()
-                .map(ContinuationToken::as_str),
-            commit.number,
-            commit.holder.name,
-            commit.holder.fence,
-            commit.number,
-        ),
-    )?;
-    Ok(connection.affected_rows() == 1)
-}
-
-/// Whether the run has a row to count it in.
-fn count_page(
-    connection: &mut Conn,
-    commit: &Commit,
-    with_prefix: &impl Fn(&str) -> String,
-) -> Result<bool> {
-    let counts = commit.counts;
-    let changes = counts.changes();
-    connection.exec_drop(
-        with_prefix(statements::COUNT_PAGE),
-        (
-            changes,
-            changes,
-            counts.writes,
-            counts.deletes,
-            counts.late_arrivals,
-            counts.order_anomalies,
-            commit.holder.run_id,
-        ),
-    )?;
-    Ok(connection.affected_rows() == 1)
-}
-
-/// Tuples that are not what they must have been before.
-fn unexpected(
-    connection: &mut Conn,
-    commit: &Commit,
-    with_prefix: &impl Fn(&str) -> String,
-) -> Result<Vec<TupleKey>> {
-    let expected = rows::expected(commit.holder.store_id, commit.rows.tuples);
-    let mut times: BTreeMap<Vec<u8>, Value> = BTreeMap::new();
-    for (sql, values) in rows::existing(expected.keys()) {
-        times.extend(connection.exec::<(Vec<u8>, Value), _, _>(with_prefix(&sql), values)?);
-    }
-    let is_as_before = |hash: &[u8], before: Before| {
-        times.get(hash).map_or(!before.existed, |time| {
-            before.existed && *time <= datetime(before.no_later_than)
-        })
+/// Commits a page where each of its statements does what it is for. Only the tuples of a page that does not are looked up.
+pub(super) fn apply(session: &mut Session, commit: &Commit) -> TargetResult<Applied> {
+    let Some(failure) = attempt(session, commit)? else {
+        return Ok(Applied::Committed);
     };
-    Ok(expected
+    let unexpected = unexpected(session, commit)?.ok_or(TargetError::Fenced)?;
+    if unexpected.is_empty() {
+        Err(failure)
+    } else {
+        Ok(Applied::Unexpected(unexpected))
+    }
+}
+
+/// Commits a page; or writes nothing, and says what failed.
+fn attempt(session: &mut Session, commit: &Commit) -> TargetResult<Option<TargetError>> {
+    let (statements, expected): (Vec<_>, Vec<_>) = rows::steps(commit, session.max_packet)
         .into_iter()
-        .filter(|(hash, (before, _))| !is_as_before(hash, *before))
-        .map(|(_, (_, tuple))| tuple.clone())
-        .collect())
+        .map(|step| (step.statement, (step.table, step.expected)))
+        .unzip();
+    session.transact(while_applying, |session| {
+        let mut answers = match session.begin(statements) {
+            Err(error) if is_duplicate(&error) => {
+                return Ok(End::RollBack(Some(while_applying(error))));
+            }
+            answers => answers?,
+        };
+        let failed = expected
+            .into_iter()
+            .find(|(_, expected)| !expected.is(answers.next().touched));
+        Ok(match failed {
+            None => End::Commit(None),
+            Some((table, _)) => {
+                End::RollBack(Some(swallowed("MySQL failed to apply a page", table)))
+            }
+        })
+    })
+}
+
+/// Whether a row was there that should not be.
+fn is_duplicate(error: &MySqlError) -> bool {
+    matches!(error, MySqlError::MySqlError(error) if error.code == 1062)
+}
+
+/// The tuples that are not what they must have been before; `None` where the checkpoint is not where it should be.
+fn unexpected(session: &mut Session, commit: &Commit) -> TargetResult<Option<Vec<TupleKey>>> {
+    let expected = rows::expected(commit.holder.store_id, commit.rows.tuples);
+    session.transact(while_applying, |session| {
+        let moving = move_checkpoint(commit);
+        let moved = session.begin([moving.statement])?.next().touched;
+        if !moving.expected.is(moved) {
+            return Ok(End::RollBack(None));
+        }
+        let found = session
+            .ask(rows::existing(&expected))?
+            .rows()
+            .map(|mut row| Ok((get(&mut row, 0)?, get(&mut row, 1)?)))
+            .collect::<Result<BTreeMap<Vec<u8>, bool>>>()?;
+        let is_as_before = |hash: &[u8], before: Before| {
+            found
+                .get(hash)
+                .map_or(!before.existed, |is_earlier| before.existed && *is_earlier)
+        };
+        let unexpected = expected
+            .into_iter()
+            .filter(|(hash, (before, _))| !is_as_before(hash, *before))
+            .map(|(_, (_, tuple))| tuple.clone())
+            .collect();
+        Ok(End::RollBack(Some(unexpected)))
+    })
 }

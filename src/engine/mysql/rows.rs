@@ -1,31 +1,24 @@
-//! Many rows in one statement.
+//! The statements of a page.
 
 use std::collections::BTreeMap;
 
-use ::mysql::{Params, Value};
+use ::mysql::Value;
 use jiff::Timestamp;
 use jiff::tz::Offset;
 
 use super::hash::tuple_hash;
+use super::message::{MESSAGE_BYTES, Statement, wire_size};
 use super::statements::{
-    APPEND_CHANGES, DELETE_TUPLES, EXISTING_TUPLES, FORGET_PAGES, KEEP_PAGES, ManyRows,
+    APPEND_CHANGES, COUNT_PAGE, DELETE_EARLIER_TUPLES, DELETE_TUPLES, EXISTING_TUPLES,
+    FORGET_PAGES, INSERT_TUPLES, KEEP_PAGES, MOVE_CHECKPOINT, ManyRows, REWRITE_EARLIER_TUPLES,
     WRITE_TUPLES,
 };
 use crate::change::Change;
-use crate::lookback::{OverlapPage, OverlapUpdate};
-use crate::mirror::{Before, Deleted, NetEffect, Written};
+use crate::lookback::OverlapPage;
+use crate::mirror::{Before, NetEffect};
+use crate::page::ContinuationToken;
 use crate::target::Commit;
 use crate::tuple::TupleKey;
-
-/// Rows that a statement gets at most: the largest page that OpenFGA sends unless configured otherwise, so that full
-/// pages are one statement which stays prepared. Far below the 65,535 placeholders that the protocol allows.
-const MAX_ROWS: usize = 100;
-
-/// Row counts for which a statement is prepared where rows may be repeated: few enough to stay prepared all.
-const STEPS: [usize; 14] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 80, MAX_ROWS];
-
-/// The bytes of a statement, so that neither side holds much of a page more than once.
-const MAX_BYTES: usize = 4 << 20;
 
 /// What a row takes beside its JSON, with room to spare: the bounded columns at their widest.
 pub(super) const ROW_BYTES: usize = 16 << 10;
@@ -33,54 +26,193 @@ pub(super) const ROW_BYTES: usize = 16 << 10;
 /// A row's values.
 type Row = Vec<Value>;
 
-/// What puts a page into the tables: statements, each with its values.
-pub(super) fn statements(commit: &Commit, max_packet: usize) -> Vec<(String, Params)> {
+/// A statement of a page.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) statement: Statement,
+    /// The table that it changes.
+    pub(super) table: &'static str,
+    pub(super) expected: Touched,
+}
+
+/// How many rows a statement touches where all is as it should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Touched {
+    /// So many.
+    Just(u64),
+    /// As many as there are.
+    Some,
+}
+
+/// What a statement does with its rows where all is as it should be.
+#[derive(Debug, Clone, Copy)]
+enum Meets {
+    /// All of them.
+    All,
+    /// None of them.
+    None,
+    /// Nobody knows which.
+    Some,
+}
+
+/// All that a page does, but for the commit.
+pub(super) fn steps(commit: &Commit, max_packet: usize) -> Vec<Step> {
+    let (holder, rows) = (commit.holder, commit.rows);
     let recorded_at = datetime(Timestamp::now());
-    let holder = commit.holder;
-    let appended = commit
-        .rows
-        .changelog
-        .iter()
-        .map(|change| changelog(holder.store_id, holder.run_id, &recorded_at, change))
-        .collect();
-    let deleted = deleted(holder.store_id, &commit.rows.tuples.deleted);
-    let written = written(holder.store_id, &commit.rows.tuples.written);
-    let budget = budget(max_packet);
-    let fill = |statement, rows| {
-        chunks(rows, budget)
-            .into_iter()
-            .map(move |chunk| (statement, pad(chunk)))
+    let append = |change: &&Change| changelog(holder.store_id, holder.run_id, &recorded_at, change);
+    let forget = |commit: &i64| vec![(*commit).into()];
+    let keep = |page: &OverlapPage| kept(holder.name, page);
+
+    let mut steps = Steps {
+        steps: vec![move_checkpoint(commit), count_page(commit)],
+        // Half of what the server takes: a text can take twice as much in SQL.
+        budget: MESSAGE_BYTES.min(max_packet / 2),
     };
-    chunks(appended, budget)
-        .into_iter()
-        .map(|chunk| (APPEND_CHANGES, chunk))
-        .chain(fill(DELETE_TUPLES, deleted))
-        .chain(fill(WRITE_TUPLES, written))
-        .map(|(statement, chunk)| of_rows(statement, Row::new(), chunk))
-        .collect()
+    for group in groups(holder.store_id, rows.tuples) {
+        let rows = group.rows.into_values().collect();
+        steps.add(group.statement, &[], rows, group.meets);
+    }
+    let of_checkpoint = [holder.name.into()];
+    let forgotten = commit.overlap.forget.iter().map(forget).collect();
+    let kept = commit.overlap.keep.iter().map(keep).collect();
+    steps.add(FORGET_PAGES, &of_checkpoint, forgotten, Meets::Some);
+    steps.add(KEEP_PAGES, &[], kept, Meets::All);
+    // Last, for it may be a message of its own: all before it is one.
+    let appended = rows.changelog.iter().map(append).collect();
+    steps.add(APPEND_CHANGES, &[], appended, Meets::All);
+    steps.steps
 }
 
-/// What forgets pages of the overlap and then keeps others: statements, each with its values.
-pub(super) fn overlap(
-    name: &str,
-    update: &OverlapUpdate,
-    max_packet: usize,
-) -> Vec<(String, Params)> {
-    let budget = budget(max_packet);
-    let forgotten = update.forget.iter().map(|commit| vec![(*commit).into()]);
-    let kept = update.keep.iter().map(|page| kept(name, page));
-    let forget = chunks(forgotten.collect(), budget)
-        .into_iter()
-        .map(|chunk| of_rows(FORGET_PAGES, vec![name.into()], pad(chunk)));
-    let keep = chunks(kept.collect(), budget)
-        .into_iter()
-        .map(|chunk| of_rows(KEEP_PAGES, Row::new(), chunk));
-    forget.chain(keep).collect()
+struct Steps {
+    steps: Vec<Step>,
+    /// The bytes of a statement.
+    budget: usize,
 }
 
-/// The bytes of a statement: half of what the server takes leaves room for the rows that fill it up.
-fn budget(max_packet: usize) -> usize {
-    MAX_BYTES.min(max_packet / 2)
+impl Steps {
+    /// `before` are the values of what stands before the rows.
+    fn add(&mut self, statement: &ManyRows, before: &[Value], rows: Vec<Row>, meets: Meets) {
+        for rows in chunks(rows, statement.most, self.budget) {
+            let expected = match meets {
+                Meets::All => Touched::Just(rows.len() as u64),
+                Meets::None => Touched::Just(0),
+                Meets::Some => Touched::Some,
+            };
+            self.steps.push(Step {
+                statement: of_rows(statement, before, rows),
+                table: statement.table,
+                expected,
+            });
+        }
+    }
+}
+
+impl Touched {
+    /// Whether so many are as many as expected.
+    pub(super) fn is(self, touched: u64) -> bool {
+        match self {
+            Self::Just(expected) => touched == expected,
+            Self::Some => true,
+        }
+    }
+}
+
+/// Moves the checkpoint on, if it is where it should be.
+pub(super) fn move_checkpoint(commit: &Commit) -> Step {
+    let (holder, position) = (commit.holder, commit.position);
+    let watermark = commit.overlap.watermark.as_ref();
+    let values = [
+        Value::from(position.map(|position| position.token.as_str())),
+        position.map(|position| datetime(position.time)).into(),
+        watermark.map(ContinuationToken::as_str).into(),
+        commit.number.into(),
+        holder.name.into(),
+        holder.fence.into(),
+        commit.number.into(),
+    ];
+    Step {
+        statement: Statement::new(MOVE_CHECKPOINT, values),
+        table: "fga_sync_state",
+        expected: Touched::Just(1),
+    }
+}
+
+/// Counts the page in the row of its run.
+fn count_page(commit: &Commit) -> Step {
+    let counts = commit.counts;
+    let changes = counts.changes();
+    let values = [
+        Value::from(changes),
+        changes.into(),
+        counts.writes.into(),
+        counts.deletes.into(),
+        counts.late_arrivals.into(),
+        counts.order_anomalies.into(),
+        commit.holder.run_id.into(),
+    ];
+    Step {
+        statement: Statement::new(COUNT_PAGE, values),
+        table: "fga_sync_runs",
+        expected: Touched::Just(1),
+    }
+}
+
+/// Tuples of which the same is known, and to which the same is done, in the order of their key, in which two writers seldom deadlock.
+struct Group {
+    statement: &'static ManyRows,
+    meets: Meets,
+    rows: BTreeMap<[u8; 32], Row>,
+}
+
+impl Group {
+    fn of(statement: &'static ManyRows, meets: Meets) -> Self {
+        Self {
+            statement,
+            meets,
+            rows: BTreeMap::new(),
+        }
+    }
+}
+
+fn groups(store_id: &str, net_effect: &NetEffect) -> [Group; 6] {
+    let mut absent = Group::of(DELETE_TUPLES, Meets::None);
+    let mut deleted = Group::of(DELETE_EARLIER_TUPLES, Meets::All);
+    let mut deleted_if_there = Group::of(DELETE_TUPLES, Meets::Some);
+    let mut inserted = Group::of(INSERT_TUPLES, Meets::All);
+    let mut rewritten = Group::of(REWRITE_EARLIER_TUPLES, Meets::All);
+    let mut written_or_rewritten = Group::of(WRITE_TUPLES, Meets::Some);
+    for item in &net_effect.deleted {
+        let hash = tuple_hash(store_id, item.tuple);
+        let key = Value::from(hash);
+        let (group, row) = match item.before {
+            None => (&mut deleted_if_there, vec![key]),
+            Some(before) if before.existed => {
+                (&mut deleted, vec![key, datetime(before.no_later_than)])
+            }
+            Some(_) => (&mut absent, vec![key]),
+        };
+        group.rows.insert(hash, row);
+    }
+    for item in &net_effect.written {
+        let hash = tuple_hash(store_id, &item.change.tuple);
+        let (group, row) = match item.before {
+            None => (
+                &mut written_or_rewritten,
+                tuple(&hash, store_id, item.change),
+            ),
+            Some(before) if before.existed => (&mut rewritten, rewrite(&hash, item.change, before)),
+            Some(_) => (&mut inserted, tuple(&hash, store_id, item.change)),
+        };
+        group.rows.insert(hash, row);
+    }
+    [
+        absent,
+        deleted,
+        deleted_if_there,
+        rewritten,
+        inserted,
+        written_or_rewritten,
+    ]
 }
 
 /// Whether a row takes more than the server does. It would say so in several ways, after one of which (MariaDB's) the connection
@@ -109,35 +241,35 @@ pub(super) fn expected<'a>(
         .collect()
 }
 
-/// What asks which of the tuples exist, and since when: statements, each with its values.
-pub(super) fn existing<'a>(
-    hashes: impl IntoIterator<Item = &'a [u8; 32]>,
-) -> Vec<(String, Params)> {
-    let rows = hashes
-        .into_iter()
-        .map(|hash| vec![(*hash).into()])
+/// What asks which of the tuples exist, and whether what wrote them was no later than it may be.
+pub(super) fn existing(expected: &BTreeMap<[u8; 32], (Before, &TupleKey)>) -> Vec<Statement> {
+    let rows = expected
+        .iter()
+        .map(|(hash, (before, _))| vec![(*hash).into(), datetime(before.no_later_than)])
         .collect();
-    chunks(rows, MAX_BYTES)
+    chunks(rows, EXISTING_TUPLES.most, MESSAGE_BYTES)
         .into_iter()
-        .map(|chunk| of_rows(EXISTING_TUPLES, Row::new(), pad(chunk)))
+        .map(|rows| of_rows(EXISTING_TUPLES, &[], rows))
         .collect()
 }
 
-/// `before` are the values of what stands before the rows.
-fn of_rows(statement: &ManyRows, before: Row, rows: Vec<Row>) -> (String, Params) {
-    let sql = statement.of(rows.len());
-    let values = before.into_iter().chain(rows.into_iter().flatten());
-    (sql, Params::Positional(values.collect()))
+fn of_rows(many: &ManyRows, before: &[Value], rows: Vec<Row>) -> Statement {
+    let sql = many.of(rows.len());
+    let is_long = rows.len() >= many.long_from;
+    let values = before.iter().cloned().chain(rows.into_iter().flatten());
+    let mut statement = Statement::new(sql, values);
+    statement.is_long = is_long;
+    statement
 }
 
-/// Cuts rows into statements of no more than `budget` bytes, though of one row at least.
-fn chunks(rows: Vec<Row>, budget: usize) -> Vec<Vec<Row>> {
+/// Cuts rows into statements of no more than `most` rows and `budget` bytes, though of one row at least.
+fn chunks(rows: Vec<Row>, most: usize, budget: usize) -> Vec<Vec<Row>> {
     let mut chunks: Vec<Vec<Row>> = Vec::new();
     let mut bytes = 0;
     for row in rows {
         let row_bytes = wire_size(&row);
         match chunks.last_mut() {
-            Some(chunk) if chunk.len() < MAX_ROWS && bytes + row_bytes <= budget => {
+            Some(chunk) if chunk.len() < most && bytes + row_bytes <= budget => {
                 chunk.push(row);
                 bytes += row_bytes;
             }
@@ -148,29 +280,6 @@ fn chunks(rows: Vec<Row>, budget: usize) -> Vec<Vec<Row>> {
         }
     }
     chunks
-}
-
-/// Repeats the smallest row until the count is one of a few, for statements that a repeated row does not
-/// change. It saves the round trip of preparing a statement for each count.
-fn pad(mut chunk: Vec<Row>) -> Vec<Row> {
-    let step = STEPS.into_iter().find(|step| *step >= chunk.len());
-    let smallest = chunk.iter().min_by_key(|row| wire_size(row)).cloned();
-    if let (Some(step), Some(row)) = (step, smallest) {
-        chunk.resize(step, row);
-    }
-    chunk
-}
-
-/// At most this many bytes stand for the values in the protocol.
-fn wire_size(row: &Row) -> usize {
-    // A value's type, its length or the value itself, and its bit among the nulls.
-    const FIXED: usize = 16;
-    row.iter()
-        .map(|value| match value {
-            Value::Bytes(bytes) => FIXED + bytes.len(),
-            _ => FIXED,
-        })
-        .sum()
 }
 
 /// A moment as `datetime(6)`, rounded down: a position must not lie ahead of what was applied.
@@ -219,34 +328,27 @@ fn kept(name: &str, page: &OverlapPage) -> Row {
     ]
 }
 
-/// Rows of `fga_tuples` in the order of their key, in which two writers seldom deadlock.
-fn written(store_id: &str, written: &[Written]) -> Vec<Row> {
-    in_order(written, |written| {
-        let change = written.change;
-        let hash = tuple_hash(store_id, &change.tuple);
-        let mut row = Vec::with_capacity(11);
-        row.push(hash.into());
-        row.push(store_id.into());
-        row.extend(change.tuple.columns().map(Value::from));
-        row.push(change.condition_name().into());
-        row.push(change.condition_context().into());
-        row.push(datetime(change.timestamp));
-        (hash, row)
-    })
+/// A row of `fga_tuples`.
+fn tuple(hash: &[u8; 32], store_id: &str, change: &Change) -> Row {
+    let mut row = Vec::with_capacity(11);
+    row.push((*hash).into());
+    row.push(store_id.into());
+    row.extend(change.tuple.columns().map(Value::from));
+    row.push(change.condition_name().into());
+    row.push(change.condition_context().into());
+    row.push(datetime(change.timestamp));
+    row
 }
 
-/// Keys of `fga_tuples` in their order.
-fn deleted(store_id: &str, deleted: &[Deleted]) -> Vec<Row> {
-    in_order(deleted, |deleted| {
-        let hash = tuple_hash(store_id, deleted.tuple);
-        (hash, vec![hash.into()])
-    })
-}
-
-fn in_order<T>(items: &[T], row: impl Fn(&T) -> ([u8; 32], Row)) -> Vec<Row> {
-    let mut rows: Vec<_> = items.iter().map(row).collect();
-    rows.sort_unstable_by_key(|(hash, _)| *hash);
-    rows.into_iter().map(|(_, row)| row).collect()
+/// What a row of `fga_tuples` becomes that is there.
+fn rewrite(hash: &[u8; 32], change: &Change, before: Before) -> Row {
+    vec![
+        (*hash).into(),
+        datetime(before.no_later_than),
+        change.condition_name().into(),
+        change.condition_context().into(),
+        datetime(change.timestamp),
+    ]
 }
 
 #[cfg(test)]
@@ -255,7 +357,10 @@ mod tests {
 
     use super::*;
     use crate::change::Operation;
-    use crate::page::ContinuationToken;
+    use crate::ledger::Holder;
+    use crate::lookback::OverlapUpdate;
+    use crate::mirror::{Deleted, Rows, Written};
+    use crate::target::Counts;
     use crate::tuple::{Object, User};
 
     fn row(bytes: usize) -> Row {
@@ -264,50 +369,44 @@ mod tests {
 
     proptest! {
         #[test]
-        fn chunks_keep_every_row_in_order_and_stay_within_the_budget(
+        fn chunks_keep_every_row_in_order_and_stay_within_their_limits(
             sizes in prop::collection::vec(0usize..2_000, 0..350),
+            most in 1usize..150,
             budget in 0usize..20_000,
         ) {
             let rows: Vec<_> = sizes.into_iter().map(row).collect();
-            let chunks = chunks(rows.clone(), budget);
+            let chunks = chunks(rows.clone(), most, budget);
             for chunk in &chunks {
-                let bytes: usize = chunk.iter().map(wire_size).sum();
-                prop_assert!((1..=MAX_ROWS).contains(&chunk.len()));
+                let bytes: usize = chunk.iter().map(|row| wire_size(row)).sum();
+                prop_assert!((1..=most).contains(&chunk.len()));
                 prop_assert!(bytes <= budget || chunk.len() == 1);
             }
             prop_assert_eq!(chunks.concat(), rows);
         }
-
-        #[test]
-        fn padding_repeats_one_row_and_adds_less_than_half(count in 1usize..=MAX_ROWS) {
-            let chunk: Vec<_> = (0..count).map(|number| row(count - number)).collect();
-            let padded = pad(chunk.clone());
-            prop_assert!(STEPS.contains(&padded.len()));
-            prop_assert!(padded.len() * 2 <= chunk.len() * 3);
-            prop_assert_eq!(&padded[..count], &chunk[..]);
-            prop_assert!(padded[count..].iter().all(|row| row == &chunk[count - 1]));
-        }
     }
 
     #[test]
-    fn full_pages_are_one_statement() {
-        let page = vec![row(500); MAX_ROWS];
-        assert_eq!(chunks(page, 1 << 20).len(), 1);
+    fn the_largest_page_is_one_statement() {
+        let page = vec![row(500); 1_000];
+        assert_eq!(chunks(page, APPEND_CHANGES.most, 1 << 20).len(), 1);
     }
 
     #[test]
     fn each_value_has_its_placeholder() {
-        let tuple = TupleKey {
-            object: Object::parse("doc:1").unwrap(),
-            relation: "viewer".to_owned(),
-            user: User::parse("user:a").unwrap(),
-        };
         let change = Change {
-            tuple: tuple.clone(),
+            tuple: TupleKey {
+                object: Object::parse("doc:1").unwrap(),
+                relation: "viewer".to_owned(),
+                user: User::parse("user:a").unwrap(),
+            },
             operation: Operation::Write,
             condition: None,
             timestamp: Timestamp::UNIX_EPOCH,
             raw_event: String::new(),
+        };
+        let before = |existed| Before {
+            existed,
+            no_later_than: Timestamp::UNIX_EPOCH,
         };
         let page = OverlapPage {
             commit: 1,
@@ -316,34 +415,69 @@ mod tests {
             is_settled: true,
             changes: Vec::new(),
         };
-        for (statement, row) in [
-            (APPEND_CHANGES, changelog("S", "R", &Value::NULL, &change)),
-            (
-                DELETE_TUPLES,
-                deleted(
-                    "S",
-                    &[Deleted {
-                        tuple: &tuple,
-                        before: None,
-                    }],
-                )
-                .concat(),
-            ),
-            (
-                WRITE_TUPLES,
-                written(
-                    "S",
-                    &[Written {
-                        change: &change,
-                        before: None,
-                    }],
-                )
-                .concat(),
-            ),
-            (KEEP_PAGES, kept("job", &page)),
-        ] {
-            assert_eq!(statement.of(3).matches('?').count(), 3 * row.len());
+        let known = [None, Some(before(false)), Some(before(true))];
+        let tuples = NetEffect {
+            written: known
+                .map(|before| Written {
+                    change: &change,
+                    before,
+                })
+                .into(),
+            deleted: known
+                .map(|before| Deleted {
+                    tuple: &change.tuple,
+                    before,
+                })
+                .into(),
+        };
+        let commit = Commit {
+            holder: Holder {
+                run_id: "R",
+                name: "job",
+                store_id: "S",
+                fence: 1,
+            },
+            number: 1,
+            position: None,
+            counts: Counts::default(),
+            rows: Rows {
+                changelog: &[&change, &change],
+                tuples: &tuples,
+            },
+            overlap: &OverlapUpdate {
+                watermark: None,
+                forget: vec![1, 2],
+                keep: vec![page],
+            },
+        };
+        let expected = [
+            ("fga_sync_state", Touched::Just(1)),
+            ("fga_sync_runs", Touched::Just(1)),
+            ("fga_tuples", Touched::Just(0)),
+            ("fga_tuples", Touched::Just(1)),
+            ("fga_tuples", Touched::Some),
+            ("fga_tuples", Touched::Just(1)),
+            ("fga_tuples", Touched::Just(1)),
+            ("fga_tuples", Touched::Some),
+            ("fga_sync_overlap", Touched::Some),
+            ("fga_sync_overlap", Touched::Just(1)),
+            ("fga_changelog", Touched::Just(2)),
+        ];
+        let steps = steps(&commit, usize::MAX);
+        let told: Vec<_> = steps
+            .iter()
+            .map(|step| (step.table, step.expected))
+            .collect();
+        assert_eq!(told, expected);
+        let all = rows_of(&tuples);
+        for statement in steps.into_iter().map(|step| step.statement).chain(all) {
+            let (sql, values) = statement.prepared("");
+            assert_eq!(sql.matches('?').count(), values.len(), "{sql}");
         }
+    }
+
+    fn rows_of(tuples: &NetEffect) -> Vec<Statement> {
+        existing(&super::expected("S", tuples))
     }
 
     #[test]

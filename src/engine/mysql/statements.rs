@@ -48,9 +48,6 @@ pub(super) const LOCK: &str = "select get_lock(?, ?)";
 
 pub(super) const UNLOCK: &str = "do release_lock(?)";
 
-pub(super) const HAS_VERSION: &str = "
-    select count(*) from information_schema.tables where table_schema = database() and table_name = ?";
-
 pub(super) const VERSION: &str = "select max(version) from `{prefix}fga_sync_schema`";
 
 /// A text column is as needed only where it compares in binary, so another collation belongs to its type. So does another engine
@@ -125,10 +122,19 @@ pub(super) const COUNT_PAGE: &str = "
 
 /// A statement for many rows.
 pub(super) struct ManyRows {
+    pub(super) table: &'static str,
     sql: &'static str,
     row: &'static str,
     between: &'static str,
+    /// The most rows that it gets.
+    pub(super) most: usize,
+    /// From so many rows on, a text costs the server more than a round trip.
+    pub(super) long_from: usize,
 }
+
+/// A derived table is a select for each row.
+const MOST_SELECTS: usize = 100;
+const NEVER: usize = usize::MAX;
 
 impl ManyRows {
     /// The statement for that many rows.
@@ -139,6 +145,7 @@ impl ManyRows {
 }
 
 pub(super) const APPEND_CHANGES: &ManyRows = &ManyRows {
+    table: "fga_changelog",
     sql: "
     insert into `{prefix}fga_changelog`
         (store_id, change_type, object_type, object_id, relation, user_type, user_id, user_relation,
@@ -146,29 +153,89 @@ pub(super) const APPEND_CHANGES: &ManyRows = &ManyRows {
     values {rows}",
     row: "(?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
     between: ",",
+    most: 1_000,
+    long_from: 50,
 };
 
-/// The hashes of those tuples that exist. As with [`DELETE_TUPLES`], the order of the join is fixed.
+/// A tuple's key.
+const KEY: &str = "select cast(? as binary(32)) as tuple_hash";
+
+/// A tuple's key, and the time after which nothing may have written it.
+const KEY_AND_TIME: &str =
+    "select cast(? as binary(32)) as tuple_hash, cast(? as datetime(6)) as no_later_than";
+
+const UNION: &str = " union all ";
+
+/// The hashes of those tuples that exist, and whether what wrote them was no later. As with [`DELETE_TUPLES`], the order of the
+/// join is fixed.
 pub(super) const EXISTING_TUPLES: &ManyRows = &ManyRows {
+    table: "fga_tuples",
     sql: "
-    select t.tuple_hash, t.`timestamp` from ({rows}) as k
+    select t.tuple_hash, t.`timestamp` <= k.no_later_than from ({rows}) as k
         straight_join `{prefix}fga_tuples` as t force index (primary) on t.tuple_hash = k.tuple_hash",
-    row: "select cast(? as binary(32)) as tuple_hash",
-    between: " union all ",
+    row: KEY_AND_TIME,
+    between: UNION,
+    most: MOST_SELECTS,
+    long_from: NEVER,
 };
 
 /// With `tuple_hash in (…)` the planner reads the whole table where its statistics say that it is empty, and
 /// no hint prevents that; after a crash they can be that old. A join whose order is fixed has one plan.
 pub(super) const DELETE_TUPLES: &ManyRows = &ManyRows {
+    table: "fga_tuples",
     sql: "
     delete t from ({rows}) as k
         straight_join `{prefix}fga_tuples` as t force index (primary) on t.tuple_hash = k.tuple_hash",
-    row: "select cast(? as binary(32)) as tuple_hash",
-    between: " union all ",
+    row: KEY,
+    between: UNION,
+    most: MOST_SELECTS,
+    long_from: NEVER,
+};
+
+/// The same where what wrote them was no later.
+pub(super) const DELETE_EARLIER_TUPLES: &ManyRows = &ManyRows {
+    table: "fga_tuples",
+    sql: "
+    delete t from ({rows}) as k
+        straight_join `{prefix}fga_tuples` as t force index (primary) on t.tuple_hash = k.tuple_hash
+    where t.`timestamp` <= k.no_later_than",
+    row: KEY_AND_TIME,
+    between: UNION,
+    most: MOST_SELECTS,
+    long_from: NEVER,
+};
+
+/// Writes tuples anew where what wrote them before was no later. The order of the join is fixed here too.
+pub(super) const REWRITE_EARLIER_TUPLES: &ManyRows = &ManyRows {
+    table: "fga_tuples",
+    sql: "
+    update ({rows}) as k
+        straight_join `{prefix}fga_tuples` as t force index (primary) on t.tuple_hash = k.tuple_hash
+    set t.condition_name = k.condition_name, t.condition_context = k.condition_context, t.`timestamp` = k.written_at
+    where t.`timestamp` <= k.no_later_than",
+    row: "select cast(? as binary(32)) as tuple_hash, cast(? as datetime(6)) as no_later_than, ? as condition_name,
+        ? as condition_context, cast(? as datetime(6)) as written_at",
+    between: UNION,
+    most: MOST_SELECTS,
+    long_from: NEVER,
+};
+
+pub(super) const INSERT_TUPLES: &ManyRows = &ManyRows {
+    table: "fga_tuples",
+    sql: "
+    insert into `{prefix}fga_tuples`
+        (tuple_hash, store_id, object_type, object_id, relation, user_type, user_id, user_relation,
+         condition_name, condition_context, timestamp)
+    values {rows}",
+    row: "(?,?,?,?,?,?,?,?,?,?,?)",
+    between: ",",
+    most: 1_000,
+    long_from: NEVER,
 };
 
 /// MySQL deprecates `values(column)`, and MariaDB has nothing else.
 pub(super) const WRITE_TUPLES: &ManyRows = &ManyRows {
+    table: "fga_tuples",
     sql: "
     insert into `{prefix}fga_tuples`
         (tuple_hash, store_id, object_type, object_id, relation, user_type, user_id, user_relation,
@@ -179,21 +246,29 @@ pub(super) const WRITE_TUPLES: &ManyRows = &ManyRows {
         timestamp = values(timestamp)",
     row: "(?,?,?,?,?,?,?,?,?,?,?)",
     between: ",",
+    most: 1_000,
+    long_from: NEVER,
 };
 
 /// The checkpoint's name comes before the rows.
 pub(super) const FORGET_PAGES: &ManyRows = &ManyRows {
+    table: "fga_sync_overlap",
     sql: "delete from `{prefix}fga_sync_overlap` where name = ? and commit_number in ({rows})",
     row: "?",
     between: ",",
+    most: 1_000,
+    long_from: NEVER,
 };
 
 pub(super) const KEEP_PAGES: &ManyRows = &ManyRows {
+    table: "fga_sync_overlap",
     sql: "
     insert into `{prefix}fga_sync_overlap` (name, commit_number, token, seen_at, settled, changes)
     values {rows}",
     row: "(?,?,?,?,?,?)",
     between: ",",
+    most: 1_000,
+    long_from: NEVER,
 };
 
 pub(super) const END_RUN: &str = "

@@ -3,12 +3,18 @@
 use anyhow::{Context, bail, ensure};
 use fga_sync::change::Change;
 use fga_sync::limits::{Limits, Widths};
+use fga_sync::lookback::OverlapPage;
+use fga_sync::mirror::Applied;
+use fga_sync::target::TargetError;
 use fga_sync::tuple::TupleKey;
 
 use super::cases;
-use crate::changes::{With, delete, tuple, viewer, write};
+use super::look_back::overlap_page;
+use crate::changes::{With, delete, tuple, viewer, write, writes};
 use crate::engine::{Database, Engine};
-use crate::run::{Run, STORE, changelog, expected_changelog, expected_tuples, same_rows, tuples};
+use crate::run::{
+    Draft, Run, STORE, changelog, expected_changelog, expected_tuples, same_rows, token, tuples,
+};
 
 cases![
     columns_hold_their_widths,
@@ -16,6 +22,8 @@ cases![
     the_index_holds_the_longest_key,
     one_byte_more_than_a_key_is_named,
     the_largest_event_is_stored,
+    the_largest_event_is_stored_whatever_its_letters,
+    a_position_that_is_too_large_leaves_nothing,
     a_larger_event_is_named,
     nul_is_stored_or_named,
 ];
@@ -168,15 +176,20 @@ fn one_byte_more_than_a_key_is_named(engine: &dyn Engine) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// An event of that size, most of which is its condition's context.
-fn large(bytes: usize) -> Change {
+/// An event of that size, most of which is its condition's context, and most of that one piece of JSON.
+fn large_of(piece: &str, bytes: usize) -> Change {
     let (before, after) = (r#"{"context":"#, "}");
     let fill = bytes - before.len() - after.len() - 2;
-    let context = format!("\"{}\"", "x".repeat(fill));
+    let rest = "x".repeat(fill % piece.len());
+    let context = format!("\"{}{rest}\"", piece.repeat(fill / piece.len()));
     let event = format!("{before}{context}{after}");
     write(viewer("1", "anne"))
         .guarded("large", Some(&context))
         .raw(event)
+}
+
+fn large(bytes: usize) -> Change {
+    large_of("x", bytes)
 }
 
 fn the_largest_event_is_stored(engine: &dyn Engine) -> anyhow::Result<()> {
@@ -184,6 +197,63 @@ fn the_largest_event_is_stored(engine: &dyn Engine) -> anyhow::Result<()> {
     let limits = limits(database.as_ref())?;
     let change = large(limits.text_bytes.min(LARGE_EVENT));
     is_stored(database.as_ref(), &change)
+}
+
+/// Where letters must be escaped, they may take twice as much on the way.
+fn the_largest_event_is_stored_whatever_its_letters(engine: &dyn Engine) -> anyhow::Result<()> {
+    let database = engine.fresh()?;
+    let bytes = limits(database.as_ref())?.text_bytes.min(LARGE_EVENT);
+    let change = large_of(r"\\'\u00e9", bytes);
+    let beside = |id: &str| write(viewer(id, "anne"));
+    let mut run = Run::begin(database.as_ref())?;
+    let before = [beside("1"), beside("2")];
+    run.page(&before)?;
+    let page = [
+        delete(viewer("2", "anne")),
+        beside("2"),
+        delete(change.tuple.clone()),
+        change.clone(),
+        beside("3"),
+    ];
+    let draft = Draft {
+        expects: true,
+        ..run.usual()?
+    };
+    ensure!(run.draft(&page, &draft)? == Applied::Committed);
+    let expected = [&page[1], &change, &page[4]];
+    same_rows(
+        &tuples(database.as_ref())?,
+        &expected_tuples(database.as_ref(), STORE, expected)?,
+    )?;
+    same_rows(
+        &changelog(database.as_ref())?,
+        &expected_changelog(database.as_ref(), STORE, before.iter().chain(&page))?,
+    )
+}
+
+/// What is refused after a part of the page was written must not be written with the next page.
+fn a_position_that_is_too_large_leaves_nothing(engine: &dyn Engine) -> anyhow::Result<()> {
+    let database = engine.fresh()?;
+    // Only some engines have such a limit for what is no change.
+    let too_large = 2 * limits(database.as_ref())?.text_bytes.min(LARGE_EVENT) + (64 << 10);
+    let mut run = Run::begin(database.as_ref())?;
+    run.page(&writes(2))?;
+    let before = database.dump()?;
+    let mut draft = run.usual()?;
+    draft.overlap.keep = vec![OverlapPage {
+        token: token(&"x".repeat(too_large))?,
+        ..overlap_page(&run, &[])?
+    }];
+    match run.attempt(run.commits + 1, &writes(3), &draft) {
+        Err(TargetError::Refused(_)) => {}
+        Ok(_) => return Ok(()),
+        result => bail!("{result:?}"),
+    }
+    ensure!(database.dump()? == before);
+    run.page(&writes(1))?;
+    ensure!(database.count("fga_changelog")? == 3);
+    ensure!(database.count("fga_sync_overlap")? == 0);
+    Ok(())
 }
 
 fn a_larger_event_is_named(engine: &dyn Engine) -> anyhow::Result<()> {

@@ -10,13 +10,16 @@ use fga_sync::target::TargetError;
 use super::cases;
 use crate::changes::{With, delete, viewer, write, writes};
 use crate::engine::{Done, Engine};
-use crate::run::{Draft, LATER_RUN, Run, begin, subject};
+use crate::run::{
+    Draft, LATER_RUN, Run, STORE, begin, expected_tuples, same_rows, subject, tuples,
+};
 
 cases![
     a_tuple_that_should_not_exist_stops_the_page,
     a_tuple_that_should_exist_stops_the_page,
     a_tuple_that_was_written_later_stops_the_page,
     what_alternates_is_applied,
+    what_is_written_anew_is_as_it_was_written_last,
     a_page_that_is_fenced_contradicts_nothing,
     pages_of_the_overlap_come_back_as_they_were_kept,
     pages_of_the_overlap_are_forgotten,
@@ -142,6 +145,48 @@ fn what_alternates_is_applied(engine: &dyn Engine) -> anyhow::Result<()> {
     ensure!(run.draft(&page, &draft)? == Applied::Committed);
     ensure!(database.count("fga_tuples")? == 3);
     ensure!(database.count("fga_changelog")? == 9);
+    Ok(())
+}
+
+/// Also where some have a condition and others have none, and whatever stands in its context.
+fn what_is_written_anew_is_as_it_was_written_last(engine: &dyn Engine) -> anyhow::Result<()> {
+    let contexts = [
+        None,
+        Some(r#"{"short":1}"#),
+        Some(r#"{"odd":"it's a \"backslash\" ? {prefix} ;-- größe 表 𝄞"}"#),
+        Some("null"),
+    ];
+    let again = |number: usize| write(viewer(&number.to_string(), "anne"));
+    let guarded = |number: usize, context| {
+        again(number)
+            .guarded(&format!("condition '{number}' \\"), context)
+            .at("2026-11-21T09:00:01.000001Z")
+    };
+    let mut last: Vec<_> = contexts
+        .into_iter()
+        .enumerate()
+        .map(|(number, context)| guarded(number, context))
+        .collect();
+    last.push(again(last.len()));
+    last.push(guarded(
+        last.len(),
+        Some(&format!("\"{}\"", "long".repeat(20_000))),
+    ));
+    // One of each comes first.
+    for turn in 0..last.len() {
+        last.rotate_left(1);
+        let database = engine.fresh()?;
+        let mut run = Run::begin(database.as_ref())?;
+        run.page(&writes(last.len()))?;
+        let page: Vec<_> = last
+            .iter()
+            .flat_map(|change| [delete(change.tuple.clone()), change.clone()])
+            .collect();
+        let draft = expecting(&run)?;
+        ensure!(run.draft(&page, &draft)? == Applied::Committed, "{turn}");
+        let expected = expected_tuples(database.as_ref(), STORE, &last)?;
+        same_rows(&tuples(database.as_ref())?, &expected).with_context(|| format!("{turn}"))?;
+    }
     Ok(())
 }
 
