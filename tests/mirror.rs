@@ -40,6 +40,7 @@ mod mirror {
     pub mod recorded;
     pub mod restart;
     pub mod rights;
+    pub mod round_trips;
     pub mod sign_in;
     pub mod stalled;
     pub mod tls_source;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         mirror::oidc::trials,
         mirror::page_size::trials,
         mirror::rights::trials,
+        mirror::round_trips::trials,
         mirror::tls_source::trials,
         mirror::tls_target::trials,
         mirror::hosts::trials,

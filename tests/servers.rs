@@ -5,12 +5,16 @@
 
 mod support;
 
-use std::time::Duration;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use mysql::prelude::Queryable;
 use postgres::NoTls;
 use serde_json::json;
+use support::line::Line;
 use support::servers::{
     AUDIENCE, Client, Datastore, MariaDb, MySql, MySqlFamily, Oidc, OpenFga, PgBouncer, Pgpool,
     Postgres, TestDir, Version,
@@ -263,6 +267,37 @@ fn the_proxy_cuts_around_a_commit() -> anyhow::Result<()> {
         ensure!(found == rows, "{cut:?}: {found} rows");
     }
     ensure!(proxy.cuts() == 3);
+    Ok(())
+}
+
+#[test]
+fn the_line_counts_who_waits() -> anyhow::Result<()> {
+    const ROUND_TRIP: Duration = Duration::from_millis(20);
+    let server = TcpListener::bind(("127.0.0.1", 0))?;
+    let line = Line::before_port(server.local_addr()?.port())?;
+    thread::spawn(move || -> std::io::Result<()> {
+        let (mut connection, _) = server.accept()?;
+        connection.write_all(b"!")?;
+        let mut request = [0; 2];
+        while connection.read_exact(&mut request).is_ok() {
+            connection.write_all(&request[..1])?;
+        }
+        Ok(())
+    });
+    line.stretch(ROUND_TRIP);
+    let begun = Instant::now();
+    let mut client = TcpStream::connect(("127.0.0.1", line.port()))?;
+    let mut answer = [0];
+    client.read_exact(&mut answer)?;
+    for _ in 0..3 {
+        // Who sends twice waits once.
+        client.write_all(b"a")?;
+        client.write_all(b"b")?;
+        client.read_exact(&mut answer)?;
+        ensure!(&answer == b"a");
+    }
+    ensure!(line.round_trips() == 5, "{}", line.round_trips());
+    ensure!(begun.elapsed() >= ROUND_TRIP * 4, "{:?}", begun.elapsed());
     Ok(())
 }
 

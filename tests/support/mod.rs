@@ -3,6 +3,7 @@
 pub mod certificates;
 pub mod fake_openfga;
 pub mod history;
+pub mod line;
 pub mod logs;
 pub mod openfga_api;
 pub mod servers;
