@@ -1,4 +1,4 @@
--- $1 the store, $2 the object type, or '' for all. The first type from there on is one look into an index, however
+-- Of a store and an object type, or '' for all. The first type from there on is one look into an index, however
 -- many rows there are, and whichever of them are missing.
 select exists (
            select from (select object_type as first from {schema}.fga_tuples

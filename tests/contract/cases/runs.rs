@@ -158,7 +158,7 @@ fn a_checkpoint_gives_back_its_subject(engine: &dyn Engine) -> anyhow::Result<()
         let database = engine.fresh()?;
         let subject = Subject {
             name: format!("job {number} 'é' \\ "),
-            source: "https://fga.example/prefix?x=%20&y='1'".to_owned(),
+            source: "https://fga.example/prefix?x=%20&y='1'&$1={schema}{prefix};\n--/*".to_owned(),
             store,
             type_filter: type_filter.to_owned(),
             mode,
