@@ -166,6 +166,7 @@ const TABLES: [Table; 5] = [
             ("token", LongText, true),
             ("watermark", LongText, true),
             ("position_time", Time, true),
+            ("page_size", Count, true),
             ("fence", Count, false),
             ("commits", Count, false),
             ("updated_at", Time, false),

@@ -102,6 +102,20 @@ pub(super) fn last_commit(
         .ok_or(TargetError::Fenced)
 }
 
+/// Keeps the size of pages for the next run.
+pub(super) fn remember_page_size(
+    session: &mut Session,
+    prefix: &str,
+    holder: &Holder,
+    size: Option<u32>,
+) -> TargetResult<()> {
+    let sql = with_prefix(statements::REMEMBER_PAGE_SIZE, prefix);
+    session
+        .connection
+        .exec_drop(sql, (size, holder.name, holder.fence))
+        .map_err(|error| while_holding("remember the size of pages", error))
+}
+
 impl Tables<'_> {
     fn sql(&self, statement: &str) -> String {
         with_prefix(statement, self.prefix)
@@ -253,6 +267,7 @@ fn read_checkpoint(mut row: Row) -> Result<Checkpoint> {
         fence: get(row, 10)?,
         commits: get(row, 11)?,
         start_time,
+        page_size: get(row, 13)?,
     })
 }
 

@@ -313,6 +313,10 @@ impl Ledger for MySql {
         checkpoint::last_commit(&mut self.session, &self.prefix, holder)
     }
 
+    fn remember_page_size(&mut self, holder: &Holder, size: Option<u32>) -> TargetResult<()> {
+        checkpoint::remember_page_size(&mut self.session, &self.prefix, holder, size)
+    }
+
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
         let sql = self.sql(statements::END_RUN);
         self.session

@@ -95,6 +95,25 @@ pub(super) fn last_commit(client: &mut Client, schema: &str, holder: &Holder) ->
         .ok_or(TargetError::Fenced)
 }
 
+/// Keeps the size of pages for the next run.
+pub(super) fn remember_page_size(
+    client: &mut Client,
+    schema: &str,
+    holder: &Holder,
+    size: Option<u32>,
+) -> TargetResult<()> {
+    let sql = in_schema(statements::REMEMBER_PAGE_SIZE, schema);
+    let remembered = [
+        (&size.map(i64::from) as _, Type::INT8),
+        (&holder.name as _, Type::TEXT),
+        (&holder.fence as _, Type::INT8),
+    ];
+    client
+        .execute_typed(&sql, &remembered)
+        .map(drop)
+        .map_err(|error| while_holding("remember the size of pages", error))
+}
+
 /// Begins the transaction in which the fence grows, and creates the row if need be; whether there was one, and what stands there then.
 fn raise_fence<'a>(
     client: &'a mut Client,
@@ -266,6 +285,10 @@ fn read_known(row: &SimpleQueryRow, mode: Mode) -> Option<Checkpoint> {
         fence: get(row, 10)?.parse().ok()?,
         commits: get(row, 11)?.parse().ok()?,
         start_time: time(12)?,
+        page_size: match get(row, 13) {
+            Some(size) => Some(size.parse().ok()?),
+            None => None,
+        },
     })
 }
 

@@ -319,6 +319,10 @@ impl Ledger for Postgres {
         checkpoint::last_commit(&mut self.client, &self.schema, holder)
     }
 
+    fn remember_page_size(&mut self, holder: &Holder, size: Option<u32>) -> TargetResult<()> {
+        checkpoint::remember_page_size(&mut self.client, &self.schema, holder, size)
+    }
+
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
         let sql = self.sql(statements::END_RUN);
         let ended = self

@@ -94,7 +94,8 @@ pub(super) const BEGIN_TO_LOOK: &str = "begin isolation level repeatable read re
 /// Times and bytes in hexadecimal digits, as the server sends them: what it makes of them as text depends on the session.
 pub(super) const CHECKPOINTS: &str = "
     select name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
-           encode(timestamptz_send(position_time), 'hex'), fence, commits, encode(timestamptz_send(start_time), 'hex')
+           encode(timestamptz_send(position_time), 'hex'), fence, commits, encode(timestamptz_send(start_time), 'hex'),
+           page_size
     from {schema}.fga_sync_state";
 
 /// $1 name, $2 now. Locks the row, and makes the fence grow.
@@ -129,13 +130,18 @@ pub(super) const BEGIN_RUN: &str = "
     set store_name = $2, start_time = case when token is null then $3 else start_time end
     where name = $1
     returning name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
-              encode(timestamptz_send(position_time), 'hex'), fence, commits, encode(timestamptz_send(start_time), 'hex')";
+              encode(timestamptz_send(position_time), 'hex'), fence, commits, encode(timestamptz_send(start_time), 'hex'),
+              page_size";
 
 /// $1 name, $2 fence. A statement that writes: a pooler sends it to the primary, and it waits for whoever has the row.
 pub(super) const LAST_COMMIT: &str = "
     update {schema}.fga_sync_state set updated_at = updated_at
     where name = $1 and fence = $2
     returning commits";
+
+/// $1 the size, $2 name, $3 fence.
+pub(super) const REMEMBER_PAGE_SIZE: &str =
+    "update {schema}.fga_sync_state set page_size = $1 where name = $2 and fence = $3";
 
 /// $7 store id, $21 to $27 and $28 to $37 the tuples of [`DELETE_TUPLES`] and [`WRITE_TUPLES`], $47 the time of each delete. Finds
 /// those that are not what they must have been before: deleted ones by their place from 1 up, written ones from -1 down. Each is
