@@ -100,6 +100,8 @@ pub struct Checkpoint {
     pub watermark: Option<ContinuationToken>,
     /// The timestamp of the last change before `token`, as far as the target keeps it.
     pub position_time: Option<Timestamp>,
+    /// The changes in a page that the source last took after it refused a larger one; `None` where none was refused.
+    pub page_size: Option<u32>,
     /// Grows by one with each run that takes the checkpoint. A run whose fence is not the row's has lost it.
     pub fence: i64,
     /// The number of the last commit, counted through all runs.

@@ -106,6 +106,12 @@ pub trait Ledger {
     /// [`TargetError::Fenced`](crate::target::TargetError::Fenced) where another run has taken it over.
     fn last_commit(&mut self, holder: &Holder) -> TargetResult<i64>;
 
+    /// Keeps for the next run the changes in a page that the source takes ([`Checkpoint::page_size`]). Writes nothing where another run
+    /// has taken the checkpoint over. A target may forget it: then each run asks for too much once.
+    fn remember_page_size(&mut self, _holder: &Holder, _size: Option<u32>) -> TargetResult<()> {
+        Ok(())
+    }
+
     /// Records how the run ended. Can be repeated.
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()>;
 

@@ -68,11 +68,11 @@ impl SchemaStatus {
     }
 }
 
-/// The error for a row of `fga_sync_overlap` that no fga-sync wrote.
-pub(crate) fn damaged_overlap() -> Error {
+/// The error for a row that no fga-sync wrote.
+pub(crate) fn damaged(table: &str) -> Error {
     Error::new(
         ErrorKind::Schema,
-        "a row of fga_sync_overlap is not as fga-sync writes it",
+        format!("a row of {table} is not as fga-sync writes it"),
     )
     .advise("undo whatever changed it")
 }
@@ -166,6 +166,7 @@ const TABLES: [Table; 5] = [
             ("token", LongText, true),
             ("watermark", LongText, true),
             ("position_time", Time, true),
+            ("page_size", Count, true),
             ("fence", Count, false),
             ("commits", Count, false),
             ("updated_at", Time, false),

@@ -50,6 +50,7 @@ impl Ledger for DryRun {
             token: None,
             watermark: None,
             position_time: None,
+            page_size: None,
             fence: 0,
             commits: 0,
         });

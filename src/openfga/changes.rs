@@ -10,7 +10,7 @@ use super::read::PointReader;
 use crate::checkpoint::StoreIdentity;
 use crate::error::Result;
 use crate::page::{ContinuationToken, Page};
-use crate::source::{Answer, ChangeSource, TupleReader, wire};
+use crate::source::{Answer, ChangeSource, LargestPage, TupleReader, wire};
 
 /// A start time is by the server's clock, the time of a tuple by its database's.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(1);
@@ -76,6 +76,10 @@ impl ChangeSource for OpenFga {
         self.start_time = start_time;
     }
 
+    fn know_largest_page(&mut self, largest: LargestPage) {
+        self.page_size.know(largest);
+    }
+
     fn read_changes(&mut self, token: Option<&ContinuationToken>, limit: u32) -> Result<Answer> {
         let mut failed_attempts = 0;
         loop {
@@ -89,7 +93,7 @@ impl ChangeSource for OpenFga {
             observed.failed_attempts = failed_attempts;
             let failure = match value {
                 Ok(page) => {
-                    self.page_size.came();
+                    self.page_size.came(size);
                     return Ok(Answer {
                         is_full: page.changes.len() >= size as usize,
                         page,

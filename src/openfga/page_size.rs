@@ -1,6 +1,6 @@
 //! How many changes to ask for at once: as many as the server gives, and fewer where an answer is too large.
 
-use crate::source::LEAST_PAGE;
+use crate::source::{LEAST_PAGE, LargestPage};
 
 /// No gain was measured beyond it (OpenFGA v1.18.1 over PostgreSQL: 60,000 changes/s with pages of 100, 83,000
 /// with 500, 98,000 with 1,000).
@@ -19,6 +19,10 @@ pub(crate) struct PageSize {
     now: u32,
     /// The user wants this size and no other.
     given: bool,
+    /// Whether the server has refused more than `most` in this run.
+    has_refused: bool,
+    /// For the next run.
+    largest: LargestPage,
     /// Pages in a row that were well.
     well: u32,
 }
@@ -31,8 +35,19 @@ impl PageSize {
             most: size,
             now: size,
             given: given.is_some(),
+            has_refused: false,
+            largest: LargestPage::default(),
             well: 0,
         }
+    }
+
+    /// Begins with what a run before has learned, unless the user wants another size.
+    pub(crate) fn know(&mut self, largest: LargestPage) {
+        if let Some(known) = largest.to_begin_with().filter(|_| !self.given) {
+            self.most = known.clamp(LEAST_PAGE, LARGEST);
+            self.now = self.most;
+        }
+        self.largest = largest;
     }
 
     /// How many to ask for where at most `limit` are wanted.
@@ -50,6 +65,7 @@ impl PageSize {
         tracing::info!(page_size = allowed, "the server takes no larger pages");
         self.most = allowed;
         self.now = allowed;
+        self.has_refused = true;
         true
     }
 
@@ -64,8 +80,13 @@ impl PageSize {
         true
     }
 
-    /// A page came.
-    pub(crate) fn came(&mut self) {
+    /// The page for which `asked` changes were asked came.
+    pub(crate) fn came(&mut self, asked: u32) {
+        if self.has_refused {
+            self.largest.learn(Some(self.most));
+        } else if self.largest.known().is_some_and(|known| asked > known) {
+            self.largest.learn(None);
+        }
         self.well += 1;
         if self.now < self.most && self.well >= WELL {
             self.well = 0;
@@ -108,6 +129,31 @@ mod tests {
     }
 
     #[test]
+    fn what_was_learned_is_where_the_next_run_begins() {
+        let said = "value must be inside range [1, 250]";
+        let largest = LargestPage::default();
+        let mut size = PageSize::new(None);
+        size.know(largest.clone());
+        size.refused(LARGEST, said);
+        assert_eq!(largest.known(), None);
+        size.came(7);
+        assert_eq!(largest.known(), Some(250));
+
+        let next = || LargestPage::kept(largest.known(), 1);
+        let mut size = PageSize::new(None);
+        size.know(next());
+        assert_eq!(size.within(LARGEST), 250);
+        // What the user wants is asked for, and where it comes nothing is known to be refused.
+        let (mut given, known) = (PageSize::new(Some(500)), next());
+        given.know(known.clone());
+        assert_eq!(given.within(LARGEST), 500);
+        given.came(250);
+        assert_eq!(known.known(), Some(250));
+        given.came(500);
+        assert_eq!(known.known(), None);
+    }
+
+    #[test]
     fn a_size_that_the_user_wants_is_not_changed_by_a_refusal() {
         let mut size = PageSize::new(Some(500));
         assert!(!size.refused(500, "value must be inside range [1, 100]"));
@@ -123,11 +169,11 @@ mod tests {
         assert_eq!(asked, [50, 25, 12, 6, 3, 1]);
         for _ in 0..WELL {
             assert_eq!(size.within(LARGEST), 1);
-            size.came();
+            size.came(size.within(LARGEST));
         }
         assert_eq!(size.within(LARGEST), 2);
         for _ in 0..WELL * 10 {
-            size.came();
+            size.came(size.within(LARGEST));
         }
         assert_eq!(size.within(LARGEST), 100);
     }

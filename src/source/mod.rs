@@ -1,5 +1,6 @@
 //! Where changes come from.
 
+mod largest_page;
 mod replay;
 pub(crate) mod wire;
 
@@ -7,6 +8,7 @@ pub(crate) use crate::openfga::is_this_machine;
 pub use crate::openfga::{
     AssertionKey, ClientCredentials, OpenFga, OpenFgaSettings, Proof, SignIn,
 };
+pub use largest_page::LargestPage;
 pub use replay::{Input, Replay};
 
 use jiff::Timestamp;
@@ -59,6 +61,10 @@ pub trait ChangeSource: Send {
     /// Where to begin when there is no token to read after; `None` is the start of the log, which is where it begins unless it is told.
     /// A recording has no other.
     fn begin_at(&mut self, _start_time: Option<Timestamp>) {}
+
+    /// Tells what is known of the largest page that this takes, and is told what is learned. Whoever takes pages of any size has no use for
+    /// it.
+    fn know_largest_page(&mut self, _largest: LargestPage) {}
 
     /// Reads at most `limit` changes after `token`, or from where the log is begun. Up to [`LEAST_PAGE`] can always be asked for.
     ///

@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::event::{Event, Listener};
 use crate::ledger::RunStart;
 use crate::lookback::{Known, Settling};
-use crate::source::ChangeSource;
+use crate::source::{ChangeSource, LargestPage};
 use crate::target::Target;
 
 /// How a run is to be done.
@@ -88,7 +88,7 @@ fn run_to_the_end(
         return Ok(outcome);
     }
     prepare_tables(target, options.migrate, stop)?;
-    let (source, store) = match stop.or(deadline, move || (source.store(), source)) {
+    let (mut source, store) = match stop.or(deadline, move || (source.store(), source)) {
         Ok((store, source)) => (source, store?),
         Err(GivenUp::Signal(signal)) => return Ok(Outcome::Stopped(signal)),
         Err(GivenUp::Deadline) => return Ok(Outcome::LimitReached),
@@ -112,8 +112,11 @@ fn run_to_the_end(
         run_id,
         checkpoint: session.checkpoint(),
     });
+    let checkpoint = session.checkpoint();
+    let largest = LargestPage::kept(checkpoint.page_size, checkpoint.fence);
+    source.know_largest_page(largest.clone());
     let result = read_and_apply(source, &mut session, options, (stop, deadline), listener);
-    session.end(&result);
+    session.end(&result, largest.known());
     result
 }
 

@@ -178,12 +178,7 @@ impl<'a> Session<'a> {
         listener: &mut dyn Listener,
     ) -> TargetResult<Applied> {
         let commit = Commit {
-            holder: Holder {
-                run_id: self.start.run_id,
-                name: &self.start.subject.name,
-                store_id: &self.start.subject.store.id,
-                fence: self.checkpoint.fence,
-            },
+            holder: holder(&self.start, &self.checkpoint),
             number: self.checkpoint.commits + 1,
             position,
             counts,
@@ -219,9 +214,9 @@ impl<'a> Session<'a> {
         Ok(applied)
     }
 
-    /// Records how the run ended. Best effort: the pages are committed, and a run without an end in `fga_sync_runs` is one that
-    /// crashed.
-    pub(super) fn end(self, result: &Result<Outcome>) {
+    /// Records how the run ended, and the size of pages where it is not what it was. Best effort: the pages are committed, and a run
+    /// without an end in `fga_sync_runs` is one that crashed.
+    pub(super) fn end(self, result: &Result<Outcome>, page_size: Option<u32>) {
         let (outcome, exit_code) = match result {
             Ok(outcome) => (outcome.name(), outcome.exit_code()),
             Err(error) => ("failed", error.kind().exit_code()),
@@ -232,9 +227,24 @@ impl<'a> Session<'a> {
             outcome,
             exit_code,
         };
+        if page_size != self.checkpoint.page_size {
+            let holder = holder(&self.start, &self.checkpoint);
+            if let Err(error) = self.target.remember_page_size(&holder, page_size) {
+                tracing::warn!("can't remember the size of pages: {}", error.into_error());
+            }
+        }
         if let Err(error) = self.target.finish_run(&end) {
             tracing::warn!("can't record how the run ended: {}", error.into_error());
         }
+    }
+}
+
+const fn holder<'a>(start: &RunStart<'a>, checkpoint: &Checkpoint) -> Holder<'a> {
+    Holder {
+        run_id: start.run_id,
+        name: start.subject.name.as_str(),
+        store_id: start.subject.store.id.as_str(),
+        fence: checkpoint.fence,
     }
 }
 

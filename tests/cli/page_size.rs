@@ -1,5 +1,8 @@
 //! The size of the pages: as large as the server gives, and smaller where an answer would be too large.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::fake_openfga::{FakeOpenFga, Reply, Request, changes};
 use crate::sandbox::Sandbox;
 
@@ -82,6 +85,64 @@ fn pages_are_the_largest_that_the_server_accepts() {
         sandbox.assert_holds(250);
         assert_eq!(sizes_but_the_cut(&fake), sizes);
     }
+}
+
+/// A server that takes so many changes in a page, and says so.
+fn limited(most: &Arc<AtomicUsize>) -> FakeOpenFga {
+    let (all, most) = (changes(0..150), Arc::clone(most));
+    FakeOpenFga::scripted([], move |request, reply| {
+        let Some(size) = request.query.get("page_size") else {
+            return reply;
+        };
+        let (size, most): (usize, usize) = (size.parse().unwrap(), most.load(Ordering::Relaxed));
+        if size > most {
+            let said = format!("value must be inside range [1, {most}]");
+            return Reply::error(400, "page_size_invalid", &said);
+        }
+        let start: usize = request.token().map_or(0, |token| token.parse().unwrap());
+        let end = (start + size).min(all.len());
+        Reply::page(&all[start..end], &end.to_string())
+    })
+}
+
+#[test]
+fn a_size_that_was_refused_is_not_asked_for_in_each_run() {
+    let most = Arc::new(AtomicUsize::new(70));
+    let fake = limited(&most);
+    let sandbox = Sandbox::new();
+    let run = |arguments: &str, code| {
+        let before = fake.page_requests().len();
+        sandbox.sync(&fake, arguments).code(code);
+        let sizes = asked_sizes(&fake).split_off(before);
+        let kept = "select coalesce(page_size, 0) from fga_sync_state";
+        (sizes[0], sandbox.column::<u32>(kept)[0])
+    };
+    let refused = |from: usize| {
+        asked_sizes(&fake)[from..]
+            .iter()
+            .filter(|size| **size > 70)
+            .count()
+    };
+    assert_eq!(run("", 0), (1_000, 70));
+    let from = fake.page_requests().len();
+    assert_eq!(run("", 0), (70, 70));
+    assert_eq!(refused(from), 0);
+    // What the user wants is asked for.
+    assert_eq!(run("--page-size 20", 0), (20, 70));
+    assert_eq!(run("--page-size 90", 2), (90, 70));
+
+    // A server that takes less is believed, and one that takes more is found out, if late.
+    most.store(50, Ordering::Relaxed);
+    assert_eq!(run("", 0), (70, 50));
+    most.store(1_000, Ordering::Relaxed);
+    assert_eq!(run("", 0), (50, 50));
+    let to_the_hundredth_run = "update fga_sync_state set fence = 99";
+    sandbox
+        .database()
+        .execute(to_the_hundredth_run, [])
+        .unwrap();
+    assert_eq!(run("", 0), (1_000, 0));
+    assert_eq!(run("", 0), (1_000, 0));
 }
 
 #[test]

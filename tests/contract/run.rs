@@ -201,7 +201,8 @@ impl Run {
     }
 }
 
-fn holder<'a>(run_id: &'a str, subject: &'a Subject, fence: i64) -> Holder<'a> {
+/// Who commits.
+pub fn holder<'a>(run_id: &'a str, subject: &'a Subject, fence: i64) -> Holder<'a> {
     Holder {
         run_id,
         name: &subject.name,

@@ -120,6 +120,7 @@ impl Database {
             token: None,
             watermark: None,
             position_time: None,
+            page_size: None,
             fence: 0,
             commits: 0,
         });

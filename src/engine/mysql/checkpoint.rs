@@ -97,6 +97,19 @@ pub(super) fn last_commit(session: &mut Session, holder: &Holder) -> TargetResul
     last.ok_or(TargetError::Fenced)
 }
 
+/// Keeps the size of pages for the next run.
+pub(super) fn remember_page_size(
+    session: &mut Session,
+    holder: &Holder,
+    size: Option<u32>,
+) -> TargetResult<()> {
+    let values = [size.into(), holder.name.into(), holder.fence.into()];
+    session
+        .ask([Statement::new(statements::REMEMBER_PAGE_SIZE, values)])
+        .map(drop)
+        .map_err(|error| while_holding("remember the size of pages", error))
+}
+
 /// Begins the transaction in which the fence grows, and creates the row if need be; whether there was one, and what stands there then.
 ///
 /// New checkpoints are added one at a time, so that each is seen by the next. On Galera that holds on one node alone, as locks do:
@@ -251,6 +264,7 @@ fn read_checkpoint(mut row: Row) -> Result<Checkpoint> {
         fence: get(row, 10)?,
         commits: get(row, 11)?,
         start_time,
+        page_size: get(row, 13)?,
     })
 }
 

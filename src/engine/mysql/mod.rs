@@ -305,6 +305,10 @@ impl Ledger for MySql {
         checkpoint::last_commit(&mut self.session, holder)
     }
 
+    fn remember_page_size(&mut self, holder: &Holder, size: Option<u32>) -> TargetResult<()> {
+        checkpoint::remember_page_size(&mut self.session, holder, size)
+    }
+
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
         let doing = "record the end of the run";
         let values = [

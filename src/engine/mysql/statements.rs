@@ -66,7 +66,7 @@ pub(super) const COLUMNS: &str = "
 pub(super) const CHECKPOINTS: &str = "
     select name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
            date_format(position_time, '%Y-%m-%dT%H:%i:%s.%fZ'), fence, commits,
-           date_format(start_time, '%Y-%m-%dT%H:%i:%s.%fZ')
+           date_format(start_time, '%Y-%m-%dT%H:%i:%s.%fZ'), page_size
     from `{prefix}fga_sync_state`";
 
 pub(super) const TAKE_CHECKPOINT: &str = "
@@ -106,6 +106,9 @@ pub(super) const TOUCH_CHECKPOINT: &str = "
 
 pub(super) const LAST_COMMIT: &str = "
     select commits from `{prefix}fga_sync_state` where name = ? and fence = ?";
+
+pub(super) const REMEMBER_PAGE_SIZE: &str = "
+    update `{prefix}fga_sync_state` set page_size = ? where name = ? and fence = ?";
 
 /// The position, its time and the watermark are null where they stay.
 pub(super) const MOVE_CHECKPOINT: &str = "

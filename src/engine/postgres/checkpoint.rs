@@ -1,11 +1,12 @@
 //! A run takes its checkpoint, and sees what else stands in the tables.
 
 use postgres::types::Type;
-use postgres::{Client, IsolationLevel, Row, Transaction};
+use postgres::{Client, SimpleQueryRow};
 
 use super::lock::LockKey;
-use super::{in_schema, page, statements, while_doing, while_holding};
-use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
+use super::message::{Answers, Open, Statement, flag, get, time};
+use super::{in_schema, statements, while_doing, while_holding};
+use crate::checkpoint::{Checkpoint, Mode, StoreIdentity, Subject};
 use crate::error::{Error, ErrorKind};
 use crate::ledger::{Admission, Found, Held, Holder, RunStart};
 use crate::lookback::OverlapPage;
@@ -16,15 +17,21 @@ use crate::target::{TargetError, TargetResult};
 const TAKING: &str = "take the checkpoint";
 const LOOKING: &str = "read the checkpoint";
 
+/// The checkpoints, and the known changes of one of them.
+struct Standing {
+    own: Option<Checkpoint>,
+    others: Vec<Checkpoint>,
+    overlap: Vec<OverlapPage>,
+}
+
 /// The tables as one transaction sees them.
 struct Tables<'a> {
-    transaction: Transaction<'a>,
-    schema: &'a str,
+    transaction: Open<'a>,
     /// What an error says.
     doing: &'static str,
 }
 
-/// Takes the checkpoint, if it is admitted.
+/// Takes the checkpoint, if it is admitted. One that exists takes two round trips.
 ///
 /// The first statement writes: what a pooler sees read before that, it may send to a standby that lags (Pgpool-II does). It also waits
 /// for a commit of the run before that is still under way. Each statement after that sees what was committed meanwhile, for the
@@ -35,27 +42,19 @@ pub(super) fn take(
     run: &RunStart,
     admission: Admission,
 ) -> TargetResult<Held> {
-    let mut tables = Tables {
-        transaction: client
-            .build_transaction()
-            .isolation_level(IsolationLevel::ReadCommitted)
-            .start()
-            .map_err(while_doing(TAKING))?,
-        schema,
-        doing: TAKING,
-    };
-    let existed = tables.take(run)?;
-    let (own, others) = tables.checkpoints(run.subject)?;
-    let kept = own.filter(|_| existed).map(|own| Checkpoint {
+    let (mut tables, existed, standing) = raise_fence(client, schema, run)?;
+    let kept = standing.own.filter(|_| existed).map(|own| Checkpoint {
         fence: own.fence - 1,
         ..own
     });
-    let (found, overlap) = tables.find(run.subject, kept, others)?;
-    // Dropped without a commit, it undoes everything.
+    let standing = Standing {
+        own: kept,
+        ..standing
+    };
+    let (found, overlap) = tables.find(run.subject, standing)?;
+    // Dropped without a commit, the transaction undoes everything.
     admission(&found).map_err(TargetError::Fatal)?;
     let checkpoint = tables.begin(run)?;
-    let transaction = tables.transaction;
-    transaction.commit().map_err(while_doing(TAKING))?;
     Ok(Held {
         checkpoint,
         overlap,
@@ -68,18 +67,16 @@ pub(super) fn look(
     schema: &str,
     subject: &Subject,
 ) -> TargetResult<(Found, Vec<OverlapPage>)> {
+    let [checkpoints, overlap] = ask_standing(&subject.name);
+    let begin = Statement::plain(statements::BEGIN_TO_LOOK);
+    let (transaction, answers) =
+        Open::begin(client, schema, [begin, checkpoints, overlap]).map_err(while_doing(LOOKING))?;
     let mut tables = Tables {
-        transaction: client
-            .build_transaction()
-            .isolation_level(IsolationLevel::RepeatableRead)
-            .read_only(true)
-            .start()
-            .map_err(while_doing(LOOKING))?,
-        schema,
+        transaction,
         doing: LOOKING,
     };
-    let (kept, others) = tables.checkpoints(subject)?;
-    tables.find(subject, kept, others)
+    let standing = read_standing(answers, &subject.name)?;
+    tables.find(subject, standing)
 }
 
 /// The number of the last commit, once no commit of the holder's is under way any more.
@@ -98,184 +95,210 @@ pub(super) fn last_commit(client: &mut Client, schema: &str, holder: &Holder) ->
         .ok_or(TargetError::Fenced)
 }
 
+/// Keeps the size of pages for the next run.
+pub(super) fn remember_page_size(
+    client: &mut Client,
+    schema: &str,
+    holder: &Holder,
+    size: Option<u32>,
+) -> TargetResult<()> {
+    let sql = in_schema(statements::REMEMBER_PAGE_SIZE, schema);
+    let remembered = [
+        (&size.map(i64::from) as _, Type::INT8),
+        (&holder.name as _, Type::TEXT),
+        (&holder.fence as _, Type::INT8),
+    ];
+    client
+        .execute_typed(&sql, &remembered)
+        .map(drop)
+        .map_err(|error| while_holding("remember the size of pages", error))
+}
+
+/// Begins the transaction in which the fence grows, and creates the row if need be; whether there was one, and what stands there then.
+fn raise_fence<'a>(
+    client: &'a mut Client,
+    schema: &'a str,
+    run: &RunStart,
+) -> TargetResult<(Tables<'a>, bool, Standing)> {
+    let Subject {
+        name,
+        source,
+        store,
+        type_filter,
+        mode,
+    } = run.subject;
+    let raise = || {
+        let values = [name.into(), run.started_at.into()];
+        Statement::new(statements::TAKE_CHECKPOINT, values)
+    };
+    let [checkpoints, overlap] = ask_standing(name);
+    let begin = Statement::plain(statements::BEGIN);
+    let (transaction, mut answers) =
+        Open::begin(client, schema, [begin, raise(), checkpoints, overlap])
+            .map_err(while_doing(TAKING))?;
+    let mut tables = Tables {
+        transaction,
+        doing: TAKING,
+    };
+    if answers.next().touched > 0 {
+        return Ok((tables, true, read_standing(answers, name)?));
+    }
+    // One new checkpoint at a time, so that each is seen by the next. Two that exist have been admitted beside each other.
+    let key = LockKey::of_new_checkpoint(schema);
+    let lock = Statement::new(statements::LOCK, [key.0.into()]);
+    let raised = tables.ask([lock, raise()])?.last().touched > 0;
+    if !raised {
+        let new = [
+            name.into(),
+            source.into(),
+            (&store.id).into(),
+            (&store.name).into(),
+            (&store.created_at).into(),
+            type_filter.into(),
+            mode.name().into(),
+            run.started_at.into(),
+        ];
+        tables.ask([Statement::new(statements::NEW_CHECKPOINT, new)])?;
+    }
+    let answers = tables.ask(ask_standing(name))?;
+    Ok((tables, raised, read_standing(answers, name)?))
+}
+
+fn ask_standing(name: &str) -> [Statement; 2] {
+    [
+        Statement::plain(statements::CHECKPOINTS),
+        Statement::new(statements::OVERLAP, [name.into()]),
+    ]
+}
+
+fn read_standing(mut answers: Answers, name: &str) -> TargetResult<Standing> {
+    let (own, others) = answers
+        .next()
+        .rows
+        .iter()
+        .map(read_checkpoint)
+        .collect::<TargetResult<Vec<_>>>()?
+        .into_iter()
+        .partition::<Vec<_>, _>(|checkpoint| checkpoint.subject.name == name);
+    let pages = answers.next().rows;
+    let overlap = pages.iter().map(|row| {
+        read_overlap(row).ok_or_else(|| TargetError::Fatal(schema::damaged("fga_sync_overlap")))
+    });
+    Ok(Standing {
+        own: own.into_iter().next(),
+        others,
+        overlap: overlap.collect::<TargetResult<_>>()?,
+    })
+}
+
 impl Tables<'_> {
-    fn query(&mut self, sql: &str, parameters: &[page::Parameter<'_>]) -> TargetResult<Vec<Row>> {
+    fn ask(&mut self, statements: impl IntoIterator<Item = Statement>) -> TargetResult<Answers> {
         self.transaction
-            .query_typed(&in_schema(sql, self.schema), parameters)
+            .ask(statements)
             .map_err(while_doing(self.doing))
     }
 
-    /// Makes the fence grow, and creates the row if need be; whether there was one.
-    fn take(&mut self, run: &RunStart) -> TargetResult<bool> {
-        if self.raise_fence(run)? {
-            return Ok(true);
-        }
-        // One new checkpoint at a time, so that each is seen by the next. Two that exist have been admitted beside each other.
-        let key = LockKey::of_new_checkpoint(self.schema);
-        self.query(statements::LOCK, &[(&key.0, Type::INT8)])?;
-        if self.raise_fence(run)? {
-            return Ok(true);
-        }
-        let Subject {
-            name,
-            source,
-            store,
-            type_filter,
-            mode,
-        } = run.subject;
-        self.query(
-            statements::NEW_CHECKPOINT,
-            &[
-                (name, Type::TEXT),
-                (source, Type::TEXT),
-                (&store.id, Type::TEXT),
-                (&store.name, Type::TEXT),
-                (&store.created_at, Type::TEXT),
-                (type_filter, Type::TEXT),
-                (&mode.name(), Type::TEXT),
-                (&page::floor(run.started_at), Type::TIMESTAMPTZ),
-            ],
-        )?;
-        Ok(false)
-    }
-
-    /// Whether there is a row whose fence could grow.
-    fn raise_fence(&mut self, run: &RunStart) -> TargetResult<bool> {
-        let sql = in_schema(statements::TAKE_CHECKPOINT, self.schema);
-        let taken = self.transaction.execute_typed(
-            &sql,
-            &[
-                (&run.subject.name, Type::TEXT),
-                (&page::floor(run.started_at), Type::TIMESTAMPTZ),
-            ],
-        );
-        taken.map(|rows| rows > 0).map_err(while_doing(self.doing))
-    }
-
-    /// The subject's checkpoint, and all others.
-    fn checkpoints(
-        &mut self,
-        subject: &Subject,
-    ) -> TargetResult<(Option<Checkpoint>, Vec<Checkpoint>)> {
-        let rows = self.query(statements::CHECKPOINTS, &[])?;
-        let all = rows.iter().map(|row| read_checkpoint(row, self.doing));
-        let (own, others) = all
-            .collect::<TargetResult<Vec<_>>>()?
-            .into_iter()
-            .partition::<Vec<_>, _>(|checkpoint| checkpoint.subject.name == subject.name);
-        Ok((own.into_iter().next(), others))
-    }
-
-    /// What stands beside the checkpoints: rows where there should be none, known changes where there can be some.
+    /// What a run finds: rows where there should be none, known changes where there can be some.
     fn find(
         &mut self,
         subject: &Subject,
-        kept: Option<Checkpoint>,
-        others: Vec<Checkpoint>,
+        standing: Standing,
     ) -> TargetResult<(Found, Vec<OverlapPage>)> {
+        let Standing {
+            own: kept,
+            others,
+            overlap,
+        } = standing;
         let is_new = kept.as_ref().is_none_or(|kept| kept.token.is_none());
         let has_rows = is_new && self.has_rows(subject)?;
         let has_commits = kept.as_ref().is_some_and(|kept| kept.commits > 0);
-        let overlap = if has_commits {
-            let rows = self.query(statements::OVERLAP, &[(&subject.name, Type::TEXT)])?;
-            let pages = rows.iter().map(|row| read_overlap(row, self.doing));
-            pages.collect::<TargetResult<_>>()?
-        } else {
-            Vec::new()
-        };
         let found = Found {
             others,
             kept,
             has_rows,
         };
-        Ok((found, overlap))
+        Ok((found, if has_commits { overlap } else { Vec::new() }))
     }
 
     fn has_rows(&mut self, subject: &Subject) -> TargetResult<bool> {
-        let sql = in_schema(statements::HAS_ROWS, self.schema);
-        let of_subject = [
-            (&subject.store.id as _, Type::TEXT),
-            (&subject.type_filter as _, Type::TEXT),
-        ];
-        self.transaction
-            .query_typed_one(&sql, &of_subject)
-            .and_then(|row| row.try_get(0))
-            .map_err(while_doing(self.doing))
+        let of_subject = [(&subject.store.id).into(), (&subject.type_filter).into()];
+        let question = Statement::new(statements::HAS_ROWS, of_subject);
+        Ok(self.ask([question])?.last().is_true())
     }
 
-    /// Writes down that the run has begun; gives the checkpoint as it has it.
-    fn begin(&mut self, run: &RunStart) -> TargetResult<Checkpoint> {
+    /// Writes down that the run has begun, and commits; gives the checkpoint as the run has it.
+    fn begin(self, run: &RunStart) -> TargetResult<Checkpoint> {
         let Subject { name, store, .. } = run.subject;
-        let sql = in_schema(statements::BEGIN_RUN, self.schema);
-        let row = self.transaction.query_typed_one(
-            &sql,
-            &[
-                (name, Type::TEXT),
-                (&store.name, Type::TEXT),
-                (&run.start_time.map(page::floor), Type::TIMESTAMPTZ),
-                (&run.run_id, Type::TEXT),
-                (&env!("CARGO_PKG_VERSION"), Type::TEXT),
-                (&page::floor(run.started_at), Type::TIMESTAMPTZ),
-            ],
-        );
-        read_checkpoint(&row.map_err(while_doing(self.doing))?, self.doing)
+        let values = [
+            name.into(),
+            (&store.name).into(),
+            (&run.start_time).into(),
+            run.run_id.into(),
+            env!("CARGO_PKG_VERSION").into(),
+            run.started_at.into(),
+        ];
+        let last = Statement::new(statements::BEGIN_RUN, values);
+        let answer = self.transaction.commit_after(last);
+        let answer = answer.map_err(while_doing(self.doing))?;
+        let Some(checkpoint) = answer.rows.first() else {
+            return Err(schema::swallowed(
+                "PostgreSQL failed to take the checkpoint",
+                "fga_sync_state",
+            ));
+        };
+        read_checkpoint(checkpoint)
     }
 }
 
-fn read_checkpoint(row: &Row, doing: &str) -> TargetResult<Checkpoint> {
-    let mode: String = row.try_get(6).map_err(while_doing(doing))?;
+fn read_checkpoint(row: &SimpleQueryRow) -> TargetResult<Checkpoint> {
+    let mode = get(row, 6).unwrap_or_default();
     let Ok(mode) = mode.parse() else {
         let message =
             format!("the checkpoint's mode is {mode:?}, which this fga-sync does not know");
         return Err(TargetError::Fatal(Error::new(ErrorKind::Schema, message)));
     };
-    let read = || -> Result<Checkpoint, postgres::Error> {
-        let token = |index| -> Result<_, postgres::Error> {
-            let token: Option<String> = row.try_get(index)?;
-            Ok(token.and_then(ContinuationToken::new))
-        };
-        Ok(Checkpoint {
-            subject: Subject {
-                name: row.try_get(0)?,
-                source: row.try_get(1)?,
-                store: StoreIdentity {
-                    id: row.try_get(2)?,
-                    name: row.try_get(3)?,
-                    created_at: row.try_get(4)?,
-                },
-                type_filter: row.try_get(5)?,
-                mode,
-            },
-            token: token(7)?,
-            watermark: token(8)?,
-            position_time: row.try_get(9)?,
-            fence: row.try_get(10)?,
-            commits: row.try_get(11)?,
-            start_time: row.try_get(12)?,
-        })
-    };
-    read().map_err(while_doing(doing))
+    read_known(row, mode).ok_or_else(|| TargetError::Fatal(schema::damaged("fga_sync_state")))
 }
 
-fn read_overlap(row: &Row, doing: &str) -> TargetResult<OverlapPage> {
-    let read = || -> Result<_, postgres::Error> {
-        let token: String = row.try_get(1)?;
-        let changes: &[u8] = row.try_get(4)?;
-        let page = |token, changes| {
-            Ok(OverlapPage {
-                commit: row.try_get(0)?,
-                token,
-                seen_at: row.try_get(2)?,
-                is_settled: row.try_get(3)?,
-                changes,
-            })
-        };
-        ContinuationToken::new(token)
-            .zip(OverlapPage::decode(changes))
-            .map(|(token, changes)| page(token, changes))
-            .transpose()
+fn read_known(row: &SimpleQueryRow, mode: Mode) -> Option<Checkpoint> {
+    let text = |index| get(row, index).map(str::to_owned);
+    let token = |index| text(index).and_then(ContinuationToken::new);
+    let time = |index| match get(row, index) {
+        Some(digits) => time(digits).map(Some),
+        None => Some(None),
     };
-    read()
-        .map_err(while_doing(doing))?
-        .ok_or_else(|| TargetError::Fatal(schema::damaged_overlap()))
+    Some(Checkpoint {
+        subject: Subject {
+            name: text(0)?,
+            source: text(1)?,
+            store: StoreIdentity {
+                id: text(2)?,
+                name: text(3),
+                created_at: text(4),
+            },
+            type_filter: text(5)?,
+            mode,
+        },
+        token: token(7),
+        watermark: token(8),
+        position_time: time(9)?,
+        fence: get(row, 10)?.parse().ok()?,
+        commits: get(row, 11)?.parse().ok()?,
+        start_time: time(12)?,
+        page_size: match get(row, 13) {
+            Some(size) => Some(size.parse().ok()?),
+            None => None,
+        },
+    })
+}
+
+fn read_overlap(row: &SimpleQueryRow) -> Option<OverlapPage> {
+    let changes = hex::decode(get(row, 4)?).ok()?;
+    Some(OverlapPage {
+        commit: get(row, 0)?.parse().ok()?,
+        token: ContinuationToken::new(get(row, 1)?.to_owned())?,
+        seen_at: time(get(row, 2)?)?,
+        is_settled: flag(get(row, 3)?),
+        changes: OverlapPage::decode(&changes)?,
+    })
 }

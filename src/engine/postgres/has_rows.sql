@@ -1,4 +1,4 @@
--- $1 the store, $2 the object type, or '' for all. In the changelog, the first type from there on is one look into an index,
+-- Of a store and an object type, or '' for all. In the changelog, the first type from there on is one look into an index,
 -- however many rows there are, and whichever of them are missing. Tuples of other stores are read through: an index that
 -- spares that, once for each new checkpoint, would be paid for with every page.
 select exists (

@@ -7,10 +7,10 @@
 use std::time::Duration;
 
 use postgres::Client;
-use postgres::types::Type;
 use sha2::{Digest, Sha256};
 
 use super::classify::classify;
+use super::message::{Statement, ask};
 use super::settings::Complete;
 use super::{connection, statements};
 use crate::engine::within::within;
@@ -18,6 +18,9 @@ use crate::target::TargetResult;
 
 /// How long the server may take to show that the lock's connection lives, or to end it.
 const ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The lock is of no table.
+const NO_SCHEMA: &str = "";
 
 /// A key of PostgreSQL's advisory locks, which all programs in a database share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,13 +104,15 @@ impl RunLock {
             _ => connection::connect(settings)?,
         };
         let mut take = || -> Result<bool, postgres::Error> {
-            client.batch_execute("begin isolation level read committed")?;
-            let taken = client
-                .query_typed_one(statements::TRY_LOCK, &[(&self.key.0, Type::INT8)])?
-                .try_get(0)?;
-            if taken {
-                client.query_typed(statements::KEEP_LOCK, &[])?;
-            } else {
+            let statements = [
+                Statement::plain(statements::BEGIN),
+                Statement::new(statements::TRY_LOCK, [self.key.0.into()]),
+                Statement::plain(statements::KEEP_LOCK),
+            ];
+            let mut answers = ask(&mut client, NO_SCHEMA, statements)?;
+            answers.next();
+            let taken = answers.next().is_true();
+            if !taken {
                 client.batch_execute("rollback")?;
             }
             Ok(taken)

@@ -1,7 +1,8 @@
 //! PostgreSQL: a schema of its tables, and a second connection for the lock.
 //!
 //! Everything works over a pooler in transaction mode: statements are unnamed, nothing is kept in the
-//! session, and what a pooler refuses at its start is done without (`attempt.rs`).
+//! session, and what a pooler refuses at its start is done without (`attempt.rs`). What belongs together is sent together
+//! (`message.rs`).
 
 mod attempt;
 mod checkpoint;
@@ -9,18 +10,19 @@ mod classify;
 mod connection;
 mod hosts;
 mod lock;
+mod message;
 mod page;
 mod settings;
 mod statements;
 mod tls;
 
-use postgres::Client;
-use postgres::GenericClient;
 use postgres::error::SqlState;
 use postgres::types::Type;
+use postgres::{Client, Transaction};
 
 use self::classify::classify;
 use self::lock::{LockKey, RunLock};
+use self::message::{Statement, ask, flag, get};
 use self::settings::Complete;
 pub use self::settings::PostgresSettings;
 use super::Access;
@@ -166,31 +168,69 @@ fn type_name(kind: Kind) -> &'static str {
 }
 
 /// What the database says of itself and of the tables.
-struct FoundVersion {
+struct FoundTables {
     encoding: String,
     /// A table of which a policy may hide rows.
     hidden: Option<String>,
     /// No row is as good as no table: the statement that adds it is the last of its step.
     version: Option<u32>,
+    columns: Vec<Column>,
+}
+
+/// Asks for all at once, and again for what there is where the table of versions is missing.
+fn read_tables(client: &mut Client, schema: &str) -> Result<FoundTables, postgres::Error> {
+    let version = || Statement::plain(statements::VERSION);
+    let of_catalog = || {
+        [statements::HAS_VERSION, statements::COLUMNS]
+            .map(|sql| Statement::new(sql, [schema.into()]))
+    };
+    let may_be_missing = |error: &postgres::Error| {
+        let codes = [SqlState::UNDEFINED_TABLE, SqlState::INSUFFICIENT_PRIVILEGE];
+        error.code().is_some_and(|code| codes.contains(code))
+    };
+    let [head, columns] = of_catalog();
+    let mut answers = match ask(client, schema, [head, columns, version()]) {
+        Err(error) if may_be_missing(&error) => ask(client, schema, of_catalog())?,
+        answers => answers?,
+    };
+    let (head, columns, mut newest) = (answers.next(), answers.next(), answers.next());
+    let of_head = |index| head.rows.first().and_then(|row| get(row, index));
+    let has_version = of_head(2).is_some_and(flag);
+    if has_version && newest.rows.is_empty() {
+        newest = ask(client, schema, [version()])?.next();
+    }
+    let newest = newest.rows.first().and_then(|row| get(row, 0));
+    let text = |row, index| get(row, index).unwrap_or_default().to_owned();
+    let column = |row| Column {
+        table: text(row, 0),
+        name: text(row, 1),
+        type_name: text(row, 2),
+        nullable: get(row, 3).is_some_and(flag),
+        in_primary_key: get(row, 4).is_some_and(flag),
+    };
+    Ok(FoundTables {
+        encoding: of_head(0).unwrap_or_default().to_owned(),
+        hidden: of_head(1).map(str::to_owned),
+        version: newest
+            .filter(|_| has_version)
+            .map(|version| version.parse().unwrap_or(u32::MAX)),
+        columns: columns.rows.iter().map(column).collect(),
+    })
 }
 
 fn read_version(
-    client: &mut impl GenericClient,
+    transaction: &mut Transaction,
     schema: &str,
-) -> Result<FoundVersion, postgres::Error> {
-    let row = client.query_typed_one(statements::HAS_VERSION, &[(&schema, Type::TEXT)])?;
+) -> Result<Option<u32>, postgres::Error> {
+    let row = transaction.query_typed_one(statements::HAS_VERSION, &[(&schema, Type::TEXT)])?;
     let version: Option<i64> = if row.try_get(2)? {
-        client
+        transaction
             .query_typed_one(&in_schema(statements::VERSION, schema), &[])?
             .try_get(0)?
     } else {
         None
     };
-    Ok(FoundVersion {
-        encoding: row.try_get(0)?,
-        hidden: row.try_get(1)?,
-        version: version.map(|version| u32::try_from(version).unwrap_or(u32::MAX)),
-    })
+    Ok(version.map(|version| u32::try_from(version).unwrap_or(u32::MAX)))
 }
 
 /// Climbs the steps, in one transaction and one at a time.
@@ -206,7 +246,7 @@ fn migrate(client: &mut Client, schema: &str, steps: &[Step]) -> Result<(), post
     if !has_schema {
         transaction.batch_execute(&in_schema(statements::CREATE_SCHEMA, schema))?;
     }
-    let found = read_version(&mut transaction, schema)?.version;
+    let found = read_version(&mut transaction, schema)?;
     for statement in statements_above(steps, found, statements::RECORD_VERSION) {
         transaction.batch_execute(&in_schema(&statement, schema))?;
     }
@@ -251,28 +291,8 @@ impl Ledger for Postgres {
     }
 
     fn schema(&mut self) -> TargetResult<SchemaStatus> {
-        let schema = &self.schema;
-        let mut read = || -> Result<_, postgres::Error> {
-            let of_schema: &[(&(dyn postgres::types::ToSql + Sync), Type)] =
-                &[(schema, Type::TEXT)];
-            let tables = read_version(&mut self.client, schema)?;
-            let found = self
-                .client
-                .query_typed(statements::COLUMNS, of_schema)?
-                .iter()
-                .map(|row| {
-                    Ok(Column {
-                        table: row.try_get(0)?,
-                        name: row.try_get(1)?,
-                        type_name: row.try_get(2)?,
-                        nullable: row.try_get(3)?,
-                        in_primary_key: row.try_get(4)?,
-                    })
-                })
-                .collect::<Result<Vec<_>, postgres::Error>>()?;
-            Ok((tables, found))
-        };
-        let (tables, found) = read().map_err(while_doing("read its tables"))?;
+        let tables =
+            read_tables(&mut self.client, &self.schema).map_err(while_doing("read its tables"))?;
         check_encoding(&tables.encoding).map_err(TargetError::Fatal)?;
         if let Some(table) = tables.hidden {
             return Ok(SchemaStatus::Altered(format!(
@@ -280,7 +300,7 @@ impl Ledger for Postgres {
             )));
         }
         Ok(SchemaStatus::judge(tables.version, || {
-            schema::difference(&found, type_name, schema::TUPLE_KEY)
+            schema::difference(&tables.columns, type_name, schema::TUPLE_KEY)
         }))
     }
 
@@ -298,6 +318,10 @@ impl Ledger for Postgres {
 
     fn last_commit(&mut self, holder: &Holder) -> TargetResult<i64> {
         checkpoint::last_commit(&mut self.client, &self.schema, holder)
+    }
+
+    fn remember_page_size(&mut self, holder: &Holder, size: Option<u32>) -> TargetResult<()> {
+        checkpoint::remember_page_size(&mut self.client, &self.schema, holder, size)
     }
 
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {

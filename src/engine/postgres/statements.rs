@@ -84,17 +84,23 @@ pub(super) const KEEP_LOCK: &str = "
                  ('tcp_keepalives_count', '3')) as w (name, value)
     join pg_catalog.pg_settings s on s.name = w.name";
 
+/// Begins the transaction that takes a checkpoint. Each of its statements sees what was committed before it, whatever the
+/// database's default.
+pub(super) const BEGIN: &str = "begin isolation level read committed";
+
+/// Begins one that sees all of one moment.
+pub(super) const BEGIN_TO_LOOK: &str = "begin isolation level repeatable read read only";
+
+/// Times and bytes in hexadecimal digits, as the server sends them: what it makes of them as text depends on the session.
 pub(super) const CHECKPOINTS: &str = "
     select name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
-           position_time, fence, commits, start_time
+           encode(timestamptz_send(position_time), 'hex'), fence, commits, encode(timestamptz_send(start_time), 'hex'),
+           page_size
     from {schema}.fga_sync_state";
 
-/// $1 name, $2 now. Locks the row, and makes the fence grow. Gives the row as [`CHECKPOINTS`] does.
-pub(super) const TAKE_CHECKPOINT: &str = "
-    update {schema}.fga_sync_state set fence = fence + 1, updated_at = $2
-    where name = $1
-    returning name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
-              position_time, fence, commits, start_time";
+/// $1 name, $2 now. Locks the row, and makes the fence grow.
+pub(super) const TAKE_CHECKPOINT: &str =
+    "update {schema}.fga_sync_state set fence = fence + 1, updated_at = $2 where name = $1";
 
 /// $1 name, $2 source, $3 to $5 the store, $6 type filter, $7 mode, $8 now. Somebody may have deleted the row of a checkpoint: what is
 /// left of its overlap means nothing to the new one.
@@ -107,9 +113,10 @@ pub(super) const NEW_CHECKPOINT: &str = "
 /// Whether rows are there of a store, or of a type in it.
 pub(super) const HAS_ROWS: &str = include_str!("has_rows.sql");
 
-/// $1 name.
+/// $1 name. In digits as [`CHECKPOINTS`].
 pub(super) const OVERLAP: &str = "
-    select commit_number, token, seen_at, settled, changes from {schema}.fga_sync_overlap
+    select commit_number, token, encode(timestamptz_send(seen_at), 'hex'), settled, encode(changes, 'hex')
+    from {schema}.fga_sync_overlap
     where name = $1 order by commit_number";
 
 /// $1 name, $2 the store's name, $3 start time, $4 run id, $5 version, $6 now. Gives the row as [`CHECKPOINTS`] does.
@@ -123,13 +130,18 @@ pub(super) const BEGIN_RUN: &str = "
     set store_name = $2, start_time = case when token is null then $3 else start_time end
     where name = $1
     returning name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
-              position_time, fence, commits, start_time";
+              encode(timestamptz_send(position_time), 'hex'), fence, commits, encode(timestamptz_send(start_time), 'hex'),
+              page_size";
 
 /// $1 name, $2 fence. A statement that writes: a pooler sends it to the primary, and it waits for whoever has the row.
 pub(super) const LAST_COMMIT: &str = "
     update {schema}.fga_sync_state set updated_at = updated_at
     where name = $1 and fence = $2
     returning commits";
+
+/// $1 the size, $2 name, $3 fence.
+pub(super) const REMEMBER_PAGE_SIZE: &str =
+    "update {schema}.fga_sync_state set page_size = $1 where name = $2 and fence = $3";
 
 /// Begins every page: $1 name, $2 fence, $3 the commit's number, $4 token and $5 its time, null where they stay, $6 run id, $7 store id, $8 writes,
 /// $9 deletes, $38 late arrivals, $39 order anomalies, $40 the watermark, null where it stays. All that follows hangs on the row in `moved`.

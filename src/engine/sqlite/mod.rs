@@ -232,6 +232,7 @@ fn read_checkpoint(row: &Row) -> rusqlite::Result<Checkpoint> {
         fence: row.get(10)?,
         commits: row.get(11)?,
         start_time: time(12)?,
+        page_size: row.get(13)?,
     })
 }
 
@@ -368,6 +369,14 @@ impl Ledger for Sqlite {
         read()
             .map_err(|error| while_holding("read the last commit", error))?
             .ok_or(TargetError::Fenced)
+    }
+
+    fn remember_page_size(&mut self, holder: &Holder, size: Option<u32>) -> TargetResult<()> {
+        let remembered = params![size, holder.name, holder.fence];
+        self.connection
+            .execute(&self.sql(statements::REMEMBER_PAGE_SIZE), remembered)
+            .map(drop)
+            .map_err(|error| while_holding("remember the size of pages", error))
     }
 
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {

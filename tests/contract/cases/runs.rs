@@ -11,7 +11,7 @@ use super::cases;
 use crate::changes::{delete, viewer, write, writes};
 use crate::engine::{Database, Done, Engine, Row};
 use crate::run::{
-    LATER_RUN, RUN, Run, begin, kept, kept_time, started_at, subject, time_text, token,
+    LATER_RUN, RUN, Run, begin, holder, kept, kept_time, started_at, subject, time_text, token,
 };
 
 cases![
@@ -21,6 +21,7 @@ cases![
     counters_add_up_for_each_run,
     a_checkpoint_gives_back_its_subject,
     a_checkpoint_learns_the_stores_new_name,
+    a_checkpoint_remembers_the_size_of_pages,
 ];
 
 fn text(parts: &[&str]) -> Row {
@@ -158,7 +159,7 @@ fn a_checkpoint_gives_back_its_subject(engine: &dyn Engine) -> anyhow::Result<()
         let database = engine.fresh()?;
         let subject = Subject {
             name: format!("job {number} 'é' \\ "),
-            source: "https://fga.example/prefix?x=%20&y='1'".to_owned(),
+            source: "https://fga.example/prefix?x=%20&y='1'&$1={schema}{prefix};\n--/*".to_owned(),
             store,
             type_filter: type_filter.to_owned(),
             mode,
@@ -172,6 +173,7 @@ fn a_checkpoint_gives_back_its_subject(engine: &dyn Engine) -> anyhow::Result<()
             token: None,
             watermark: None,
             position_time: None,
+            page_size: None,
             fence: 1,
             commits: 0,
         };
@@ -187,6 +189,7 @@ fn a_checkpoint_gives_back_its_subject(engine: &dyn Engine) -> anyhow::Result<()
             token: Some(token(&format!("{RUN} 1"))?),
             watermark: Some(token(&format!("{RUN} 1"))?),
             position_time: Some(kept_time(database.as_ref(), changes[0].timestamp)?),
+            page_size: None,
             fence: 2,
             commits: 1,
         };
@@ -212,5 +215,41 @@ fn a_checkpoint_learns_the_stores_new_name(engine: &dyn Engine) -> anyhow::Resul
     ensure!(taken.subject == expected, "{taken:?}");
     ensure!(taken.token == run.at && taken.position_time.is_some());
     ensure!(run.kept()? == taken);
+    Ok(())
+}
+
+fn a_checkpoint_remembers_the_size_of_pages(engine: &dyn Engine) -> anyhow::Result<()> {
+    let database = engine.fresh()?;
+    let mut run = Run::begin(database.as_ref())?;
+    let subject = run.subject.clone();
+    let of_run = |fence| holder(RUN, &subject, fence);
+    run.page(&writes(1))?;
+    let before = run.kept()?;
+    for size in [Some(100), Some(u32::MAX), None, Some(50)] {
+        run.target
+            .remember_page_size(&of_run(run.fence), size)
+            .done()?;
+        let expected = Checkpoint {
+            page_size: size,
+            ..before.clone()
+        };
+        ensure!(run.kept()? == expected);
+    }
+    run.page(&writes(2))?;
+    ensure!(run.kept()?.page_size == Some(50));
+    // The run after it goes by it, and what one says that was overtaken is not heard.
+    let later = begin(run.target.as_mut(), &subject, LATER_RUN)?.checkpoint;
+    ensure!(later.page_size == Some(50), "{later:?}");
+    run.target
+        .remember_page_size(&of_run(run.fence), Some(7))
+        .done()?;
+    ensure!(run.kept()? == later);
+    // Nor is what is said of another checkpoint.
+    let mut other = subject.clone();
+    other.name = "other".to_owned();
+    run.target
+        .remember_page_size(&holder(RUN, &other, later.fence), Some(7))
+        .done()?;
+    ensure!(run.kept()? == later);
     Ok(())
 }

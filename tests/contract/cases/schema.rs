@@ -83,6 +83,7 @@ const COLUMNS: [(&str, &[&str]); 5] = [
             "token",
             "watermark",
             "position_time",
+            "page_size",
             "fence",
             "commits",
             "updated_at",
