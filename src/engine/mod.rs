@@ -8,6 +8,7 @@ mod open;
 mod postgres;
 mod settings;
 mod sqlite;
+mod standing;
 mod within;
 
 pub use dry_run::DryRun;

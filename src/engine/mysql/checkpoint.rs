@@ -8,18 +8,12 @@ use super::rows::datetime;
 use super::session::{End, Session};
 use super::{statements, while_doing, while_holding};
 use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
+use crate::engine::standing::Standing;
 use crate::error::{Error, ErrorKind};
 use crate::ledger::{Admission, Found, Held, Holder, RunStart};
 use crate::lookback::OverlapPage;
 use crate::page::ContinuationToken;
 use crate::target::{TargetError, TargetResult};
-
-/// The checkpoints, and the known changes of one of them.
-struct Standing {
-    own: Option<Checkpoint>,
-    others: Vec<Checkpoint>,
-    overlap: Vec<OverlapPage>,
-}
 
 /// Takes the checkpoint, if it is admitted.
 ///
@@ -38,15 +32,8 @@ pub(super) fn take(
     let failed = |error| while_doing("take the checkpoint")(error);
     let taken = session.transact(failed, |session| {
         let (existed, standing) = raise_fence(session, run)?;
-        let kept = standing.own.filter(|_| existed).map(|own| Checkpoint {
-            fence: own.fence - 1,
-            ..own
-        });
-        let standing = Standing {
-            own: kept,
-            ..standing
-        };
-        let (found, overlap) = find(session, run.subject, standing)?;
+        let standing = standing.before_raise(existed);
+        let (found, overlap) = standing.found(|| has_rows(session, run.subject))?;
         if let Err(refusal) = admission(&found) {
             return Ok(End::RollBack(Err(refusal)));
         }
@@ -76,7 +63,8 @@ pub(super) fn look(
     session.transact(failed, |session| {
         let answers = session.begin(ask_standing(&subject.name))?;
         let standing = read_standing(answers, &subject.name)?;
-        find(session, subject, standing).map(End::Commit)
+        let found = standing.found(|| has_rows(session, subject))?;
+        Ok(End::Commit(found))
     })
 }
 
@@ -161,42 +149,11 @@ fn ask_standing(name: &str) -> [Statement; 2] {
 }
 
 fn read_standing(mut answers: Answers, name: &str) -> Result<Standing> {
-    let (own, others) = answers
-        .next()
-        .rows
-        .into_iter()
-        .map(read_checkpoint)
-        .collect::<Result<Vec<_>>>()?
-        .into_iter()
-        .partition::<Vec<_>, _>(|checkpoint| checkpoint.subject.name == name);
+    let checkpoints = answers.next().rows.into_iter().map(read_checkpoint);
+    let checkpoints = checkpoints.collect::<Result<_>>()?;
     let overlap = answers.next().rows.into_iter().map(read_overlap);
-    Ok(Standing {
-        own: own.into_iter().next(),
-        others,
-        overlap: overlap.collect::<Result<_>>()?,
-    })
-}
-
-/// What a run finds: rows where there should be none, known changes where there can be some.
-fn find(
-    session: &mut Session,
-    subject: &Subject,
-    standing: Standing,
-) -> Result<(Found, Vec<OverlapPage>)> {
-    let Standing {
-        own: kept,
-        others,
-        overlap,
-    } = standing;
-    let is_new = kept.as_ref().is_none_or(|kept| kept.token.is_none());
-    let has_rows = is_new && has_rows(session, subject)?;
-    let has_commits = kept.as_ref().is_some_and(|kept| kept.commits > 0);
-    let found = Found {
-        others,
-        kept,
-        has_rows,
-    };
-    Ok((found, if has_commits { overlap } else { Vec::new() }))
+    let overlap = overlap.collect::<Result<_>>()?;
+    Ok(Standing::of(name, checkpoints, overlap))
 }
 
 fn has_rows(session: &mut Session, subject: &Subject) -> Result<bool> {
@@ -233,7 +190,7 @@ fn begin(session: &mut Session, run: &RunStart) -> Result<Option<Checkpoint>> {
     ])?;
     answers.next();
     answers.next();
-    Ok(read_standing(answers, name)?.own)
+    Ok(read_standing(answers, name)?.into_own())
 }
 
 fn read_checkpoint(mut row: Row) -> Result<Checkpoint> {

@@ -7,6 +7,7 @@ use super::lock::LockKey;
 use super::message::{Answers, Open, Statement, flag, get, time};
 use super::{in_schema, statements, while_doing, while_holding};
 use crate::checkpoint::{Checkpoint, Mode, StoreIdentity, Subject};
+use crate::engine::standing::Standing;
 use crate::error::{Error, ErrorKind};
 use crate::ledger::{Admission, Found, Held, Holder, RunStart};
 use crate::lookback::OverlapPage;
@@ -16,13 +17,6 @@ use crate::target::{TargetError, TargetResult};
 
 const TAKING: &str = "take the checkpoint";
 const LOOKING: &str = "read the checkpoint";
-
-/// The checkpoints, and the known changes of one of them.
-struct Standing {
-    own: Option<Checkpoint>,
-    others: Vec<Checkpoint>,
-    overlap: Vec<OverlapPage>,
-}
 
 /// The tables as one transaction sees them.
 struct Tables<'a> {
@@ -43,15 +37,8 @@ pub(super) fn take(
     admission: Admission,
 ) -> TargetResult<Held> {
     let (mut tables, existed, standing) = raise_fence(client, schema, run)?;
-    let kept = standing.own.filter(|_| existed).map(|own| Checkpoint {
-        fence: own.fence - 1,
-        ..own
-    });
-    let standing = Standing {
-        own: kept,
-        ..standing
-    };
-    let (found, overlap) = tables.find(run.subject, standing)?;
+    let standing = standing.before_raise(existed);
+    let (found, overlap) = standing.found(|| tables.has_rows(run.subject))?;
     // Dropped without a commit, the transaction undoes everything.
     admission(&found).map_err(TargetError::Fatal)?;
     let checkpoint = tables.begin(run)?;
@@ -76,7 +63,7 @@ pub(super) fn look(
         doing: LOOKING,
     };
     let standing = read_standing(answers, &subject.name)?;
-    tables.find(subject, standing)
+    standing.found(|| tables.has_rows(subject))
 }
 
 /// The number of the last commit, once no commit of the holder's is under way any more.
@@ -172,23 +159,15 @@ fn ask_standing(name: &str) -> [Statement; 2] {
 }
 
 fn read_standing(mut answers: Answers, name: &str) -> TargetResult<Standing> {
-    let (own, others) = answers
-        .next()
-        .rows
-        .iter()
-        .map(read_checkpoint)
-        .collect::<TargetResult<Vec<_>>>()?
-        .into_iter()
-        .partition::<Vec<_>, _>(|checkpoint| checkpoint.subject.name == name);
+    let rows = answers.next().rows;
+    let checkpoints = rows.iter().map(read_checkpoint);
+    let checkpoints = checkpoints.collect::<TargetResult<_>>()?;
     let pages = answers.next().rows;
     let overlap = pages.iter().map(|row| {
         read_overlap(row).ok_or_else(|| TargetError::Fatal(schema::damaged("fga_sync_overlap")))
     });
-    Ok(Standing {
-        own: own.into_iter().next(),
-        others,
-        overlap: overlap.collect::<TargetResult<_>>()?,
-    })
+    let overlap = overlap.collect::<TargetResult<_>>()?;
+    Ok(Standing::of(name, checkpoints, overlap))
 }
 
 impl Tables<'_> {
@@ -196,28 +175,6 @@ impl Tables<'_> {
         self.transaction
             .ask(statements)
             .map_err(while_doing(self.doing))
-    }
-
-    /// What a run finds: rows where there should be none, known changes where there can be some.
-    fn find(
-        &mut self,
-        subject: &Subject,
-        standing: Standing,
-    ) -> TargetResult<(Found, Vec<OverlapPage>)> {
-        let Standing {
-            own: kept,
-            others,
-            overlap,
-        } = standing;
-        let is_new = kept.as_ref().is_none_or(|kept| kept.token.is_none());
-        let has_rows = is_new && self.has_rows(subject)?;
-        let has_commits = kept.as_ref().is_some_and(|kept| kept.commits > 0);
-        let found = Found {
-            others,
-            kept,
-            has_rows,
-        };
-        Ok((found, if has_commits { overlap } else { Vec::new() }))
     }
 
     fn has_rows(&mut self, subject: &Subject) -> TargetResult<bool> {

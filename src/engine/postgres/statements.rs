@@ -195,10 +195,14 @@ pub(super) const DELETE_TUPLES: &str = r#",
         where ctid = any (array(select place from doomed))
         returning true)"#;
 
-/// $28 to $36 the tuples, an array for each column, and $37 whether each existed before, null where that is not known. Those that
-/// did not: one that is there all the same violates the primary key.
-pub(super) const INSERT_TUPLES: &str = r#",
-    inserted as (
+/// $28 to $36 the tuples, an array for each column, and $37 whether each existed before, null where that is not known.
+macro_rules! write_tuples {
+    ($name:literal, $which:literal, $conflict:literal) => {
+        concat!(
+            ",
+    ",
+            $name,
+            r#" as (
         insert into {schema}.fga_tuples
             (store_id, object_type, object_id, relation, user_type, user_id, user_relation,
              condition_name, condition_context, "timestamp")
@@ -207,25 +211,27 @@ pub(super) const INSERT_TUPLES: &str = r#",
         from moved, unnest($28, $29, $30, $31, $32, $33, $34, $35, $36, $37)
              as w (object_type, object_id, relation, user_type, user_id, user_relation,
                    condition_name, condition_context, "timestamp", existed)
-        where w.existed is false
-        returning true)"#;
+        where w.existed "#,
+            $which,
+            $conflict,
+            "
+        returning true)"
+        )
+    };
+}
 
-/// The others of [`INSERT_TUPLES`].
-pub(super) const UPSERT_TUPLES: &str = r#",
-    upserted as (
-        insert into {schema}.fga_tuples
-            (store_id, object_type, object_id, relation, user_type, user_id, user_relation,
-             condition_name, condition_context, "timestamp")
-        select $7, w.object_type, w.object_id, w.relation, w.user_type, w.user_id, w.user_relation,
-               w.condition_name, w.condition_context::json, w."timestamp"
-        from moved, unnest($28, $29, $30, $31, $32, $33, $34, $35, $36, $37)
-             as w (object_type, object_id, relation, user_type, user_id, user_relation,
-                   condition_name, condition_context, "timestamp", existed)
-        where w.existed is not false
+/// Those that did not exist before: one that is there all the same violates the primary key.
+pub(super) const INSERT_TUPLES: &str = write_tuples!("inserted", "is false", "");
+
+/// The others.
+pub(super) const UPSERT_TUPLES: &str = write_tuples!(
+    "upserted",
+    "is not false",
+    r#"
         on conflict (store_id, object_type, object_id, relation, user_type, user_id, user_relation) do update
             set condition_name = excluded.condition_name, condition_context = excluded.condition_context,
-                "timestamp" = excluded."timestamp"
-        returning true)"#;
+                "timestamp" = excluded."timestamp""#
+);
 
 /// $46 the commits whose pages are forgotten. None of them is kept again: both parts see the table as it was before the statement.
 pub(super) const FORGET_PAGES: &str = ",

@@ -42,41 +42,20 @@ pub(super) fn apply(
     commit: &Commit,
     with_prefix: impl Fn(&str) -> String,
 ) -> Result<Option<Applied>> {
-    // Dropped without a commit, it undoes everything.
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let page = Page {
-        transaction: &transaction,
-        commit,
-        with_prefix: &with_prefix,
-    };
-    if !page.move_checkpoint()? {
+    let Some(page) = Page::begin(connection, commit, &with_prefix)? else {
         return Ok(None);
-    }
-    if !(page.delete_tuples()? && page.write_tuples()?) {
-        transaction.rollback()?;
-        return take_apart(connection, commit, with_prefix);
-    }
-    page.append_changes()?;
-    page.update_overlap()?;
-    transaction.commit()?;
-    Ok(Some(Applied::Committed))
-}
-
-/// Which tuples kept the page from being applied.
-fn take_apart(
-    connection: &mut Connection,
-    commit: &Commit,
-    with_prefix: impl Fn(&str) -> String,
-) -> Result<Option<Applied>> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let page = Page {
-        transaction: &transaction,
-        commit,
-        with_prefix: &with_prefix,
     };
-    if !page.move_checkpoint()? {
-        return Ok(None);
+    if page.delete_tuples()? && page.write_tuples()? {
+        page.append_changes()?;
+        page.update_overlap()?;
+        page.transaction.commit()?;
+        return Ok(Some(Applied::Committed));
     }
+    drop(page);
+    // Which tuples kept it from being applied?
+    let Some(page) = Page::begin(connection, commit, &with_prefix)? else {
+        return Ok(None);
+    };
     let unexpected = page.unexpected(commit.rows.tuples)?;
     if unexpected.is_empty() {
         return Err(Failure::Swallowed("fga_tuples"));
@@ -84,13 +63,28 @@ fn take_apart(
     Ok(Some(Applied::Unexpected(unexpected)))
 }
 
+/// A page whose transaction has moved the checkpoint. Dropped without a commit, it undoes everything.
 struct Page<'a> {
-    transaction: &'a Transaction<'a>,
+    transaction: Transaction<'a>,
     commit: &'a Commit<'a>,
     with_prefix: &'a dyn Fn(&str) -> String,
 }
 
-impl Page<'_> {
+impl<'a> Page<'a> {
+    /// `None` where the checkpoint was not where it should be.
+    fn begin(
+        connection: &'a mut Connection,
+        commit: &'a Commit<'a>,
+        with_prefix: &'a dyn Fn(&str) -> String,
+    ) -> Result<Option<Self>> {
+        let page = Self {
+            transaction: connection.transaction_with_behavior(TransactionBehavior::Immediate)?,
+            commit,
+            with_prefix,
+        };
+        Ok(page.move_checkpoint()?.then_some(page))
+    }
+
     fn prepare(&self, sql: &str) -> rusqlite::Result<rusqlite::CachedStatement<'_>> {
         self.transaction.prepare_cached(&(self.with_prefix)(sql))
     }
