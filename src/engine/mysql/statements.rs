@@ -9,11 +9,11 @@ pub(super) const LADDER: &[Step] = ladder(&[Step {
     statements: &MIGRATION_1,
 }]);
 
-/// Records a version.
+/// Records a version. Of a row of another key see [`WRITE_TUPLES`].
 pub(super) const RECORD_VERSION: &str =
     "insert into `{prefix}fga_sync_schema` (version, applied_at)
     values ({version}, utc_timestamp(6))
-    on duplicate key update version = values(version)";
+    on duplicate key update version = if(version = values(version), version, null)";
 
 /// What makes version 1, in order. Each statement can be repeated, and commits by itself.
 const MIGRATION_1: [&str; 6] = [
@@ -99,7 +99,7 @@ pub(super) const BEGIN_RUN: &str = "
     insert into `{prefix}fga_sync_runs`
         (run_id, name, version, started_at, pages, changes, writes, deletes, late_arrivals, order_anomalies)
     values (?, ?, ?, ?, 0, 0, 0, 0, 0, 0)
-    on duplicate key update run_id = values(run_id)";
+    on duplicate key update run_id = if(run_id = values(run_id), run_id, null)";
 
 pub(super) const TOUCH_CHECKPOINT: &str = "
     update `{prefix}fga_sync_state` set updated_at = utc_timestamp(6) where name = ? and fence = ?";
@@ -236,7 +236,8 @@ pub(super) const INSERT_TUPLES: &ManyRows = &ManyRows {
     long_from: NEVER,
 };
 
-/// MySQL deprecates `values(column)`, and MariaDB has nothing else.
+/// MySQL deprecates `values(column)`, and MariaDB has nothing else. A row of another key that is in the way, by a unique index of the
+/// user's, is left alone: it would get no key, which is an error.
 pub(super) const WRITE_TUPLES: &ManyRows = &ManyRows {
     table: "fga_tuples",
     sql: "
@@ -245,6 +246,7 @@ pub(super) const WRITE_TUPLES: &ManyRows = &ManyRows {
          condition_name, condition_context, timestamp)
     values {rows}
     on duplicate key update
+        tuple_hash = if(tuple_hash = values(tuple_hash), tuple_hash, null),
         condition_name = values(condition_name), condition_context = values(condition_context),
         timestamp = values(timestamp)",
     row: "(?,?,?,?,?,?,?,?,?,?,?)",
