@@ -107,10 +107,8 @@ pub trait Ledger {
     fn last_commit(&mut self, holder: &Holder) -> TargetResult<i64>;
 
     /// Keeps for the next run the changes in a page that the source takes ([`Checkpoint::page_size`]). Writes nothing where another run
-    /// has taken the checkpoint over. A target may forget it: then each run asks for too much once.
-    fn remember_page_size(&mut self, _holder: &Holder, _size: Option<u32>) -> TargetResult<()> {
-        Ok(())
-    }
+    /// has taken the checkpoint over.
+    fn remember_page_size(&mut self, holder: &Holder, size: Option<u32>) -> TargetResult<()>;
 
     /// Records how the run ended. Can be repeated.
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()>;

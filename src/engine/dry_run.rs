@@ -72,6 +72,10 @@ impl Ledger for DryRun {
         Err(TargetError::Fenced)
     }
 
+    fn remember_page_size(&mut self, _holder: &Holder, _size: Option<u32>) -> TargetResult<()> {
+        Ok(())
+    }
+
     fn finish_run(&mut self, _run: &RunEnd) -> TargetResult<()> {
         Ok(())
     }

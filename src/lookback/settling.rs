@@ -216,7 +216,8 @@ impl Settling {
         dirty: &mut BTreeSet<i64>,
     ) -> Option<ContinuationToken> {
         let (look_back, settled_after) = (self.look_back, self.settled_after());
-        // Each was looked at after the one before it. So where one was looked at too early, those before it were too.
+        // Each was looked at after the one before it. So where one was looked at too early, those before it were too. Where a clock
+        // was set back meanwhile, some are settled by a later page.
         for read in self.read.iter_mut().rev() {
             if !was_old(read.looked_at, written_at, look_back) {
                 break;

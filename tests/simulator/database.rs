@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use fga_sync::change::Change;
 use fga_sync::checkpoint::Checkpoint;
-use fga_sync::ledger::{Admission, Found, Held, RunEnd, RunStart};
+use fga_sync::ledger::{Admission, Found, Held, Holder, RunEnd, RunStart};
 use fga_sync::lookback::{OverlapPage, OverlapUpdate};
 use fga_sync::mirror::{Applied, Before};
 use fga_sync::page::ContinuationToken;
@@ -196,6 +196,14 @@ impl Database {
         counts.late_arrivals += commit.counts.late_arrivals;
         counts.order_anomalies += commit.counts.order_anomalies;
         Ok(Applied::Committed)
+    }
+
+    pub fn remember_page_size(&mut self, holder: &Holder, size: Option<u32>) {
+        if let Some(checkpoint) = &mut self.checkpoint
+            && checkpoint.fence == holder.fence
+        {
+            checkpoint.page_size = size;
+        }
     }
 
     pub fn finish_run(&mut self, run: &RunEnd) {

@@ -56,8 +56,8 @@ pub(super) fn look(
 ) -> TargetResult<(Found, Vec<OverlapPage>)> {
     let [checkpoints, overlap] = ask_standing(&subject.name);
     let begin = Statement::plain(statements::BEGIN_TO_LOOK);
-    let (transaction, answers) =
-        Open::begin(client, schema, [begin, checkpoints, overlap]).map_err(while_doing(LOOKING))?;
+    let (transaction, answers) = Open::begin(client, schema, [begin, checkpoints, overlap])
+        .map_err(|failure| failure.told(while_doing(LOOKING)))?;
     let mut tables = Tables {
         transaction,
         doing: LOOKING,
@@ -122,7 +122,7 @@ fn raise_fence<'a>(
     let begin = Statement::plain(statements::BEGIN);
     let (transaction, mut answers) =
         Open::begin(client, schema, [begin, raise(), checkpoints, overlap])
-            .map_err(while_doing(TAKING))?;
+            .map_err(|failure| failure.told(while_doing(TAKING)))?;
     let mut tables = Tables {
         transaction,
         doing: TAKING,
@@ -174,7 +174,7 @@ impl Tables<'_> {
     fn ask(&mut self, statements: impl IntoIterator<Item = Statement>) -> TargetResult<Answers> {
         self.transaction
             .ask(statements)
-            .map_err(while_doing(self.doing))
+            .map_err(|failure| failure.told(while_doing(self.doing)))
     }
 
     fn has_rows(&mut self, subject: &Subject) -> TargetResult<bool> {
@@ -196,7 +196,7 @@ impl Tables<'_> {
         ];
         let last = Statement::new(statements::BEGIN_RUN, values);
         let answer = self.transaction.commit_after(last);
-        let answer = answer.map_err(while_doing(self.doing))?;
+        let answer = answer.map_err(|failure| failure.told(while_doing(self.doing)))?;
         let Some(checkpoint) = answer.rows.first() else {
             return Err(schema::swallowed(
                 "PostgreSQL failed to take the checkpoint",

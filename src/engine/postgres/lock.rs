@@ -10,7 +10,7 @@ use postgres::Client;
 use sha2::{Digest, Sha256};
 
 use super::classify::classify;
-use super::message::{Statement, ask};
+use super::message::{Failure, Statement, ask};
 use super::settings::Complete;
 use super::{connection, statements};
 use crate::engine::within::within;
@@ -103,7 +103,7 @@ impl RunLock {
             Some(client) if !client.is_closed() => client,
             _ => connection::connect(settings)?,
         };
-        let mut take = || -> Result<bool, postgres::Error> {
+        let mut take = || -> Result<bool, Failure> {
             let statements = [
                 Statement::plain(statements::BEGIN),
                 Statement::new(statements::TRY_LOCK, [self.key.0.into()]),
@@ -117,8 +117,9 @@ impl RunLock {
             }
             Ok(taken)
         };
-        self.is_held =
-            take().map_err(|error| classify("PostgreSQL failed to take the lock", error))?;
+        self.is_held = take().map_err(|failure| {
+            failure.told(|error| classify("PostgreSQL failed to take the lock", error))
+        })?;
         self.was_taken |= self.is_held;
         self.client = Some(client);
         Ok(self.is_held)

@@ -10,6 +10,8 @@ use postgres::{Client, Error, SimpleQueryMessage, SimpleQueryRow};
 use postgres_protocol::escape::escape_literal;
 
 use super::{in_schema, page};
+use crate::error::ErrorKind;
+use crate::target::TargetError;
 
 /// A value as it stands in a statement.
 pub(super) struct Literal(String);
@@ -31,6 +33,13 @@ pub(super) struct Answer {
 
 /// An answer to each statement, in order.
 pub(super) struct Answers(vec::IntoIter<Answer>);
+
+/// Why there are no answers.
+pub(super) enum Failure {
+    Postgres(Error),
+    /// Statements were left without an answer. That says nothing of what they did.
+    Unanswered,
+}
 
 /// A transaction. Dropped without a commit, it undoes everything.
 pub(super) struct Open<'a> {
@@ -121,12 +130,34 @@ impl Statement {
     }
 }
 
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Postgres(error)
+    }
+}
+
+impl Failure {
+    /// As an error of the target; `told` says what one of the library means.
+    pub(super) fn told(self, told: impl FnOnce(Error) -> TargetError) -> TargetError {
+        match self {
+            Self::Postgres(error) => told(error),
+            Self::Unanswered => TargetError::Interrupted(
+                crate::error::Error::new(
+                    ErrorKind::TargetUnavailable,
+                    "PostgreSQL left a statement without an answer",
+                )
+                .advise("look for a pooler that takes one statement in a message only"),
+            ),
+        }
+    }
+}
+
 /// Sends the statements, and waits for the answers to all of them.
 pub(super) fn ask(
     client: &mut Client,
     schema: &str,
     statements: impl IntoIterator<Item = Statement>,
-) -> Result<Answers, Error> {
+) -> Result<Answers, Failure> {
     let texts: Vec<_> = statements
         .into_iter()
         .map(|statement| statement.text(schema))
@@ -143,7 +174,11 @@ pub(super) fn ask(
             _ => {}
         }
     }
-    Ok(Answers(answers.into_iter()))
+    if answers.len() == texts.len() {
+        Ok(Answers(answers.into_iter()))
+    } else {
+        Err(Failure::Unanswered)
+    }
 }
 
 impl Answers {
@@ -172,7 +207,7 @@ impl<'a> Open<'a> {
         client: &'a mut Client,
         schema: &'a str,
         statements: impl IntoIterator<Item = Statement>,
-    ) -> Result<(Self, Answers), Error> {
+    ) -> Result<(Self, Answers), Failure> {
         let mut transaction = Self {
             client,
             schema,
@@ -186,12 +221,12 @@ impl<'a> Open<'a> {
     pub(super) fn ask(
         &mut self,
         statements: impl IntoIterator<Item = Statement>,
-    ) -> Result<Answers, Error> {
+    ) -> Result<Answers, Failure> {
         ask(self.client, self.schema, statements)
     }
 
     /// Commits it after a last statement.
-    pub(super) fn commit_after(mut self, statement: Statement) -> Result<Answer, Error> {
+    pub(super) fn commit_after(mut self, statement: Statement) -> Result<Answer, Failure> {
         let mut answers = self.ask([statement, Statement::plain("commit")])?;
         self.is_committed = true;
         Ok(answers.next())

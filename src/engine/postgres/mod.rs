@@ -22,7 +22,7 @@ use postgres::{Client, Transaction};
 
 use self::classify::classify;
 use self::lock::{LockKey, RunLock};
-use self::message::{Statement, ask, flag, get};
+use self::message::{Failure, Statement, ask, flag, get};
 use self::settings::Complete;
 pub use self::settings::PostgresSettings;
 use super::Access;
@@ -178,7 +178,7 @@ struct FoundTables {
 }
 
 /// Asks for all at once, and again for what there is where the table of versions is missing.
-fn read_tables(client: &mut Client, schema: &str) -> Result<FoundTables, postgres::Error> {
+fn read_tables(client: &mut Client, schema: &str) -> Result<FoundTables, Failure> {
     let version = || Statement::plain(statements::VERSION);
     let of_catalog = || {
         [statements::HAS_VERSION, statements::COLUMNS]
@@ -190,7 +190,9 @@ fn read_tables(client: &mut Client, schema: &str) -> Result<FoundTables, postgre
     };
     let [head, columns] = of_catalog();
     let mut answers = match ask(client, schema, [head, columns, version()]) {
-        Err(error) if may_be_missing(&error) => ask(client, schema, of_catalog())?,
+        Err(Failure::Postgres(error)) if may_be_missing(&error) => {
+            ask(client, schema, of_catalog())?
+        }
         answers => answers?,
     };
     let (head, columns, mut newest) = (answers.next(), answers.next(), answers.next());
@@ -291,8 +293,8 @@ impl Ledger for Postgres {
     }
 
     fn schema(&mut self) -> TargetResult<SchemaStatus> {
-        let tables =
-            read_tables(&mut self.client, &self.schema).map_err(while_doing("read its tables"))?;
+        let tables = read_tables(&mut self.client, &self.schema)
+            .map_err(|failure| failure.told(while_doing("read its tables")))?;
         check_encoding(&tables.encoding).map_err(TargetError::Fatal)?;
         if let Some(table) = tables.hidden {
             return Ok(SchemaStatus::Altered(format!(

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use rusqlite::{
-    Connection, OptionalExtension, ToSql, Transaction, TransactionBehavior, params,
+    Connection, OptionalExtension, Params, ToSql, Transaction, TransactionBehavior, params,
     params_from_iter,
 };
 
@@ -141,30 +141,18 @@ impl<'a> Page<'a> {
         let recorded_at = text(Timestamp::now());
         let mut append = self.prepare(statements::APPEND_CHANGE)?;
         for change in self.commit.rows.changelog {
-            let [
-                object_type,
-                object_id,
-                relation,
-                user_type,
-                user_id,
-                user_relation,
-            ] = change.tuple.columns();
-            let appended = append.execute(params![
-                self.commit.holder.store_id,
-                change.operation.change_type(),
-                object_type,
-                object_id,
-                relation,
-                user_type,
-                user_id,
-                user_relation,
-                change.condition_name(),
-                change.condition_context(),
-                text(change.timestamp),
-                change.raw_event,
-                recorded_at,
-                self.commit.holder.run_id,
-            ])?;
+            let appended = append.execute(row(
+                &key(self.commit.holder.store_id, &change.tuple),
+                [
+                    &change.operation.change_type(),
+                    &change.condition_name(),
+                    &change.condition_context(),
+                    &text(change.timestamp),
+                    &change.raw_event,
+                    &recorded_at,
+                    &self.commit.holder.run_id,
+                ],
+            ))?;
             stored(appended, "fga_changelog")?;
         }
         Ok(())
@@ -180,8 +168,7 @@ impl<'a> Page<'a> {
             let no_later_than = before.map(|before| text(before.no_later_than));
             let key = key(store_id, tuple);
             let deleted = if before.is_none_or(|before| before.existed) {
-                let key = key.iter().map(|part| part as &dyn ToSql);
-                delete.execute(params_from_iter(key.chain([&no_later_than as _])))?
+                delete.execute(row(&key, [&no_later_than]))?
             } else {
                 0
             };
@@ -198,32 +185,20 @@ impl<'a> Page<'a> {
         let mut insert = self.prepare(statements::INSERT_TUPLE)?;
         let mut update = self.prepare(statements::UPDATE_TUPLE)?;
         for Written { change, before } in &self.commit.rows.tuples.written {
-            let [
-                object_type,
-                object_id,
-                relation,
-                user_type,
-                user_id,
-                user_relation,
-            ] = change.tuple.columns();
             let statement = match before {
                 None => &mut write,
                 Some(Before { existed: false, .. }) => &mut insert,
                 Some(Before { existed: true, .. }) => &mut update,
             };
             // What wrote a tuple that is written anew was no later than that: it is the last of its changes.
-            let written = statement.execute(params![
-                self.commit.holder.store_id,
-                object_type,
-                object_id,
-                relation,
-                user_type,
-                user_id,
-                user_relation,
-                change.condition_name(),
-                change.condition_context(),
-                text(change.timestamp),
-            ])?;
+            let written = statement.execute(row(
+                &key(self.commit.holder.store_id, &change.tuple),
+                [
+                    &change.condition_name(),
+                    &change.condition_context(),
+                    &text(change.timestamp),
+                ],
+            ))?;
             if written == 0 {
                 return Ok(false);
             }
@@ -254,21 +229,16 @@ impl<'a> Page<'a> {
 
 /// The primary key of a tuple's row.
 fn key<'a>(store_id: &'a str, tuple: &'a TupleKey) -> [&'a str; 7] {
-    let [
-        object_type,
-        object_id,
-        relation,
-        user_type,
-        user_id,
-        user_relation,
-    ] = tuple.columns();
-    [
-        store_id,
-        object_type,
-        object_id,
-        relation,
-        user_type,
-        user_id,
-        user_relation,
-    ]
+    let mut key = [store_id; 7];
+    key[1..].copy_from_slice(&tuple.columns());
+    key
+}
+
+/// The key and what follows it, as parameters.
+fn row<'a, const N: usize>(
+    key: &'a [&'a str; 7],
+    rest: [&'a dyn ToSql; N],
+) -> impl Params + use<'a, N> {
+    let key = key.iter().map(|part| part as &dyn ToSql);
+    params_from_iter(key.chain(rest))
 }

@@ -97,7 +97,7 @@ pub(super) const COUNT_PAGE: &str = r#"
 
 pub(super) const APPEND_CHANGE: &str = r#"
     insert into "{prefix}fga_changelog"
-        (store_id, change_type, object_type, object_id, relation, user_type, user_id, user_relation,
+        (store_id, object_type, object_id, relation, user_type, user_id, user_relation, change_type,
          condition_name, condition_context, timestamp, raw_event, recorded_at, run_id)
     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)"#;
 
