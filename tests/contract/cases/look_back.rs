@@ -18,6 +18,7 @@ cases![
     a_tuple_that_should_not_exist_stops_the_page,
     a_tuple_that_should_exist_stops_the_page,
     a_tuple_that_was_written_later_stops_the_page,
+    each_contradiction_stops_the_page_by_itself,
     what_alternates_is_applied,
     what_is_written_anew_is_as_it_was_written_last,
     a_page_that_is_fenced_contradicts_nothing,
@@ -126,6 +127,48 @@ fn a_tuple_that_was_written_later_stops_the_page(engine: &dyn Engine) -> anyhow:
         "{tuples:?}"
     );
     ensure!(database.dump()? == before);
+    Ok(())
+}
+
+/// Whatever else is on the page: one kind must not hide that another is not looked for.
+fn each_contradiction_stops_the_page_by_itself(engine: &dyn Engine) -> anyhow::Result<()> {
+    const BEFORE: &str = "2026-11-21T09:00:00.123455999Z";
+    let database = engine.fresh()?;
+    let mut run = Run::begin(database.as_ref())?;
+    // All at 09:00:00.123456789.
+    run.page(&writes(4))?;
+    let before = database.dump()?;
+    let there = viewer("0", "anne");
+    let gone = viewer("gone", "anne");
+    let contradictions = [
+        vec![write(there.clone())],
+        vec![write(there.clone()), delete(there.clone())],
+        vec![delete(there.clone()).at(BEFORE)],
+        vec![delete(there.clone()).at(BEFORE), write(there).at(BEFORE)],
+        vec![delete(gone.clone())],
+        vec![delete(gone.clone()), write(gone)],
+    ];
+    let well = [
+        delete(viewer("1", "anne")),
+        delete(viewer("2", "anne")),
+        write(viewer("2", "anne")),
+        write(viewer("new", "anne")),
+        write(viewer("new too", "anne")),
+        delete(viewer("new too", "anne")),
+    ];
+    for (number, contradiction) in contradictions.iter().enumerate() {
+        let page = [contradiction.as_slice(), &well].concat();
+        let draft = expecting(&run)?;
+        let stopped = run.draft(&page, &draft)?;
+        let expected = vec![contradiction[0].tuple.clone()];
+        ensure!(
+            stopped == Applied::Unexpected(expected),
+            "{number}: {stopped:?}"
+        );
+        ensure!(database.dump()? == before, "{number}: it wrote something");
+    }
+    let draft = expecting(&run)?;
+    ensure!(run.draft(&well, &draft)? == Applied::Committed);
     Ok(())
 }
 
