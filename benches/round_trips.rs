@@ -85,14 +85,15 @@ fn main() {
         lines.source.stretch(round_trip);
         let to_source = nothing_new().slower_than(near);
 
-        let count = ((LONG - SHORT) / PAGE) as f64;
+        // The source was asked once for each page.
+        let page_count = of_pages.to_source as f64;
         let in_trips = |time: Duration| time.as_secs_f64() / round_trip.as_secs_f64();
         let shown = |trips: usize, time: Duration, of: f64| {
             format!("{:.1} ({:.1})", trips as f64 / of, in_trips(time) / of)
         };
         println!(
             "{engine:<10} {:>16} {:>24} {:>24}",
-            shown(of_pages.to_target, of_pages.time, count),
+            shown(of_pages.to_target, of_pages.time, page_count),
             shown(to_target.to_target, to_target.time, 1.0),
             shown(to_source.to_source, to_source.time, 1.0),
         );
