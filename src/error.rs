@@ -4,6 +4,7 @@ use std::fmt;
 
 use strum::VariantArray;
 
+use crate::one_line::one_line;
 use crate::outcome::Ending;
 
 /// The kinds of failure, one for each [`Ending`] of a command that fails.
@@ -111,18 +112,18 @@ impl Error {
     }
 }
 
-/// The message with the chain of its causes, on one line.
+/// The message with the chain of its causes, on one line ([`one_line`]): servers are quoted in it.
 ///
 /// Many database and HTTP errors name only themselves in `Display` ("db error") and keep the reason in
 /// `source()`; a cause that repeats the one before it is left out.
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.message)?;
+        formatter.write_str(&one_line(&self.message))?;
         let mut said = self.message.clone();
         for cause in self.cause.iter().flat_map(|cause| cause.chain()) {
             let text = cause.to_string();
             if !said.contains(&text) {
-                write!(formatter, ": {text}")?;
+                write!(formatter, ": {}", one_line(&text))?;
             }
             said = text;
         }

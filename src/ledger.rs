@@ -90,7 +90,7 @@ pub trait Ledger {
     /// Creates the tables, or brings them to this version. Can be repeated after a failure.
     fn migrate(&mut self) -> TargetResult<()>;
 
-    /// Takes the checkpoint for a run, creating it if need be: its fence grows by one. `admission` is asked in the transaction
+    /// Takes the checkpoint for a run, creating it if need be: its fence grows by one, and it belongs to the run's subject. `admission` is asked in the transaction
     /// that does it; where it refuses, nothing is written, and its error is the result. Two runs that begin at once, under whatever
     /// names, are admitted one after the other. Can be repeated.
     fn begin_run(&mut self, run: &RunStart, admission: Admission) -> TargetResult<Held>;

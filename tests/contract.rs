@@ -1,6 +1,6 @@
 //! The contract of `Target`: every case runs on every engine, as `ENGINE::SUBJECT::CASE`.
 //!
-//! SQLite runs always. The engines that need a server run where `FGA_SYNC_TEST_SERVERS` is set, which
+//! SQLite runs always. The engines that need a server run where `TEST_FGA_SYNC_SERVERS` is set, which
 //! `./tests/run` does; elsewhere they are listed as ignored.
 
 // A test uses only a part of what all tests share, and nobody reads the documentation of its items.
@@ -27,7 +27,7 @@ use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let has_servers = std::env::var_os("FGA_SYNC_TEST_SERVERS").is_some();
+    let has_servers = std::env::var_os("TEST_FGA_SYNC_SERVERS").is_some();
     let engines = engines::all();
     let mut trials = Vec::new();
     let mut left_out = 0;

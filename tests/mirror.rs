@@ -1,7 +1,7 @@
 //! End-to-end tests: the real binary between real OpenFGA servers and real databases, and what goes wrong between them.
 //!
-//! Trials are named `ENGINE::CASE`. They need servers: `tests/run` starts them, and says so by `FGA_SYNC_TEST_SERVERS`; without it
-//! all trials are ignored. `FGA_SYNC_TEST_LONG` makes histories longer and faults more.
+//! Trials are named `ENGINE::CASE`. They need servers: `tests/run` starts them, and says so by `TEST_FGA_SYNC_SERVERS`; without it
+//! all trials are ignored. `TEST_FGA_SYNC_LONG` makes histories longer and faults more.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

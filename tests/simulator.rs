@@ -1,7 +1,7 @@
 //! The whole loop, simulated: writers, a source, a target and many runs, with everything that can go wrong, from one seed.
 //!
 //! `FGA_SYNC_SIMULATOR_SEED=N cargo test --test simulator` plays one history again, and `N..M` several. With
-//! `FGA_SYNC_TEST_LONG` there are more.
+//! `TEST_FGA_SYNC_LONG` there are more.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,6 @@
 //! The commands, one file each, and what they share: arguments in, exit code out.
 
+mod familiar;
 mod migrate;
 mod run;
 
@@ -11,8 +12,9 @@ use clap::{ArgMatches, FromArgMatches};
 use serde::Serialize;
 
 use crate::cli::{self, Cli, Verb};
-use crate::config::{Config, Format, OutputSettings, masked_source, shown_as_text};
+use crate::config::{Config, Env, Format, OutputSettings, masked_source, shown_as_text};
 use crate::error::{Error, ErrorKind, Result};
+use crate::one_line::one_line;
 use crate::report::{Subject, Summary, Tally, start_logging};
 
 /// Does what the arguments say. Returns the process exit code.
@@ -26,7 +28,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         // clap refuses a command line without a command.
         return ErrorKind::Usage.exit_code();
     };
-    let env = |name: &str| std::env::var_os(name);
+    let env = Env::of_process();
     let failed = |error: &Error| {
         report_failure(
             command_name(verb),
@@ -119,8 +121,9 @@ fn not_a_command(error: &clap::Error, arguments: &[OsString]) -> u8 {
             }
         };
     }
-    let error = &without_secrets(error, arguments);
-    let wrong = usage_error(error);
+    let mut error = without_secrets(error, arguments);
+    familiar::explain(&mut error);
+    let wrong = usage_error(&error);
     match output.log_format {
         Format::Json => log_failure(&wrong, &output),
         // In colours, and with the usage below.
@@ -222,25 +225,11 @@ fn log_failure(error: &Error, output: &OutputSettings) {
     }
     let advice = error
         .advice()
-        .map(|advice| format!("\n  Try: {advice}"))
+        .map(|advice| format!("\n  Try: {}", one_line(advice)))
         .unwrap_or_default();
-    let text = without_control_characters(&format!("error: {error}{advice}\n"));
+    let text = format!("error: {error}{advice}\n");
     // Nothing can be done where standard error is gone.
     let _ = std::io::stderr().write_all(text.as_bytes());
-}
-
-/// What a server says is repeated in errors, and must not steer the terminal. Log lines are treated likewise by their
-/// library.
-fn without_control_characters(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() && !matches!(character, '\n' | '\t') {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
 }
 
 /// Writes to standard output. Where that is all that a command does, it has failed if this has; where its work is

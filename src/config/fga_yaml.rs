@@ -3,7 +3,6 @@
 //! It belongs to another program: keys that are not ours are none of our business. As with our own file, a message
 //! gives a line and never its text.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use saphyr::{MarkedYaml, YamlData, YamlLoader};
@@ -53,10 +52,14 @@ impl FgaYaml {
     }
 
     /// Looks where the CLI looks.
-    pub(super) fn find(env: Env, known: Known) -> Result<Self> {
+    pub(super) fn find(env: &Env, known: Known) -> Result<Self> {
         let places = places(env);
         if let Some(path) = places.iter().find(|path| path.is_file()) {
             return Self::read(path, known);
+        }
+        if places.is_empty() {
+            let message = "there is no directory to look for the official CLI's .fga.yaml in: HOME is not set";
+            return Err(Error::usage(message).advise("--fga-config=FILE names the file"));
         }
         let shown: Vec<_> = places
             .iter()
@@ -87,10 +90,10 @@ fn cli_name(setting: &Declaration) -> Option<String> {
 }
 
 /// In the order of the CLI, whose library takes both endings.
-fn places(env: Env) -> Vec<PathBuf> {
+fn places(env: &Env) -> Vec<PathBuf> {
     let variable = |name: &str| {
-        env(name)
-            .filter(|text: &OsString| !text.is_empty())
+        env.get(name)
+            .filter(|text| !text.is_empty())
             .map(PathBuf::from)
     };
     let home = variable("HOME");

@@ -108,6 +108,13 @@ impl Reader<'_> {
         let tables = self.table(value, JOB, line)?;
         for (name, value) in tables {
             let line = (self.line_of)(name.span().start);
+            if name.get_ref().chars().any(char::is_control) {
+                let what = format!(
+                    "the job's name {:?} holds a control character",
+                    name.get_ref()
+                );
+                return Err(self.wrong(line, &what));
+            }
             let mut job = Job::default();
             for (key, value) in
                 self.table(value.get_ref(), &format!("job.{}", name.get_ref()), line)?

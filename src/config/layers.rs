@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 
-use super::environment::{Env, variable};
+use super::environment::Env;
 use super::fga_yaml::FgaYaml;
 use super::file::{Entries, Entry, File};
 use super::setting::{Declaration, Known, Setting, WithDefault};
@@ -46,6 +46,25 @@ pub struct Value {
     pub origin: Origin,
 }
 
+impl Value {
+    /// What it says of its setting.
+    ///
+    /// # Errors
+    /// Where it is not what the setting expects.
+    pub(super) fn read<T>(&self, setting: &Setting<T>) -> Result<T> {
+        (setting.parse)(&self.text).ok_or_else(|| {
+            let declaration = setting.declaration();
+            Error::usage(format!(
+                "{} must be {}, and {:?} is not ({})",
+                declaration.key,
+                setting.expected,
+                (declaration.shown)(&self.text),
+                self.origin
+            ))
+        })
+    }
+}
+
 /// A layer of settings, the weaker first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Layer {
@@ -71,7 +90,7 @@ enum Said {
 pub(super) struct Layers<'a> {
     known: Known<'a>,
     flags: &'a ArgMatches,
-    env: Env<'a>,
+    env: &'a Env,
     file: &'a File,
     job: Option<&'a Entries>,
     fga_yaml: Option<FgaYaml>,
@@ -85,7 +104,7 @@ impl<'a> Layers<'a> {
     pub(super) fn new(
         known: Known<'a>,
         flags: &'a ArgMatches,
-        env: Env<'a>,
+        env: &'a Env,
         file: &'a File,
         job: Option<&str>,
     ) -> Result<Self> {
@@ -204,20 +223,8 @@ impl<'a> Layers<'a> {
     /// # Errors
     /// Where it is not what the setting expects.
     pub(super) fn get<T>(&self, setting: &Setting<T>) -> Result<Option<T>> {
-        let declaration = setting.declaration();
-        let Some(value) = self.value(declaration)? else {
-            return Ok(None);
-        };
-        match (setting.parse)(&value.text) {
-            Some(parsed) => Ok(Some(parsed)),
-            None => Err(Error::usage(format!(
-                "{} must be {}, and {:?} is not ({})",
-                declaration.key,
-                setting.expected,
-                (declaration.shown)(&value.text),
-                value.origin
-            ))),
-        }
+        let value = self.value(setting.declaration())?;
+        value.map(|value| value.read(setting)).transpose()
     }
 
     /// The same of a text, of which an empty one is none.
@@ -259,7 +266,24 @@ impl<'a> Layers<'a> {
     }
 
     pub(super) fn variable(&self, name: &str) -> Result<Option<String>> {
-        variable(self.env, name)
+        self.env.text(name)
+    }
+
+    /// The variables by which a setting could be given, and which are there and empty.
+    pub(super) fn empty_variable(&self, setting: &Declaration) -> Result<Option<String>> {
+        for name in setting.env {
+            for name in [(*name).to_owned(), format!("{name}_FILE")] {
+                if self.env.get(&name).is_some() && self.variable(&name)?.is_none() {
+                    return Ok(Some(name));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the settings are a job's.
+    pub(super) const fn are_of_a_job(&self) -> bool {
+        self.job.is_some()
     }
 }
 
@@ -267,11 +291,11 @@ impl<'a> Layers<'a> {
 pub const CONFIG_ENV: &str = "FGA_SYNC_CONFIG";
 
 /// The configuration file that is asked for, if one is.
-pub(super) fn find_file(flags: &ArgMatches, env: Env, known: Known) -> Result<Option<File>> {
+pub(super) fn find_file(flags: &ArgMatches, env: &Env, known: Known) -> Result<Option<File>> {
     let flag = flags.get_one::<PathBuf>("config").cloned();
     let path = match flag {
         Some(path) => Some(path),
-        None => variable(env, CONFIG_ENV)?.map(PathBuf::from),
+        None => env.text(CONFIG_ENV)?.map(PathBuf::from),
     };
     path.map(|path| File::read(&path, known)).transpose()
 }
@@ -290,6 +314,11 @@ fn both(secret: &str, file: &str, place: &str) -> Error {
     Error::usage(format!("both {secret} and {file} are given ({place})")).advise("keep one of them")
 }
 
+/// A text without the line ends that editors and `echo` leave at its end.
+pub(super) fn without_line_end(text: &str) -> &str {
+    text.trim_end_matches(['\r', '\n'])
+}
+
 /// Reads a secret from the file that a setting names, without the byte order mark and the line end that editors and
 /// `echo` leave.
 pub(crate) fn read_secret(path: &Path, origin: Origin) -> Result<Value> {
@@ -302,7 +331,7 @@ pub(crate) fn read_secret(path: &Path, origin: Origin) -> Result<Value> {
         .advise("check that the file is mounted and readable for this user")
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let text = text.trim_end_matches(['\r', '\n']).to_owned();
+    let text = without_line_end(text).to_owned();
     if text.is_empty() {
         return Err(Error::usage(format!(
             "the secret in {} (named by {origin}) is empty",

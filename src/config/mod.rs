@@ -30,7 +30,7 @@ pub(crate) use sign_in::{parse_headers, token_url};
 pub use source::SourceSettings;
 
 use crate::engine::TargetSettings;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sync::RunOptions;
 
 /// Everything that one run needs.
@@ -48,7 +48,7 @@ pub struct RunSettings {
 pub struct Config<'a> {
     known: Vec<&'static Declaration>,
     flags: &'a ArgMatches,
-    env: Env<'a>,
+    env: &'a Env,
     file: File,
 }
 
@@ -56,9 +56,10 @@ impl<'a> Config<'a> {
     /// Collects the layers: the matches of the subcommand, the environment, and the file that they name.
     ///
     /// # Errors
-    /// Where the file can't be read or holds something unknown.
-    pub fn load(flags: &'a ArgMatches, env: Env<'a>) -> Result<Self> {
+    /// Where the file can't be read, or it or the environment holds something unknown.
+    pub fn load(flags: &'a ArgMatches, env: &'a Env) -> Result<Self> {
         let known: Vec<_> = settings().collect();
+        env.refuse_unknown(&known)?;
         let file = find_file(flags, env, &known)?.unwrap_or_default();
         Ok(Self {
             known,
@@ -87,6 +88,7 @@ impl<'a> Config<'a> {
     /// # Errors
     /// Where something is missing or can't be understood.
     pub fn run(&self, job: Option<&str>) -> Result<RunSettings> {
+        self.refuse_none_of(job, "--job NAME, or --all")?;
         let layers = self.layers(job)?;
         let source = source::source(&layers)?;
         let name = match (job, source.store_id()) {
@@ -96,6 +98,12 @@ impl<'a> Config<'a> {
         };
         let options = run::options(&layers, name.to_owned(), source.shown())?;
         let target = target::target(&layers)?;
+        if matches!(source, SourceSettings::OpenFga(_)) && target::is_default(&layers)? {
+            tracing::warn!(
+                "no target is given: changes go into {} in this directory (--target, FGA_SYNC_TARGET)",
+                target.shown
+            );
+        }
         Ok(RunSettings {
             source,
             target,
@@ -108,7 +116,19 @@ impl<'a> Config<'a> {
     /// # Errors
     /// Where something is missing or can't be understood.
     pub fn target(&self, job: Option<&str>) -> Result<TargetSettings> {
+        self.refuse_none_of(job, "--job NAME")?;
         target::target(&self.layers(job)?)
+    }
+
+    /// Refuses to do without a job where the file has some: what they have in common is hardly what is meant.
+    fn refuse_none_of(&self, job: Option<&str>, choices: &str) -> Result<()> {
+        if job.is_some() || self.file.jobs.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> = self.file.jobs.keys().map(String::as_str).collect();
+        let path = self.file.path.display();
+        let message = format!("{path} has jobs, and none is chosen");
+        Err(Error::usage(message).advise(format!("{choices}; there are: {}", names.join(", "))))
     }
 
     /// Every job of the file with those that it needs, each after them.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::layers::Layers;
-use super::setting::{Declaration, Setting, Takes, WithDefault, duration};
+use super::setting::{DURATION, Declaration, Setting, Takes, WithDefault, duration};
 use super::target;
 use crate::error::Result;
 use crate::source::OpenFgaSettings;
@@ -52,7 +52,7 @@ static MAX_DURATION: Setting<Duration> = Setting::duration(
     "run.max_duration",
     "Stop between pages after this long, such as 50m, with exit code 3 if more remains",
 )
-.flag("max-duration", Takes::Value("DURATION"))
+.flag("max-duration", Takes::Value(DURATION))
 .env(&["FGA_SYNC_MAX_DURATION"]);
 
 // The default is the server's time limit for a request (3 s by default), which bounds how late a change can appear, and
@@ -60,10 +60,10 @@ static MAX_DURATION: Setting<Duration> = Setting::duration(
 static LOOKBACK: WithDefault<Duration> = Setting::parsed(
     "run.lookback",
     "Read again, in the next run, what was written less than this long ago: changes may yet appear between (0s: only the last ones)",
-    "a duration such as 10s, or 0s",
+    "a duration with its unit, such as 10s, or 0s",
     duration,
 )
-.flag("lookback", Takes::Value("DURATION"))
+.flag("lookback", Takes::Value(DURATION))
 .env(&["FGA_SYNC_LOOKBACK"])
 .or("10s");
 
@@ -83,7 +83,7 @@ pub(super) static RETRY_FOR: WithDefault<Duration> = Setting::duration(
     "run.retry_for",
     "How long a request to the source may be tried again, waits that the server asks for included",
 )
-.flag("retry-for", Takes::Value("DURATION"))
+.flag("retry-for", Takes::Value(DURATION))
 .env(&["FGA_SYNC_RETRY_FOR"])
 .or("5m");
 

@@ -57,6 +57,9 @@ pub enum Takes {
     OneOf(&'static str, &'static [&'static str]),
 }
 
+/// What help calls the value of a flag that takes a duration.
+pub(super) const DURATION: &str = "DURATION";
+
 /// A setting with a value of type `T`, or none.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Setting<T> {
@@ -91,7 +94,8 @@ impl Declaration {
         let file = |arg: Arg| arg.value_name("FILE").value_hint(ValueHint::FilePath);
         Some(match takes {
             Takes::Nothing => arg.action(ArgAction::SetTrue),
-            Takes::Value(name) => arg.value_name(name),
+            // Or a negative one is taken for flags, and said to be unknown ones.
+            Takes::Value(name) => arg.value_name(name).allow_hyphen_values(name == DURATION),
             Takes::File => file(arg),
             Takes::FileOr(missing) => file(arg)
                 .num_args(0..=1)
@@ -174,7 +178,10 @@ impl<T> WithDefault<T> {
 
 impl Setting<String> {
     pub(super) const fn text(key: &'static str, doc: &'static str) -> Self {
-        Self::parsed(key, doc, "a text", |text| Some(text.to_owned()))
+        // No name has any, and one at the end is not seen: a file `x.db\n`, a schema `app\n`.
+        Self::parsed(key, doc, "a text without control characters", |text| {
+            Some(text.to_owned()).filter(|text| !text.chars().any(char::is_control))
+        })
     }
 }
 
@@ -193,7 +200,7 @@ impl Setting<bool> {
 impl Setting<Duration> {
     /// A time longer than none.
     pub(super) const fn duration(key: &'static str, doc: &'static str) -> Self {
-        let expected = "a duration such as 90s or 1h30m";
+        let expected = "a duration with its unit, such as 90s or 1h30m";
         Self::parsed(key, doc, expected, |text| {
             duration(text).filter(|duration| !duration.is_zero())
         })

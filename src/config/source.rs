@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use url::Url;
+
 use super::api_url::{api_url, masked_source};
 use super::environment::Env;
 use super::fga_yaml::FgaYaml;
@@ -118,7 +120,7 @@ impl SourceSettings {
 ///
 /// # Errors
 /// Where it is not there, or can't be read.
-pub(super) fn fga_yaml(layers: &Layers, env: Env, known: Known) -> Result<Option<FgaYaml>> {
+pub(super) fn fga_yaml(layers: &Layers, env: &Env, known: Known) -> Result<Option<FgaYaml>> {
     match layers.get(&FGA_CONFIG)? {
         None => Ok(None),
         Some(text) if text == "false" => Ok(None),
@@ -134,6 +136,7 @@ pub(super) fn source(layers: &Layers) -> Result<SourceSettings> {
             "--source https://HOST with --store-id ID, or --source file:PATH (also FGA_API_URL, FGA_STORE_ID)",
         ));
     };
+    url.read(&URL)?;
     let store_id = layers.text(&STORE_ID)?;
     let type_filter = layers.text(&run::TYPE)?;
     // What is wrong is so for a recording too, which has no use for it.
@@ -155,6 +158,7 @@ pub(super) fn source(layers: &Layers) -> Result<SourceSettings> {
     }
     let allow_http = layers.get_or_default(&ALLOW_HTTP)?;
     let url = api_url(&url, allow_http)?;
+    refuse_store_in(&url)?;
     let Some(store_id) = store_id else {
         return Err(Error::usage("no store is given").advise("--store-id ID (also FGA_STORE_ID)"));
     };
@@ -163,6 +167,12 @@ pub(super) fn source(layers: &Layers) -> Result<SourceSettings> {
             Error::usage(format!("the store id {store_id:?} is not a ULID"))
                 .advise("a store id is 26 letters and digits, as `fga store list` shows them"),
         );
+    }
+    if store_id.chars().any(|letter| letter.is_ascii_lowercase()) {
+        return Err(Error::usage(format!(
+            "the store id {store_id:?} is not in capital letters"
+        ))
+        .advise(format!("--store-id {}", store_id.to_ascii_uppercase())));
     }
     Ok(SourceSettings::OpenFga(Box::new(OpenFgaSettings {
         url,
@@ -175,6 +185,20 @@ pub(super) fn source(layers: &Layers) -> Result<SourceSettings> {
         retry_for,
         tls: tls(layers)?,
     })))
+}
+
+/// Refuses the URL of a store, as it is copied out of documentation and logs: the API's ends before it.
+fn refuse_store_in(url: &Url) -> Result<()> {
+    let Some((prefix, rest)) = url.path().split_once("/stores/") else {
+        return Ok(());
+    };
+    let store_id = rest.split('/').next().unwrap_or_default();
+    let mut api = url.clone();
+    api.set_path(prefix);
+    Err(Error::usage(format!(
+        "the source {url} is the URL of a store, not of the API"
+    ))
+    .advise(format!("--source {api} --store-id {store_id}")))
 }
 
 fn tls(layers: &Layers) -> Result<TlsSettings> {

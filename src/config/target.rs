@@ -2,7 +2,7 @@
 
 use secrecy::SecretString;
 
-use super::layers::Layers;
+use super::layers::{Layer, Layers};
 use super::setting::{Declaration, Setting, Takes, WithDefault};
 use crate::checkpoint::Mode;
 use crate::engine::{self, TargetSettings};
@@ -55,8 +55,12 @@ pub(super) static SETTINGS: &[&Declaration] = &[
 /// The target that the layers describe.
 pub(super) fn target(layers: &Layers) -> Result<TargetSettings> {
     let Some((layer, url)) = layers.find(URL.declaration())? else {
-        return Err(Error::usage("no target is given").advise("--target sqlite:PATH"));
+        return Err(no_target("no target is given"));
     };
+    if layer == Layer::Default {
+        refuse_default(layers)?;
+    }
+    url.read(&URL.setting)?;
     let password = match layers.find(PASSWORD.declaration())? {
         // It is that of another server, and would be sent to this one.
         Some((weaker, password)) if weaker < layer && engine::holds_password(&url.text) => {
@@ -75,6 +79,39 @@ pub(super) fn target(layers: &Layers) -> Result<TargetSettings> {
         layers.text(&SCHEMA)?,
         layers.text(&TABLE_PREFIX)?,
     )
+}
+
+/// Whether no target is given.
+pub(super) fn is_default(layers: &Layers) -> Result<bool> {
+    let found = layers.find(URL.declaration())?;
+    Ok(found.is_some_and(|(layer, _)| layer == Layer::Default))
+}
+
+/// The default is for somebody who set nothing. Where something says that another target was meant, a file in some directory is a place
+/// where nobody looks, and in a container it is gone with it.
+fn refuse_default(layers: &Layers) -> Result<()> {
+    if let Some(name) = layers.empty_variable(URL.declaration())? {
+        return Err(no_target(&format!(
+            "the environment variable {name} is empty"
+        )));
+    }
+    if layers.are_of_a_job() {
+        return Err(no_target("the job has no target"));
+    }
+    if let Some(password) = layers.value(PASSWORD.declaration())? {
+        return Err(no_target(&format!(
+            "a password is given ({}), and no target",
+            password.origin
+        )));
+    }
+    Ok(())
+}
+
+fn no_target(what: &str) -> Error {
+    Error::usage(what).advise(format!(
+        "--target {} (also FGA_SYNC_TARGET, target.url)",
+        engine::FORMS
+    ))
 }
 
 #[cfg(test)]

@@ -16,8 +16,8 @@ pub use ladder::Step;
 pub use mysql::{MySql, MySqlSettings};
 pub use open::{migration_sql, open};
 pub use postgres::{Postgres, PostgresSettings};
-pub(crate) use settings::holds_password;
 pub use settings::{Database, TargetSettings, masked};
+pub(crate) use settings::{FORMS, holds_password};
 pub use sqlite::Sqlite;
 
 /// What a target is opened for.

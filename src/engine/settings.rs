@@ -57,7 +57,9 @@ impl fmt::Debug for TargetSettings {
 }
 
 const SCHEMES: [&str; 5] = ["sqlite", "postgres", "postgresql", "mysql", "mariadb"];
-const FORMS: &str = "sqlite:PATH, postgres://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE";
+/// The forms of a target's URL.
+pub(crate) const FORMS: &str =
+    "sqlite:PATH, postgres://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE";
 
 impl TargetSettings {
     /// Takes a URL apart; `password` is used where it is given apart from the URL.

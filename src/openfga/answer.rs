@@ -185,7 +185,12 @@ fn asks_for_less(status: StatusCode, said: &str) -> bool {
 fn judge(status: StatusCode, code: &str, said: &str) -> (ErrorKind, &'static str) {
     match (status.as_u16(), code) {
         // The server reports a refused permission as 401, hosted ones as 403.
-        (401 | 403, _) => (
+        (403, _) | (401, "forbidden") => (
+            ErrorKind::Denied,
+            "let the job read the store (GET /stores/ID), its changes (GET /stores/ID/changes) and its tuples (POST /stores/ID/read), \
+             and check whose FGA_API_TOKEN (or source.auth.token_file) or FGA_CLIENT_ID it has",
+        ),
+        (401, _) => (
             ErrorKind::Denied,
             "check FGA_API_TOKEN (or source.auth.token_file) or FGA_CLIENT_ID and its secret, and what they may read",
         ),

@@ -8,7 +8,8 @@ use super::client::{self, Client, Request};
 use super::page_size::PageSize;
 use super::read::PointReader;
 use crate::checkpoint::StoreIdentity;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
+use crate::nearest::nearest;
 use crate::page::{ContinuationToken, Page};
 use crate::source::{Answer, ChangeSource, LargestPage, TupleReader, wire};
 
@@ -54,6 +55,36 @@ impl OpenFga {
         }
         self.client
             .request(&Request::get("/changes", &query), wire::decode_page)
+    }
+
+    /// Whether the store's newest model has a type. The feed is empty for one that was never there (`OpenFGA` v1.22.1).
+    ///
+    /// # Errors
+    /// Where it has not. A job that may not read models is not told.
+    fn check_type(&self, name: &str) -> Result<()> {
+        let request = Request::get("/authorization-models", &[("page_size", "1")]);
+        let answer = self.client.request(&request, wire::decode_types);
+        let types = match answer.value {
+            Ok(types) => types.unwrap_or_default(),
+            Err(failure) if failure.error.kind() == ErrorKind::Denied => {
+                tracing::warn!(
+                    "can't see whether there is a type {name:?}: {}",
+                    failure.error
+                );
+                return Ok(());
+            }
+            Err(failure) => return Err(failure.error),
+        };
+        if types.is_empty() || types.iter().any(|known| known == name) {
+            return Ok(());
+        }
+        let message = format!("the store has no type {name:?}, and no change of one");
+        let near = nearest(name, &types).map(|near| format!(", did you mean {near:?}?"));
+        Err(Error::usage(message).advise(format!(
+            "a --type of the store's model: {}{}",
+            types.join(", "),
+            near.unwrap_or_default()
+        )))
     }
 }
 
@@ -136,7 +167,11 @@ impl ChangeSource for OpenFga {
                     .start_time
                     .is_none_or(|start| *written_at > start + CLOCKS_DIFFER)
         };
-        Ok(objects.iter().any(is_read))
+        let must = objects.iter().any(is_read);
+        if let Some(filter) = self.type_filter.as_ref().filter(|_| !must) {
+            self.check_type(filter)?;
+        }
+        Ok(must)
     }
 
     fn tuple_reader(&self) -> Result<Option<Box<dyn TupleReader>>> {

@@ -239,8 +239,14 @@ impl TokenSource {
 
     fn token_of(&self, answer: &Response, secrets: &Secrets) -> Result<AccessToken, Failure> {
         // The parser's own words could hold a part of the token.
-        let JsonObject(json): JsonObject<TokenJson> =
-            serde_json::from_str(&answer.body).map_err(|_| self.not_a_token(answer, secrets))?;
+        let json = serde_json::from_str(&answer.body);
+        let JsonObject(json): JsonObject<TokenJson> = json.map_err(|_| {
+            // Some say what RFC 6749, 5.2, sends with 400 under a success.
+            match error_of(answer).error.as_str() {
+                "" => self.not_a_token(answer, secrets),
+                _ => self.refusal(answer, secrets),
+            }
+        })?;
         let header = bearer(&SecretString::from(json.access_token))
             .ok_or_else(|| self.not_a_token(answer, secrets))?;
         let life = lifetime(&json.expires_in).and_then(Life::of);
@@ -276,18 +282,18 @@ impl TokenSource {
         .advise("check FGA_API_TOKEN_ISSUER, and that what it names is up and reachable from here")
     }
 
-    /// An answer other than a success.
+    /// An answer that says that there is no token.
     fn refusal(&self, answer: &Response, secrets: &Secrets) -> Failure {
-        let json = serde_json::from_str(&answer.body);
-        let json = json.map(|JsonObject(json): JsonObject<ErrorJson>| json);
-        let json = json.unwrap_or_default();
+        let json = error_of(answer);
         let said = match (json.error.as_str(), json.error_description.as_str()) {
             ("", _) => ", and no error of OAuth".to_owned(),
             (error, "") => format!(" {error}"),
             (error, description) => format!(" {error}: {description}"),
         };
+        let may_pass = may_pass(answer.status)
+            || answer.status.is_success() && json.error == "temporarily_unavailable";
         let (kind, advice) = match answer.status.as_u16() {
-            _ if may_pass(answer.status) => (
+            _ if may_pass => (
                 ErrorKind::SourceUnavailable,
                 "look into the log of the token endpoint for the cause; run again when it is well",
             ),
@@ -295,7 +301,7 @@ impl TokenSource {
                 ErrorKind::Usage,
                 "a redirect is not followed, since it could carry the secret elsewhere; give FGA_API_TOKEN_ISSUER the URL that it leads to",
             ),
-            400 | 401 | 403 => (
+            200..=299 | 400 | 401 | 403 => (
                 ErrorKind::Denied,
                 "check FGA_CLIENT_ID, FGA_CLIENT_SECRET (or source.auth.private_key), FGA_API_TOKEN_ISSUER, FGA_API_AUDIENCE and FGA_API_SCOPES",
             ),
@@ -304,7 +310,7 @@ impl TokenSource {
                 "check FGA_API_TOKEN_ISSUER; without a path, /oauth/token is added",
             ),
         };
-        let remedy = if may_pass(answer.status) {
+        let remedy = if may_pass {
             Remedy::Wait(asked_wait(
                 answer.status,
                 &answer.headers,
@@ -325,6 +331,13 @@ impl TokenSource {
             remedy,
         }
     }
+}
+
+/// What an answer says is wrong; empty where it says nothing of the kind.
+fn error_of(answer: &Response) -> ErrorJson {
+    let json = serde_json::from_str(&answer.body);
+    json.map(|JsonObject(json): JsonObject<ErrorJson>| json)
+        .unwrap_or_default()
 }
 
 impl Life {

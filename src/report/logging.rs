@@ -42,12 +42,15 @@ pub(super) fn note(event: &Event) {
     }
 }
 
-/// Standard error, for one log line: it comes in one piece.
+/// Standard error, for one log line: it comes in one piece. Tracing escapes what steers a terminal, but lets what it quotes begin another
+/// line.
 struct LogLine;
 
 impl Write for LogLine {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        beside_the_line(|| io::stderr().write_all(line))?;
+        let text = String::from_utf8_lossy(line);
+        let text = text.trim_end_matches('\n').replace(['\n', '\r'], " ");
+        beside_the_line(|| io::stderr().write_all(format!("{text}\n").as_bytes()))?;
         Ok(line.len())
     }
 

@@ -77,7 +77,8 @@ pub trait ChangeSource: Send {
     /// Whether the log can't be empty: the store holds a tuple that it must tell of. `false` says nothing.
     ///
     /// # Errors
-    /// As [`read_changes`](Self::read_changes).
+    /// As [`read_changes`](Self::read_changes), and [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) where changes are filtered by a type
+    /// that the store does not know: its log is empty for ever.
     fn must_have_changes(&mut self) -> Result<bool> {
         Ok(false)
     }

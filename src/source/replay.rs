@@ -12,7 +12,9 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::{fmt, thread};
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
@@ -21,6 +23,8 @@ use crate::checkpoint::StoreIdentity;
 use crate::error::{Error, ErrorKind, Result};
 use crate::page::ContinuationToken;
 
+/// What is wrong with an input that ends before a page has come.
+const EMPTY: &str = "there is no page in it; did the program that writes it fail?";
 /// Events that the parser may be ahead of the reader.
 const READ_AHEAD: usize = 1_000;
 const UTF_8_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
@@ -298,12 +302,15 @@ impl ChangeSource for Replay {
 
 type Events = SyncSender<Result<Box<RawValue>, serde_json::Error>>;
 
-/// Sends each event of each page. Ends when the receiver is gone.
+/// Sends each event of each page. Ends when the receiver is gone. An input without a page is no log, not an empty one: what was to write it
+/// may have failed, as in `fga … | fga-sync …`.
 fn parse(input: impl Read, events: &Events) {
     let mut deserializer = serde_json::Deserializer::from_reader(BufReader::new(input));
+    let mut has_page = false;
     loop {
         match deserializer.end() {
-            Ok(()) => return,
+            Ok(()) if has_page => return,
+            Ok(()) => return drop(events.send(Err(serde_json::Error::custom(EMPTY)))),
             // Not at the end: another page follows.
             Err(error) if error.is_syntax() => {}
             Err(error) => return drop(events.send(Err(error))),
@@ -311,6 +318,7 @@ fn parse(input: impl Read, events: &Events) {
         if let Err(error) = PageEvents(events).deserialize(&mut deserializer) {
             return drop(events.send(Err(error)));
         }
+        has_page = true;
     }
 }
 

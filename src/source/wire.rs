@@ -105,6 +105,24 @@ struct StoreJson {
     created_at: String,
 }
 
+#[derive(Deserialize)]
+struct ModelsJson {
+    #[serde(deserialize_with = "list")]
+    authorization_models: Vec<JsonObject<ModelJson>>,
+}
+
+#[derive(Deserialize)]
+struct ModelJson {
+    #[serde(deserialize_with = "list")]
+    type_definitions: Vec<JsonObject<TypeJson>>,
+}
+
+#[derive(Deserialize)]
+struct TypeJson {
+    #[serde(rename = "type")]
+    name: String,
+}
+
 /// Decodes a whole page.
 ///
 /// # Errors
@@ -132,6 +150,20 @@ pub(crate) fn decode_store(text: &str) -> serde_json::Result<StoreIdentity> {
         name: Some(store.name),
         created_at: Some(store.created_at),
     })
+}
+
+/// Decodes the answer of `GET /stores/{id}/authorization-models`, whose first model is the newest: the names of its types, or `None`
+/// where there is no model.
+///
+/// # Errors
+/// Where the text is not such an answer.
+pub(crate) fn decode_types(text: &str) -> serde_json::Result<Option<Vec<String>>> {
+    let JsonObject(models): JsonObject<ModelsJson> = serde_json::from_str(text)?;
+    let newest = models.authorization_models.into_iter().next();
+    Ok(newest.map(|JsonObject(model)| {
+        let types = model.type_definitions.into_iter();
+        types.map(|JsonObject(found)| found.name).collect()
+    }))
 }
 
 /// Decodes raw events up to the first that can't be understood.

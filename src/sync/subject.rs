@@ -7,7 +7,8 @@ use crate::ledger::Found;
 /// Refuses to go on from a position that belongs to something else, to begin what is mirrored already, and to begin again where
 /// the position was lost.
 pub(super) fn admit(found: &Found, subject: &Subject) -> Result<()> {
-    if let Some(kept) = &found.kept {
+    // One without a token holds nothing, and so belongs to nothing: it may have been taken with a mistake in the command line.
+    if let Some(kept) = found.kept.as_ref().filter(|kept| kept.token.is_some()) {
         check(&kept.subject, subject)?;
     }
     check_overlap(&found.others, subject)?;
@@ -59,11 +60,19 @@ fn check(kept: &Subject, subject: &Subject) -> Result<()> {
         );
     }
     if kept.source != subject.source {
-        return differs(
-            "source",
-            &kept.source,
-            &subject.source,
-            "check --source; if it is the same server under a new address, update fga_sync_state.source once by hand",
+        // Ids are ULIDs, made anew for each store; with its time, one is nobody else's.
+        if kept.store.created_at.is_none() {
+            return differs(
+                "source",
+                &kept.source,
+                &subject.source,
+                "check --source; if it is the same recording in another place, update fga_sync_state.source once by hand",
+            );
+        }
+        tracing::warn!(
+            was = kept.source,
+            is = subject.source,
+            "the same store is read at another address"
         );
     }
     if kept.type_filter != subject.type_filter {

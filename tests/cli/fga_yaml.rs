@@ -114,8 +114,13 @@ fn a_bad_file_of_the_official_cli_is_named_by_its_line_alone() {
         .run("run --fga-config=none.yaml")
         .code(2)
         .says(&["none.yaml"]);
-    sandbox
-        .run("run --fga-config")
+    let homeless = sandbox.run("run --fga-config");
+    homeless
         .code(2)
-        .says(&["there is no .fga.yaml"]);
+        .says(&["HOME is not set", "--fga-config=FILE"]);
+    let mut command = sandbox.command();
+    command.env("HOME", sandbox.path());
+    Ended::of(command.args(["run", "--fga-config"]))
+        .code(2)
+        .says(&["there is no .fga.yaml", "looked for"]);
 }

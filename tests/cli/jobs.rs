@@ -7,6 +7,7 @@ use crate::sandbox::{Ended, Sandbox};
 
 /// Two jobs into tables of their own, `second` after `first` by name only.
 const JOBS: &str = "
+target.url = 'sqlite:fga-sync.db'
 [job.a]
 after = ['z']
 target.table_prefix = 'a_'
@@ -62,7 +63,7 @@ fn jobs_in_the_same_tables_have_a_position_each() {
     fake.append([crate::fake_openfga::change_of("folder", "user:9", 9)]);
     sandbox.write(
         "fga.toml",
-        "[job.documents.run]\ntype = 'document'\n[job.folders.run]\ntype = 'folder'\n",
+        "target.url = 'sqlite:fga-sync.db'\n[job.documents.run]\ntype = 'document'\n[job.folders.run]\ntype = 'folder'\n",
     );
     sandbox.sync(&fake, "--config fga.toml --all").code(0);
     assert_eq!(sandbox.changelog(), ["0", "1", "2", "9"]);
@@ -119,7 +120,7 @@ fn a_job_whose_work_is_left_to_another_run_holds_up_those_that_need_it() {
     let fake = FakeOpenFga::start(changes(0..3));
     sandbox.write(
         "fga.toml",
-        JOBS.replace("table_prefix = 'z_'", "url = 'sqlite:z.db'"),
+        JOBS.replace("target.table_prefix = 'z_'", "target.url = 'sqlite:z.db'"),
     );
     let lock = std::fs::File::create(sandbox.file("z.db.lock")).unwrap();
     lock.lock().unwrap();
@@ -152,7 +153,7 @@ fn the_exit_code_is_the_worst() {
     });
     sandbox.write(
         "fga.toml",
-        "[job.a.run]\ntype = 'folder'\n[job.b.run]\ntype = 'document'\nmax_changes = 1\n",
+        "target.url = 'sqlite:fga-sync.db'\n[job.a.run]\ntype = 'folder'\n[job.b.run]\ntype = 'document'\nmax_changes = 1\n",
     );
     let ended = sandbox
         .sync(&fake, "--config fga.toml --all --format json")
@@ -180,7 +181,7 @@ fn jobs_that_cannot_be_ordered_or_found_are_refused_before_any_runs() {
             &["\"a\" is to run after \"b\"", "does not exist"],
         ),
         (
-            "[job.a]\n[job.b.target]\nmode = 'none'",
+            "target.url = 'sqlite:x.db'\n[job.a]\n[job.b.target]\nmode = 'none'",
             "--all",
             &["target.mode", "\"none\""],
         ),

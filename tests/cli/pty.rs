@@ -30,11 +30,14 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Eighty columns wide, with colours.
+    /// Eighty columns wide, with colours, and a target named: there is no warning of the default one.
     pub fn new() -> Self {
         Self {
             columns: 80,
-            env: BTreeMap::from([("TERM", "xterm-256color")]),
+            env: BTreeMap::from([
+                ("TERM", "xterm-256color"),
+                ("FGA_SYNC_TARGET", "sqlite:fga-sync.db"),
+            ]),
         }
     }
 

@@ -93,11 +93,27 @@ fn a_byte_order_mark_is_no_matter() {
     sandbox.write("pages.jsonl", pages(0..6));
     sandbox.run(RUN).code(0);
     sandbox.assert_holds(6);
-    for marked in ["", "\u{feff}", "\u{feff}\n"] {
+}
+
+/// What was to write it has failed, and its failure is not seen through a pipe.
+#[test]
+fn a_recording_without_a_page_is_no_log() {
+    for nothing in ["", "\n", "\u{feff}", "\u{feff}\n"] {
         let sandbox = Sandbox::new();
-        sandbox.write("pages.jsonl", marked);
+        sandbox.write("pages.jsonl", nothing);
+        sandbox.run(RUN).code(4).says(&["there is no page in it"]);
+        let mut command = sandbox.command();
+        let piped = command
+            .args(["run", "--source", "file:-"])
+            .write_stdin(nothing);
+        Ended::of(piped).code(4).says(&["file:-", "no page"]);
+        sandbox.write("pages.jsonl", pages(0..2));
         sandbox.run(RUN).code(0);
+        sandbox.assert_holds(2);
     }
+    let sandbox = Sandbox::new();
+    sandbox.write("pages.jsonl", "{\"changes\":[]}");
+    sandbox.run(RUN).code(0);
 }
 
 #[test]
@@ -151,7 +167,7 @@ fn a_recording_that_grew_is_read_on_and_one_that_was_replaced_is_refused() {
             pages(0..5),
             "7 changes were read from it before, and it holds 5",
         ),
-        (String::new(), "it holds 0"),
+        (Reply::page(&[], "").body, "it holds 0"),
     ] {
         sandbox.write("pages.jsonl", other);
         sandbox

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use serde_json::Value;
 
 use crate::fake_openfga::{FakeOpenFga, STORE, changes};
-use crate::sandbox::{Ended, Sandbox, sync_arguments};
+use crate::sandbox::{DATABASE, Ended, Sandbox, sync_arguments};
 
 const FILE: &str = "\
 [source]
@@ -391,5 +391,159 @@ fn help_and_version_show_no_values_of_the_environment() {
             !ended.stdout.is_empty() && ended.stderr.is_empty(),
             "{ended}"
         );
+    }
+}
+
+/// Each of these drained into a file in the working directory, with exit code 0. In a container it is gone with it.
+#[test]
+fn the_default_target_is_for_who_set_nothing() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    sandbox.write("jobs.toml", "[job.a]\n[job.b]\n");
+    sandbox.write("none.toml", "[target]\nurl = ''\n");
+    let one_of = "there are: a, b";
+    for (env, arguments, says) in [
+        (
+            ("FGA_SYNC_TARGET", ""),
+            "",
+            &["FGA_SYNC_TARGET is empty", "--target"][..],
+        ),
+        (("FGA_SYNC_TARGET", "\n"), "", &["FGA_SYNC_TARGET is empty"]),
+        (
+            ("FGA_SYNC_TARGET_FILE", ""),
+            "",
+            &["FGA_SYNC_TARGET_FILE is empty"],
+        ),
+        (
+            ("FGA_SYNC_TARGT", "sqlite:x.db"),
+            "",
+            &["FGA_SYNC_TARGT", "did you mean FGA_SYNC_TARGET?"],
+        ),
+        (
+            ("FGA_SYNC_TARGET_PASSWORD", "s3cret"),
+            "",
+            &["a password is given (environment variable FGA_SYNC_TARGET_PASSWORD), and no target"],
+        ),
+        (
+            ("FGA_SYNC_CONFIG", "jobs.toml"),
+            "",
+            &[
+                "jobs.toml has jobs, and none is chosen",
+                "--job NAME, or --all",
+                one_of,
+            ],
+        ),
+        (
+            ("FGA_SYNC_CONFIG", "jobs.toml"),
+            "--job a",
+            &["the job has no target"],
+        ),
+        (
+            ("FGA_SYNC_CONFIG", "jobs.toml"),
+            "--all",
+            &["the job has no target"],
+        ),
+        (
+            ("FGA_SYNC_CONFIG", "none.toml"),
+            "",
+            &["no target is given"],
+        ),
+    ] {
+        sandbox
+            .sync_with_env(&fake, &[env], arguments)
+            .code(2)
+            .says(says)
+            .hides("s3cret");
+        assert!(!sandbox.has(DATABASE), "{env:?} {arguments}");
+    }
+    let mut command = sandbox.command();
+    command.args(["migrate", "--config", "jobs.toml"]);
+    Ended::of(&mut command)
+        .code(2)
+        .says(&["none is chosen", "Try: --job NAME;", one_of]);
+    assert!(!sandbox.has(DATABASE));
+    let warned = sandbox.sync(&fake, "").code(0);
+    warned.says(&["WARN", "no target is given", "sqlite:fga-sync.db"]);
+    sandbox.assert_holds(3);
+    let named = sandbox.sync(&fake, "--target sqlite:fga-sync.db").code(0);
+    assert_eq!(named.stderr, "");
+    // A recording is what somebody tries things out with.
+    let sandbox = Sandbox::new();
+    sandbox.write("pages.jsonl", "{\"changes\":[]}");
+    let replayed = sandbox.run("run --source file:pages.jsonl").code(0);
+    assert_eq!(replayed.stderr, "");
+    replayed.says_on_stdout(&["sqlite:fga-sync.db"]);
+}
+
+/// As a Secret made with `echo | base64` has it.
+#[test]
+fn a_line_end_at_the_end_of_a_variable_is_no_part_of_it() {
+    for end in ["\n", "\r\n"] {
+        let sandbox = Sandbox::new();
+        let fake = FakeOpenFga::start(changes(0..3));
+        let with_end = |text: &str| format!("{text}{end}");
+        let mut command = sandbox.command();
+        command
+            .env("FGA_API_URL", with_end(&fake.url()))
+            .env("FGA_STORE_ID", with_end(STORE))
+            .env("FGA_API_TOKEN", with_end("s3cret"))
+            .env("FGA_SYNC_TARGET", with_end("sqlite:x.db"))
+            .env("FGA_SYNC_TABLE_PREFIX", with_end("app_"))
+            .env("FGA_SYNC_MODE", with_end("both"))
+            .env("FGA_SYNC_FORMAT", with_end("json"));
+        let ended = Ended::of(command.arg("run")).code(0);
+        assert_eq!(ended.json()["target"], "sqlite:x.db");
+        assert!(sandbox.has("x.db"));
+        let requests = fake.requests();
+        assert!(
+            requests
+                .iter()
+                .all(|request| request.authorization.as_deref() == Some("Bearer s3cret"))
+        );
+    }
+}
+
+#[test]
+fn a_control_character_in_a_name_is_refused_with_its_place() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    for (env, says) in [
+        (
+            ("FGA_SYNC_TARGET", "sqlite:x\t.db"),
+            &["target.url", "FGA_SYNC_TARGET", "x\\t.db"][..],
+        ),
+        (
+            ("FGA_SYNC_TARGET", "postgres://u:s3cret\u{7}@h/d"),
+            &["target.url", "FGA_SYNC_TARGET"],
+        ),
+        (
+            ("FGA_SYNC_SCHEMA", "a\npp"),
+            &["target.schema", "FGA_SYNC_SCHEMA", "a\\npp"],
+        ),
+        (
+            ("FGA_SYNC_TABLE_PREFIX", "app\u{1b}_"),
+            &["target.table_prefix", "FGA_SYNC_TABLE_PREFIX"],
+        ),
+        (
+            ("FGA_SYNC_TYPE", "doc\nument"),
+            &["run.type", "FGA_SYNC_TYPE"],
+        ),
+    ] {
+        sandbox
+            .sync_with_env(&fake, &[env], "")
+            .code(2)
+            .says(says)
+            .hides("s3cret");
+    }
+    for file in [
+        "target.url = \"sqlite:x.db\\n\"",
+        "run.type = \"document\\u0007\"",
+        "[job.\"a\\n\"]",
+    ] {
+        sandbox.write("fga.toml", file);
+        sandbox
+            .sync(&fake, "--config fga.toml")
+            .code(2)
+            .says(&["control character"]);
     }
 }

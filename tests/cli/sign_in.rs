@@ -110,6 +110,12 @@ fn a_wrong_secret_is_refused_at_once() {
         ),
         (400, r#"{"error":"invalid_scope"}"#, "invalid_scope"),
         (401, "<html>no</html>", "and no error of OAuth"),
+        // Under a success.
+        (
+            200,
+            r#"{"error":"invalid_client","error_description":"no such client"}"#,
+            "200 OK invalid_client: no such client",
+        ),
     ] {
         let sandbox = Sandbox::new();
         let fake = FakeOpenFga::start(changes(0..3));
@@ -158,7 +164,12 @@ fn a_token_endpoint_that_fails_is_asked_again_and_then_given_up() {
         (429, "{}", "429"),
         (200, "<html>s3cret</html>", "without an access token"),
         (200, r#"{"access_token":"a\nb"}"#, "without an access token"),
-        (200, r#"{"error":"odd"}"#, "without an access token"),
+        (200, r#"{"mistake":"odd"}"#, "without an access token"),
+        (
+            200,
+            r#"{"error":"temporarily_unavailable"}"#,
+            "temporarily_unavailable",
+        ),
     ] {
         let sandbox = Sandbox::new();
         let fake = FakeOpenFga::start(changes(0..3));

@@ -114,7 +114,10 @@ fn a_second_signal_ends_the_run_whatever_it_waits_for() {
 fn a_signal_leaves_the_jobs_that_have_not_begun() {
     let sandbox = Sandbox::new();
     let fake = hangs_after(0);
-    sandbox.write("fga.toml", "[job.a]\n[job.b.target]\ntable_prefix = 'b_'\n");
+    sandbox.write(
+        "fga.toml",
+        "target.url = 'sqlite:fga-sync.db'\n[job.a]\n[job.b.target]\ntable_prefix = 'b_'\n",
+    );
     let run = sandbox.start(&fake, "--config fga.toml --all --format json");
     wait_until("the first job reads", || !fake.page_requests().is_empty());
     run.signal("TERM");

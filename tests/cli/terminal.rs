@@ -160,16 +160,18 @@ fn what_a_source_says_does_not_steer_the_terminal() {
     let sandbox = Sandbox::new();
     let fake = FakeOpenFga::scripted(changes(0..3), |request, _| {
         let status = if request.number == 0 { 500 } else { 403 };
-        Reply::error(status, "forbidden", "\u{1b}[31mred\u{9b}2J\u{7}\u{8}")
+        let message = "\u{1b}[31mred\u{9b}2J\u{7}\u{8}\r\nERROR forged\rover\u{202e}";
+        Reply::error(status, "forbidden", message)
     });
     let terminal = Terminal::new().env("NO_COLOR", "1");
     let shown = terminal.run(&sandbox, &sync_arguments(&fake, "--no-progress"));
     let shown = shown.code(6);
     assert!(shown.screen.contains("WARN"), "{shown}");
     assert_eq!(shown.screen.matches("[31mred").count(), 2, "{shown}");
-    let is_harmless = |c: char| !c.is_control() || matches!(c, '\r' | '\n');
-    let written = String::from_utf8_lossy(&shown.written);
+    let is_harmless = |c: char| (!c.is_control() || c == '\n') && c != '\u{202e}';
+    let written = String::from_utf8_lossy(&shown.written).replace("\r\n", "\n");
     assert!(written.chars().all(is_harmless), "{shown}");
+    assert!(!shown.screen.contains("\nERROR"), "{shown}");
 }
 
 #[test]

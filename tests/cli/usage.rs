@@ -32,6 +32,42 @@ const WRONG: &[(&str, &[&str])] = &[
         &["\"shop\" is not a ULID", "26 letters and digits"],
     ),
     (
+        "run --source https://h --store-id 01hvmmbcmgznt3sed4z17ecxca",
+        &[
+            "not in capital letters",
+            "Try: --store-id 01HVMMBCMGZNT3SED4Z17ECXCA",
+        ],
+    ),
+    (
+        "run --source https://h/fga/stores/01HVMMBCMGZNT3SED4Z17ECXCA/changes",
+        &[
+            "the URL of a store",
+            "Try: --source https://h/fga --store-id 01HVMMBCMGZNT3SED4Z17ECXCA",
+        ],
+    ),
+    (
+        "run --api-url https://h",
+        &["'--api-url'", "tip: --source URL, or FGA_API_URL"],
+    ),
+    (
+        "run --api-token=0123",
+        &["'--api-token'", "tip: FGA_API_TOKEN or FGA_API_TOKEN_FILE"],
+    ),
+    ("migrate --json", &["'--json'", "tip: --format json"]),
+    ("run -o json", &["'-o'", "tip: --format json"]),
+    (
+        "run --source file:p --max-duration -5m",
+        &["a duration with its unit", "\"-5m\""],
+    ),
+    (
+        "run --source file:p --lookback=-5s",
+        &["a duration with its unit", "\"-5s\""],
+    ),
+    (
+        "run --source file:p --retry-for 90",
+        &["a duration with its unit", "\"90\""],
+    ),
+    (
         "run --source ftp://h",
         &["\"ftp\"", "http://HOST", "file:PATH"],
     ),
@@ -78,7 +114,7 @@ const WRONG: &[(&str, &[&str])] = &[
     ),
     (
         "run --source file:p --retry-for soon",
-        &["run.retry_for", "a duration such as", "--retry-for"],
+        &["run.retry_for", "a duration with its unit", "--retry-for"],
     ),
     (
         "run --source file:p --max-changes many",
@@ -90,7 +126,7 @@ const WRONG: &[(&str, &[&str])] = &[
     ),
     (
         "run --source file:p --max-duration 5x",
-        &["a duration such as 90s or 1h30m", "\"5x\""],
+        &["a duration with its unit, such as 90s or 1h30m", "\"5x\""],
     ),
     (
         "run --source file:p --all",

@@ -14,12 +14,12 @@ use crate::support::servers::{Datastore, OpenFga, TestDir, Version};
 
 /// Whether `tests/run` has prepared what servers need.
 pub fn wants_servers() -> bool {
-    std::env::var_os("FGA_SYNC_TEST_SERVERS").is_some()
+    std::env::var_os("TEST_FGA_SYNC_SERVERS").is_some()
 }
 
 /// The first number, or the second where the tests may take long.
 pub fn by_length<T>(short: T, long: T) -> T {
-    if std::env::var_os("FGA_SYNC_TEST_LONG").is_some() {
+    if std::env::var_os("TEST_FGA_SYNC_LONG").is_some() {
         long
     } else {
         short

@@ -124,6 +124,7 @@ impl Database {
             fence: 0,
             commits: 0,
         });
+        checkpoint.subject.clone_from(run.subject);
         checkpoint.fence += 1;
         self.read_from = watermark(checkpoint);
         self.runs.entry(run.run_id.to_owned()).or_default();

@@ -35,7 +35,7 @@ fn seeds(text: &str) -> Range<u64> {
 #[test]
 fn whatever_happens_every_promise_is_kept() {
     let given = std::env::var("FGA_SYNC_SIMULATOR_SEED").ok();
-    let is_long = std::env::var_os("FGA_SYNC_TEST_LONG").is_some();
+    let is_long = std::env::var_os("TEST_FGA_SYNC_LONG").is_some();
     let seeds = given.map_or(
         0..if is_long { HISTORIES_LONG } else { HISTORIES },
         |given| seeds(&given),

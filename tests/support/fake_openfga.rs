@@ -294,6 +294,14 @@ fn serve(state: &State, request: &Request) -> Reply {
             Some(_) => serve_tuples(&state.changes, &request.body),
         };
     }
+    if let Some(store_id) = path.strip_suffix("/authorization-models") {
+        let types = ["user", "document", "folder"].map(|name| json!({ "type": name }));
+        let model = json!({ "id": store_id, "schema_version": "1.1", "type_definitions": types });
+        return Reply::new(
+            200,
+            json!({ "authorization_models": [model], "continuation_token": "" }).to_string(),
+        );
+    }
     let store_id = path.trim_end_matches("/changes");
     let store = state.store.as_ref().filter(|store| store["id"] == store_id);
     match (store, request.is_page()) {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Keeps a copy of what was said, if `tests/run` wants it.
 pub fn keep(kind: &str, said: &[u8]) {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
-    let Some(logs) = std::env::var_os("FGA_SYNC_TEST_LOGS") else {
+    let Some(logs) = std::env::var_os("TEST_FGA_SYNC_LOGS") else {
         return;
     };
     if said.is_empty() {

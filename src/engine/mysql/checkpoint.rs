@@ -103,13 +103,7 @@ pub(super) fn remember_page_size(
 /// New checkpoints are added one at a time, so that each is seen by the next. On Galera that holds on one node alone, as locks do:
 /// of two that begin at once on two nodes, both can be admitted. The next run of either sees the other, and is refused.
 fn raise_fence(session: &mut Session, run: &RunStart) -> Result<(bool, Standing)> {
-    let Subject {
-        name,
-        source,
-        store,
-        type_filter,
-        mode,
-    } = run.subject;
+    let name = &run.subject.name;
     let raise = || {
         let values = [datetime(run.started_at), name.into()];
         Statement::new(statements::TAKE_CHECKPOINT, values)
@@ -122,16 +116,10 @@ fn raise_fence(session: &mut Session, run: &RunStart) -> Result<(bool, Standing)
     let lock = Statement::plain(statements::LOCK_CHECKPOINTS);
     let raised = session.ask([lock, raise()])?.last().touched > 0;
     if !raised {
-        let new = [
-            name.into(),
-            source.into(),
-            Value::from(&store.id),
-            Value::from(&store.name),
-            Value::from(&store.created_at),
-            type_filter.into(),
-            mode.name().into(),
-            datetime(run.started_at),
-        ];
+        let new = [Value::from(name)]
+            .into_iter()
+            .chain(described(run.subject));
+        let new = new.chain([datetime(run.started_at)]);
         session.ask([
             Statement::new(statements::FORGET_OVERLAP, [name.into()]),
             Statement::new(statements::NEW_CHECKPOINT, new),
@@ -139,6 +127,25 @@ fn raise_fence(session: &mut Session, run: &RunStart) -> Result<(bool, Standing)
     }
     let answers = session.ask(ask_standing(name))?;
     Ok((raised, read_standing(answers, name)?))
+}
+
+/// What a subject is, but for its name, as the statements take it.
+fn described(subject: &Subject) -> [Value; 6] {
+    let Subject {
+        source,
+        store,
+        type_filter,
+        mode,
+        ..
+    } = subject;
+    [
+        source.into(),
+        Value::from(&store.id),
+        Value::from(&store.name),
+        Value::from(&store.created_at),
+        type_filter.into(),
+        mode.name().into(),
+    ]
 }
 
 fn ask_standing(name: &str) -> [Statement; 2] {
@@ -169,12 +176,9 @@ fn has_rows(session: &mut Session, subject: &Subject) -> Result<bool> {
 
 /// Writes down that the run has begun; gives the checkpoint as it has it.
 fn begin(session: &mut Session, run: &RunStart) -> Result<Option<Checkpoint>> {
-    let Subject { name, store, .. } = run.subject;
-    let update = [
-        Value::from(&store.name),
-        run.start_time.map(datetime).into(),
-        name.into(),
-    ];
+    let name = &run.subject.name;
+    let update = described(run.subject).into_iter();
+    let update = update.chain([run.start_time.map(datetime).into(), name.into()]);
     let begin = [
         Value::from(run.run_id),
         name.into(),

@@ -93,7 +93,10 @@ pub(super) const OVERLAP: &str = "
     from `{prefix}fga_sync_overlap` where name = ? order by commit_number";
 
 pub(super) const UPDATE_CHECKPOINT: &str = "
-    update `{prefix}fga_sync_state` set store_name = ?, start_time = if(token is null, ?, start_time) where name = ?";
+    update `{prefix}fga_sync_state`
+    set source = ?, store_id = ?, store_name = ?, store_created_at = ?, type_filter = ?, mode = ?,
+        start_time = if(token is null, ?, start_time)
+    where name = ?";
 
 pub(super) const BEGIN_RUN: &str = "
     insert into `{prefix}fga_sync_runs`

@@ -4,7 +4,7 @@ use postgres::types::Type;
 use postgres::{Client, SimpleQueryRow};
 
 use super::lock::LockKey;
-use super::message::{Answers, Open, Statement, flag, get, time};
+use super::message::{Answers, Literal, Open, Statement, flag, get, time};
 use super::{in_schema, statements, while_doing, while_holding};
 use crate::checkpoint::{Checkpoint, Mode, StoreIdentity, Subject};
 use crate::engine::standing::Standing;
@@ -107,13 +107,7 @@ fn raise_fence<'a>(
     schema: &'a str,
     run: &RunStart,
 ) -> TargetResult<(Tables<'a>, bool, Standing)> {
-    let Subject {
-        name,
-        source,
-        store,
-        type_filter,
-        mode,
-    } = run.subject;
+    let name = &run.subject.name;
     let raise = || {
         let values = [name.into(), run.started_at.into()];
         Statement::new(statements::TAKE_CHECKPOINT, values)
@@ -135,20 +129,33 @@ fn raise_fence<'a>(
     let lock = Statement::new(statements::LOCK, [key.0.into()]);
     let raised = tables.ask([lock, raise()])?.last().touched > 0;
     if !raised {
-        let new = [
-            name.into(),
-            source.into(),
-            (&store.id).into(),
-            (&store.name).into(),
-            (&store.created_at).into(),
-            type_filter.into(),
-            mode.name().into(),
-            run.started_at.into(),
-        ];
+        let new = of_subject(run.subject)
+            .into_iter()
+            .chain([run.started_at.into()]);
         tables.ask([Statement::new(statements::NEW_CHECKPOINT, new)])?;
     }
     let answers = tables.ask(ask_standing(name))?;
     Ok((tables, raised, read_standing(answers, name)?))
+}
+
+/// A subject as the statements take it.
+fn of_subject(subject: &Subject) -> [Literal; 7] {
+    let Subject {
+        name,
+        source,
+        store,
+        type_filter,
+        mode,
+    } = subject;
+    [
+        name.into(),
+        source.into(),
+        (&store.id).into(),
+        (&store.name).into(),
+        (&store.created_at).into(),
+        type_filter.into(),
+        mode.name().into(),
+    ]
 }
 
 fn ask_standing(name: &str) -> [Statement; 2] {
@@ -185,15 +192,12 @@ impl Tables<'_> {
 
     /// Writes down that the run has begun, and commits; gives the checkpoint as the run has it.
     fn begin(self, run: &RunStart) -> TargetResult<Checkpoint> {
-        let Subject { name, store, .. } = run.subject;
-        let values = [
-            name.into(),
-            (&store.name).into(),
+        let values = of_subject(run.subject).into_iter().chain([
             (&run.start_time).into(),
             run.run_id.into(),
             env!("CARGO_PKG_VERSION").into(),
             run.started_at.into(),
-        ];
+        ]);
         let last = Statement::new(statements::BEGIN_RUN, values);
         let answer = self.transaction.commit_after(last);
         let answer = answer.map_err(|failure| failure.told(while_doing(self.doing)))?;

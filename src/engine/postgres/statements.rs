@@ -119,15 +119,17 @@ pub(super) const OVERLAP: &str = "
     from {schema}.fga_sync_overlap
     where name = $1 order by commit_number";
 
-/// $1 name, $2 the store's name, $3 start time, $4 run id, $5 version, $6 now. Gives the row as [`CHECKPOINTS`] does.
+/// $1 name, $2 source, $3 to $5 the store, $6 type filter, $7 mode, $8 start time, $9 run id, $10 version, $11 now. Gives the row as
+/// [`CHECKPOINTS`] does.
 pub(super) const BEGIN_RUN: &str = "
     with begun as (
         insert into {schema}.fga_sync_runs
             (run_id, name, version, started_at, pages, changes, writes, deletes, late_arrivals, order_anomalies)
-        values ($4, $1, $5, $6, 0, 0, 0, 0, 0, 0)
+        values ($9, $1, $10, $11, 0, 0, 0, 0, 0, 0)
         on conflict (run_id) do nothing)
     update {schema}.fga_sync_state
-    set store_name = $2, start_time = case when token is null then $3 else start_time end
+    set source = $2, store_id = $3, store_name = $4, store_created_at = $5, type_filter = $6, mode = $7,
+        start_time = case when token is null then $8 else start_time end
     where name = $1
     returning name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
               encode(timestamptz_send(position_time), 'hex'), fence, commits, encode(timestamptz_send(start_time), 'hex'),

@@ -49,7 +49,8 @@ pub(super) const TAKE_CHECKPOINT: &str = r#"
         (name, source, store_id, store_name, store_created_at, type_filter, mode, fence, commits, updated_at, start_time)
     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, 0, ?8, ?9)
     on conflict (name) do update
-        set fence = fence + 1, store_name = excluded.store_name,
+        set fence = fence + 1, source = excluded.source, store_id = excluded.store_id, store_name = excluded.store_name,
+            store_created_at = excluded.store_created_at, type_filter = excluded.type_filter, mode = excluded.mode,
             start_time = iif(token is null, excluded.start_time, start_time),
             updated_at = excluded.updated_at"#;
 

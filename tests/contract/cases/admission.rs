@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail, ensure};
-use fga_sync::checkpoint::{Checkpoint, Subject};
+use fga_sync::checkpoint::{Checkpoint, Mode, Subject};
 use fga_sync::error::{Error, ErrorKind};
 use fga_sync::ledger::{Found, Held};
 use fga_sync::lookback::OverlapUpdate;
@@ -86,6 +86,7 @@ fn a_run_that_is_refused_changes_nothing(engine: &dyn Engine) -> anyhow::Result<
     Ok(())
 }
 
+/// And what the run mirrors is what the checkpoint belongs to from then on.
 fn what_was_there_before_is_told(engine: &dyn Engine) -> anyhow::Result<()> {
     let database = engine.fresh()?;
     let mut run = Run::begin(database.as_ref())?;
@@ -95,6 +96,8 @@ fn what_was_there_before_is_told(engine: &dyn Engine) -> anyhow::Result<()> {
     other.store.name = Some("renamed".to_owned());
     other.store.created_at = None;
     other.source = "https://elsewhere.example/".to_owned();
+    other.type_filter = "folder".to_owned();
+    other.mode = Mode::Changelog;
     let (sender, receiver) = mpsc::channel();
     let held = run
         .target
@@ -110,10 +113,8 @@ fn what_was_there_before_is_told(engine: &dyn Engine) -> anyhow::Result<()> {
         ..Found::default()
     };
     ensure!(told == expected, "{told:?}");
-    let mut subject = before.subject.clone();
-    subject.store.name = other.store.name;
     let expected = Checkpoint {
-        subject,
+        subject: other,
         fence: before.fence + 1,
         ..before
     };

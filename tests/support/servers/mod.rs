@@ -28,10 +28,10 @@ pub const PASSWORD: &str = "sync-s3cret";
 /// The password of the user in the URLs that `admin_url` returns.
 pub const ADMIN_PASSWORD: &str = "admin-s3cret";
 
-/// The memory for a server's pages, in MB: little, for many servers side by side, unless `FGA_SYNC_TEST_CACHE` says
+/// The memory for a server's pages, in MB: little, for many servers side by side, unless `TEST_FGA_SYNC_CACHE` says
 /// otherwise, as a benchmark does.
 fn cache_megabytes() -> u32 {
-    std::env::var("FGA_SYNC_TEST_CACHE")
+    std::env::var("TEST_FGA_SYNC_CACHE")
         .ok()
         .and_then(|megabytes| megabytes.parse().ok())
         .unwrap_or(32)

@@ -17,7 +17,7 @@ impl MySql {
     /// The same with more arguments for the server.
     pub fn start_with(dir: &Path, more: Vec<String>) -> anyhow::Result<Self> {
         // The launcher that tests/tools/unpack-mysql writes, which passes --no-defaults itself.
-        let server = program_from("FGA_SYNC_TEST_MYSQL")?;
+        let server = program_from("TEST_FGA_SYNC_MYSQL")?;
         let mut initialise = Command::new(&server);
         initialise.arg("--initialize-insecure");
         MySqlFamily::start(

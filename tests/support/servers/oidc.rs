@@ -44,7 +44,7 @@ impl Oidc {
     /// Starts one with these clients by id. Each proves itself in one way only.
     pub fn start(dir: &Path, clients: &[(&str, Client)]) -> anyhow::Result<Self> {
         let node = find_program("node")?;
-        let script = program_from("FGA_SYNC_TEST_OIDC")?;
+        let script = program_from("TEST_FGA_SYNC_OIDC")?;
         let home = Home::new(dir, "oidc")?;
         let path = home.path();
         let clients: Vec<_> = clients

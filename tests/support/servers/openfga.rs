@@ -45,9 +45,9 @@ impl Version {
     /// Where `tests/run` says that its program is.
     const fn variable(self) -> &'static str {
         match self {
-            Self::Newest => "FGA_SYNC_TEST_OPENFGA",
-            Self::V1_18_1 => "FGA_SYNC_TEST_OPENFGA_V1_18_1",
-            Self::V1_8_0 => "FGA_SYNC_TEST_OPENFGA_V1_8_0",
+            Self::Newest => "TEST_FGA_SYNC_OPENFGA",
+            Self::V1_18_1 => "TEST_FGA_SYNC_OPENFGA_V1_18_1",
+            Self::V1_8_0 => "TEST_FGA_SYNC_OPENFGA_V1_8_0",
         }
     }
 }

@@ -11,10 +11,10 @@ use crate::support::logs;
 pub struct TestDir(tempfile::TempDir);
 
 impl TestDir {
-    /// Makes it inside `FGA_SYNC_TEST_DIR`, where `tests/run` finds the servers that a killed test left.
+    /// Makes it inside `TEST_FGA_SYNC_DIR`, where `tests/run` finds the servers that a killed test left.
     pub fn new() -> anyhow::Result<Self> {
         let parent =
-            std::env::var_os("FGA_SYNC_TEST_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
+            std::env::var_os("TEST_FGA_SYNC_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
         let dir = tempfile::Builder::new()
             .prefix("servers-")
             .tempdir_in(&parent)
