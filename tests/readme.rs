@@ -181,6 +181,8 @@ fn the_crontab_line_is_silent_unless_something_is_wrong() {
         ("no_migrate = true", "no_migrate = false"),
         ("password_file = ", "# "),
         ("\nschema = ", "\n# "),
+        ("target.schema = ", "target.table_prefix = "),
+        ("run.type = ", "# "),
         ("\"postgres://", "\"sqlite:audit.db\" # \"postgres://"),
     ] {
         assert!(text.contains(from), "{from}");

@@ -66,9 +66,11 @@ impl Env {
         let error = Error::usage(format!(
             "there is no setting of the environment variable {unknown}"
         ));
-        let ours = names().filter(|name| name.starts_with(OURS));
-        Err(match nearest(unknown, ours) {
-            Some(near) => error.advise(format!("did you mean {near}?")),
+        // By what follows: all are near by how they begin.
+        let rest = |name: String| name.strip_prefix(OURS).map(str::to_owned);
+        let near = nearest(&unknown[OURS.len()..], names().filter_map(rest));
+        Err(match near {
+            Some(near) => error.advise(format!("did you mean {OURS}{near}?")),
             None => error.advise("unset it; fga-sync run --help names every variable"),
         })
     }
