@@ -4,20 +4,32 @@
 #![allow(clippy::doc_markdown, rustdoc::bare_urls)]
 
 use clap::{
-    ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
+    Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
     ValueHint, value_parser,
 };
 
+use clap_complete::engine::ArgValueCandidates;
+
+use crate::command::Shell;
+use crate::complete;
 use crate::config::settings::{self, Declaration};
+use crate::help;
 use crate::outcome::exit_codes_help;
 use crate::schema::VERSION as SCHEMA_VERSION;
+
+/// The help of a command that has no use for the settings.
+const WITHOUT_SETTINGS: &str = "\
+{about-with-newline}
+{usage-heading} {usage}
+
+{positionals}{after-help}";
 
 /// Copies the change history of an OpenFGA store into PostgreSQL, MySQL / MariaDB or SQLite, exactly once.
 ///
 /// One run loads the position from the target, drains every change page there is, applies each page in one
 /// transaction together with the new position, and exits. Leave the schedule to cron or a CronJob.
 #[derive(Debug, Parser)]
-#[command(name = "fga-sync", version, max_term_width = 100, after_help = exit_codes_help())]
+#[command(name = "fga-sync", version, propagate_version = true, max_term_width = 100, after_help = exit_codes_help())]
 pub struct Cli {
     #[command(flatten)]
     shared: SharedArgs,
@@ -37,24 +49,29 @@ impl Cli {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Drain the change feed into the target, then exit.
-    #[command(after_help = exit_codes_help())]
+    #[command(override_usage = help::usage("run"), after_help = help::after("run"))]
     Run(Box<RunArgs>),
     /// Create or upgrade the tables.
-    #[command(after_help = exit_codes_help())]
+    #[command(override_usage = help::usage("migrate"), after_help = help::after("migrate"))]
     Migrate(MigrateArgs),
+    /// Print what a shell reads to complete command lines.
+    #[command(override_usage = help::usage("completions"), help_template = WITHOUT_SETTINGS, after_help = help::examples("completions"))]
+    Completions(CompletionsArgs),
+    /// Print the version of the program and of its tables.
+    #[command(override_usage = help::usage("version"), help_template = WITHOUT_SETTINGS)]
+    Version,
 }
 
 /// Flags that every command shares. Those that are settings too are read in [`crate::config`].
 // A switch is a bool to clap.
 #[allow(clippy::struct_excessive_bools)]
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Shared options")]
 struct SharedArgs {
+    #[command(flatten)]
+    settings: SettingFlags<false>,
     /// Read settings from this TOML file
     #[arg(long, value_name = "FILE", global = true, value_hint = ValueHint::FilePath, help = "Read settings from this TOML file [env: FGA_SYNC_CONFIG]")]
     config: Option<std::path::PathBuf>,
-    #[command(flatten)]
-    settings: SettingFlags<false>,
     /// Log more; twice for even more
     #[arg(short, long, global = true, action = ArgAction::Count)]
     verbose: u8,
@@ -66,8 +83,17 @@ struct SharedArgs {
     show_config: bool,
 }
 
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}
+
 /// Flags of `run`.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of run")]
 pub struct RunArgs {
     #[command(flatten)]
     settings: SettingFlags<true>,
@@ -75,7 +101,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Run this job of the configuration file
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(complete::jobs))]
     pub job: Option<String>,
     /// Run every job of the configuration file, each after those that it needs
     #[arg(long, conflicts_with = "job")]
@@ -84,6 +110,7 @@ pub struct RunArgs {
 
 /// Flags of `migrate`.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of migrate")]
 pub struct MigrateArgs {
     /// Print the SQL for a DBA to run instead, without connecting
     #[arg(long)]
@@ -92,9 +119,12 @@ pub struct MigrateArgs {
     #[arg(long, value_name = "VERSION", requires = "print_sql", value_parser = value_parser!(u32).range(..=i64::from(SCHEMA_VERSION)))]
     pub from: Option<u32>,
     /// Migrate the target of this job of the configuration file
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(complete::jobs))]
     pub job: Option<String>,
 }
+
+/// The flags that help shows first.
+const FIRST: [&str; 3] = ["source", "store-id", "target"];
 
 /// The flags of settings: of those that every command has, or of those that `run` alone has. Their values are read in
 /// [`crate::config`].
@@ -106,8 +136,13 @@ impl<const OF_RUN: bool> Args for SettingFlags<OF_RUN> {
         if OF_RUN {
             return command.args(settings::of_run().filter_map(Declaration::arg));
         }
-        let args = settings::of_every_command().filter_map(Declaration::arg);
-        command.args(args.map(|arg| arg.global(true)))
+        // What everybody gives stands first.
+        let order = |arg: &Arg| FIRST.iter().position(|long| arg.get_long() == Some(long));
+        let mut args: Vec<_> = settings::of_every_command()
+            .filter_map(Declaration::arg)
+            .collect();
+        args.sort_by_key(|arg| order(arg).unwrap_or(FIRST.len()));
+        command.args(args.into_iter().map(|arg| arg.global(true)))
     }
 
     fn augment_args_for_update(command: Command) -> Command {

@@ -8,12 +8,14 @@ pub mod change;
 pub mod checkpoint;
 pub mod cli;
 pub mod command;
+pub mod complete;
 pub mod config;
 pub mod engine;
 pub mod error;
 pub mod event;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod help;
 pub mod ledger;
 pub mod limits;
 pub mod lookback;

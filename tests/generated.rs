@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 
 use clap::Command;
-use clap_complete::Shell;
 use clap_mangen::Man;
 use fga_sync::cli;
+use fga_sync::command::Shell;
 use fga_sync::config::settings::{CONFIG_ENV, Declaration, settings};
+use fga_sync::help::{self, EXAMPLES, Example};
 use fga_sync::outcome::exit_codes;
 use roff::{Roff, bold, roman};
 use snapbox::Data;
@@ -40,45 +41,6 @@ fn pages() -> Vec<(String, Command)> {
     pages
 }
 
-/// What people do most. Each line is parsed below, so that it stays true.
-const EXAMPLES: &[(&str, &str, &str)] = &[
-    (
-        "run",
-        "Bring a SQLite file up to date with a store, and say so in one line of JSON",
-        "fga-sync run --source https://fga.example.com --store-id 01HVMMBCMGZNT3SED4Z17ECXCA --target sqlite:audit.db --format json",
-    ),
-    (
-        "run",
-        "From a scheduler: at most 50 minutes, and nothing to do while the run before is still at it",
-        "fga-sync run --config /etc/fga-sync.toml --max-duration 50m --if-locked skip",
-    ),
-    (
-        "run",
-        "Every job of the configuration file, each after those that it needs",
-        "fga-sync run --config /etc/fga-sync.toml --all",
-    ),
-    (
-        "run",
-        "See what a run would read, and write nothing",
-        "fga-sync run --dry-run --config /etc/fga-sync.toml",
-    ),
-    (
-        "run",
-        "Replay pages that were recorded from the API",
-        "fga-sync run --source file:pages.jsonl --target sqlite:replay.db",
-    ),
-    (
-        "migrate",
-        "Create the tables as a user who may, before the first run as one who may not",
-        "fga-sync migrate --target postgres://owner@db/audit --schema authz",
-    ),
-    (
-        "migrate",
-        "The same, as SQL for somebody else to run",
-        "fga-sync migrate --print-sql --target sqlite:audit.db",
-    ),
-];
-
 #[test]
 fn the_man_pages_are_up_to_date() {
     for (name, command) in pages() {
@@ -90,7 +52,7 @@ fn the_man_pages_are_up_to_date() {
 #[test]
 #[ignore = "needs man: use ./tests/run"]
 fn the_man_pages_render_without_warnings() {
-    for (name, _) in pages() {
+    for (name, command) in pages() {
         let output = Process::new("man")
             .args(["-l", "--warnings"])
             .arg(root().join(format!("man/{name}.1")))
@@ -104,7 +66,12 @@ fn the_man_pages_render_without_warnings() {
             "{name}: {warnings}"
         );
         let text = String::from_utf8_lossy(&output.stdout);
-        for heading in ["NAME", "EXIT STATUS", "ENVIRONMENT", "FILES", "EXAMPLES"] {
+        let of_settings = ["OPTIONS", "ENVIRONMENT", "FILES", "EXAMPLES"];
+        let of_settings = of_settings.iter().filter(|_| has_settings(&command));
+        for heading in ["NAME", "SYNOPSIS", "EXIT STATUS"]
+            .iter()
+            .chain(of_settings)
+        {
             let heading = format!("\n{heading}\n");
             assert!(text.contains(&heading), "{name} lacks {heading}: {text}");
         }
@@ -113,64 +80,25 @@ fn the_man_pages_render_without_warnings() {
 
 #[test]
 fn the_examples_are_command_lines() {
-    for (verb, _, example) in EXAMPLES {
+    for Example { command, line, .. } in EXAMPLES {
+        let words = line.split(' ').take_while(|word| *word != ">");
         let matches = cli::command()
-            .try_get_matches_from(example.split(' '))
-            .unwrap_or_else(|error| panic!("{example}: {error}"));
-        assert_eq!(matches.subcommand_name(), Some(*verb), "{example}");
+            .try_get_matches_from(words)
+            .unwrap_or_else(|error| panic!("{line}: {error}"));
+        assert_eq!(matches.subcommand_name(), Some(*command), "{line}");
     }
 }
 
+/// `tests/cli/shells.rs` types into the shells that read them.
 #[test]
 fn the_completions_are_up_to_date() {
-    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut cli::command(), "fga-sync", &mut script);
-        // clap_complete 4.6.11 takes the hyphen in our name for the start of a subcommand, in one of two places, so
-        // that nothing is completed after a command. `bash_completes_flags_values_and_commands` sees the effect.
-        let script = String::from_utf8(script).unwrap();
-        let script = script.replace("fga__subcmd__sync", "fga__sync");
-        let name = match shell {
-            Shell::Zsh => "_fga-sync".to_owned(),
-            shell => format!("fga-sync.{shell}"),
-        };
-        snapshot(&format!("completions/{name}"), script);
-    }
-}
-
-#[test]
-fn bash_completes_flags_values_and_commands() {
-    let script = root().join("completions/fga-sync.bash");
-    // What readline does on TAB: the words so far, the word under the cursor, the function that `complete` named.
-    let complete = r#"
-        source "$1"; shift
-        COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
-        function=$(complete -p fga-sync | sed 's/.*-F \([^ ]*\) .*/\1/')
-        "$function" fga-sync "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
-        printf '%s\n' "${COMPREPLY[@]}"
-    "#;
-    for (words, expected) in [
-        (&["fga-sync", "r"][..], "run"),
-        (&["fga-sync", "run", "--mo"], "--mode"),
-        (
-            &["fga-sync", "run", "--mode", ""],
-            "changelog\nstateful\nboth",
-        ),
-        (&["fga-sync", "run", "--if-locked", "w"], "wait"),
-        (&["fga-sync", "migrate", "--print"], "--print-sql"),
+    for (shell, name) in [
+        (Shell::Bash, "fga-sync.bash"),
+        (Shell::Zsh, "_fga-sync"),
+        (Shell::Fish, "fga-sync.fish"),
     ] {
-        let output = Process::new("bash")
-            .args(["--norc", "-c", complete, "bash"])
-            .arg(&script)
-            .args(words)
-            .output()
-            .unwrap();
-        let completed = String::from_utf8_lossy(&output.stdout);
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(completed.trim_end(), expected, "{words:?} {errors}");
+        snapshot(&format!("completions/{name}"), shell.script().unwrap());
     }
-    let checked = Process::new("bash").arg("-n").arg(&script).output();
-    assert!(checked.unwrap().status.success());
 }
 
 fn snapshot(path: &str, actual: String) {
@@ -191,20 +119,41 @@ fn man_page(name: &str, command: &Command) -> String {
     let mut page = Vec::new();
     man.render_title(&mut page).unwrap();
     man.render_name_section(&mut page).unwrap();
-    man.render_synopsis_section(&mut page).unwrap();
+    page.extend_from_slice(synopsis(command).to_roff().as_bytes());
     man.render_description_section(&mut page).unwrap();
-    man.render_options_section(&mut page).unwrap();
+    if has_settings(command) {
+        man.render_options_section(&mut page).unwrap();
+    }
     if command.has_subcommands() {
         man.render_subcommands_section(&mut page).unwrap();
     }
     let mut roff = Roff::new();
     exit_status(&mut roff);
-    environment(&mut roff, command);
-    files(&mut roff, command);
+    if has_settings(command) {
+        environment(&mut roff, command);
+        files(&mut roff, command);
+    }
     examples(&mut roff, command);
     see_also(&mut roff, name);
     page.extend_from_slice(roff.to_roff().as_bytes());
     String::from_utf8(page).unwrap()
+}
+
+/// Whether a command reads settings. Those that are shared are flags of every command, whatever it does.
+fn has_settings(command: &Command) -> bool {
+    command.has_subcommands() || ["run", "migrate"].contains(&command.get_name())
+}
+
+fn synopsis(command: &Command) -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["SYNOPSIS"]);
+    for (index, line) in help::synopsis(command.get_name()).iter().enumerate() {
+        if index > 0 {
+            roff.control("br", []);
+        }
+        roff.text([bold(*line)]);
+    }
+    roff
 }
 
 /// A term and what it means.
@@ -241,8 +190,11 @@ fn environment(roff: &mut Roff, command: &Command) {
     entry(roff, CONFIG_ENV, "the configuration file, as --config");
     for setting in settings_of(command) {
         let place = match setting.flag {
-            Some(flag) => format!("as --{}; in the file: {}", flag.long, setting.key),
-            None => format!("{}; in the file: {}", setting.doc, setting.key),
+            Some(flag) => format!(
+                "{} (--{}; in the file: {})",
+                setting.doc, flag.long, setting.key
+            ),
+            None => format!("{} (in the file: {})", setting.doc, setting.key),
         };
         entry(roff, &setting.env.join(", "), &place);
         if let Some(file_key) = setting.file_key() {
@@ -298,16 +250,19 @@ fn files(roff: &mut Roff, command: &Command) {
 }
 
 fn examples(roff: &mut Roff, command: &Command) {
-    roff.control("SH", ["EXAMPLES"]);
-    let of_command = EXAMPLES
+    let mut of_command = EXAMPLES
         .iter()
-        .filter(|(verb, ..)| command.has_subcommands() || *verb == command.get_name());
-    for (_, what, example) in of_command {
+        .filter(|example| command.has_subcommands() || example.command == command.get_name())
+        .peekable();
+    if of_command.peek().is_some() {
+        roff.control("SH", ["EXAMPLES"]);
+    }
+    for Example { what, line, .. } in of_command {
         roff.control("PP", []);
         roff.text([roman(format!("{what}:"))]);
         roff.control("PP", []);
         roff.control("RS", ["4"]);
-        roff.text([bold(*example)]);
+        roff.text([bold(*line)]);
         roff.control("RE", []);
     }
 }

@@ -1,8 +1,10 @@
 //! The commands, one file each, and what they share: arguments in, exit code out.
 
+mod completions;
 mod familiar;
 mod migrate;
 mod run;
+mod version;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -10,6 +12,8 @@ use std::time::Duration;
 
 use clap::{ArgMatches, FromArgMatches};
 use serde::Serialize;
+
+pub use completions::{Shell, complete_if_asked};
 
 use crate::cli::{self, Cli, Verb};
 use crate::config::{Config, Env, Format, OutputSettings, masked_source, shown_as_text};
@@ -24,52 +28,53 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(matches) => matches,
         Err(error) => return not_a_command(&error, &arguments),
     };
-    let Some((verb, flags)) = matches.subcommand() else {
-        // clap refuses a command line without a command.
-        return ErrorKind::Usage.exit_code();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => return not_a_command(&error, &arguments),
     };
-    let env = Env::of_process();
-    let failed = |error: &Error| {
-        report_failure(
-            command_name(verb),
-            error,
-            &OutputSettings::guess(&arguments),
-        )
+    let guessed = OutputSettings::guess(&arguments);
+    let done = match &cli.verb {
+        Verb::Run(arguments) => {
+            let job = arguments.job.as_deref();
+            with_settings(&matches, &cli, job, |config, output| {
+                run::run(config, arguments, output)
+            })
+        }
+        Verb::Migrate(arguments) => {
+            let job = arguments.job.as_deref();
+            with_settings(&matches, &cli, job, |config, output| {
+                migrate::migrate(config, arguments, output)
+            })
+        }
+        // A mistake in the settings keeps nobody from these.
+        Verb::Completions(arguments) => completions::completions(arguments.shell),
+        Verb::Version => version::version(guessed.format),
     };
-    let config = match Config::load(flags, &env) {
-        Ok(config) => config,
-        Err(error) => return failed(&error),
-    };
-    let output = match config.output(verbosity(flags)) {
-        Ok(output) => output,
-        Err(error) => return failed(&error),
-    };
-    start_logging(&output);
-    match dispatch(&matches, &config, &output) {
-        Ok(exit_code) => exit_code,
-        Err(error) => report_failure(command_name(verb), &error, &output),
-    }
+    let verb = matches.subcommand_name().unwrap_or_default();
+    done.unwrap_or_else(|error| report_failure(command_name(verb), &error, &guessed))
 }
 
-fn dispatch(matches: &ArgMatches, config: &Config, output: &OutputSettings) -> Result<u8> {
-    let cli = Cli::from_arg_matches(matches).map_err(|error| {
-        Error::new(
-            ErrorKind::Unexpected,
-            "the arguments were parsed in two ways",
-        )
-        .because(error)
-    })?;
-    let job = match &cli.verb {
-        Verb::Run(arguments) => arguments.job.as_deref(),
-        Verb::Migrate(arguments) => arguments.job.as_deref(),
+/// Does a command as its settings want it, or shows them. Only what is wrong before they are known is an error.
+fn with_settings(
+    matches: &ArgMatches,
+    cli: &Cli,
+    job: Option<&str>,
+    command: impl FnOnce(&Config, &OutputSettings) -> Result<u8>,
+) -> Result<u8> {
+    let Some((verb, flags)) = matches.subcommand() else {
+        // clap refuses a command line without a command.
+        return Ok(ErrorKind::Usage.exit_code());
     };
-    if cli.show_config() {
-        return show_config(config, job, output.format);
-    }
-    match &cli.verb {
-        Verb::Run(arguments) => run::run(config, arguments, output),
-        Verb::Migrate(arguments) => migrate::migrate(config, arguments, output),
-    }
+    let env = Env::of_process();
+    let config = Config::load(flags, &env)?;
+    let output = config.output(verbosity(flags))?;
+    start_logging(&output);
+    let done = if cli.show_config() {
+        show_config(&config, job, output.format)
+    } else {
+        command(&config, &output)
+    };
+    Ok(done.unwrap_or_else(|error| report_failure(command_name(verb), &error, &output)))
 }
 
 fn show_config(config: &Config, job: Option<&str>, format: Format) -> Result<u8> {
@@ -96,6 +101,8 @@ fn show_config(config: &Config, job: Option<&str>, format: Format) -> Result<u8>
 fn command_name(verb: &str) -> &'static str {
     match verb {
         "migrate" => "migrate",
+        "completions" => "completions",
+        "version" => "version",
         _ => "run",
     }
 }
@@ -112,8 +119,12 @@ fn verbosity(flags: &ArgMatches) -> i16 {
 fn not_a_command(error: &clap::Error, arguments: &[OsString]) -> u8 {
     let output = OutputSettings::guess(arguments);
     if !error.use_stderr() {
-        let printed = error.print().and_then(|()| std::io::stdout().flush());
-        return match written(printed) {
+        let printed = match error.kind() {
+            // The same of every command.
+            clap::error::ErrorKind::DisplayVersion => print(version::LINE),
+            _ => written(error.print().and_then(|()| std::io::stdout().flush())),
+        };
+        return match printed {
             Ok(()) => 0,
             Err(error) => {
                 log_failure(&error, &output);
@@ -132,7 +143,7 @@ fn not_a_command(error: &clap::Error, arguments: &[OsString]) -> u8 {
     if output.format == Format::Json {
         let verb = arguments
             .iter()
-            .find(|argument| *argument == "run" || *argument == "migrate");
+            .find(|argument| ["run", "migrate"].iter().any(|verb| *argument == verb));
         let verb = verb.and_then(|verb| verb.to_str()).unwrap_or_default();
         print_failure(command_name(verb), &wrong, &output);
     }

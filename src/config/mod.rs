@@ -15,12 +15,14 @@ mod source;
 mod target;
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use clap::ArgMatches;
 
 pub(crate) use api_url::{api_url, masked_source};
 pub use environment::Env;
 use file::File;
+pub(crate) use layers::CONFIG_ENV;
 pub(crate) use layers::read_secret;
 use layers::{Layers, find_file};
 pub use layers::{Origin, Value};
@@ -158,6 +160,13 @@ impl<'a> Config<'a> {
             })
             .collect()
     }
+}
+
+/// The jobs of a configuration file; none where it can't be read.
+pub(crate) fn job_names(path: &Path) -> Vec<String> {
+    let known: Vec<_> = settings().collect();
+    let file = File::read(path, &known).unwrap_or_default();
+    file.jobs.into_keys().collect()
 }
 
 /// The shape of [`Config::show`] for people.

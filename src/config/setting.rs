@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ValueHint};
+use clap_complete::engine::ArgValueCompleter;
 use jiff::SignedDuration;
 use secrecy::SecretString;
+
+use crate::complete::Url;
 
 /// What is the same for settings of every type.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +52,8 @@ pub enum Takes {
     Nothing,
     /// A value that help calls so.
     Value(&'static str),
+    /// A URL, of kinds that begin so.
+    Url(Url),
     /// The path of a file.
     File,
     /// The path of a file after `=`, or nothing, which says this.
@@ -96,6 +101,7 @@ impl Declaration {
             Takes::Nothing => arg.action(ArgAction::SetTrue),
             // Or a negative one is taken for flags, and said to be unknown ones.
             Takes::Value(name) => arg.value_name(name).allow_hyphen_values(name == DURATION),
+            Takes::Url(url) => arg.value_name("URL").add(ArgValueCompleter::new(url)),
             Takes::File => file(arg),
             Takes::FileOr(missing) => file(arg)
                 .num_args(0..=1)

@@ -11,6 +11,7 @@ use super::layers::Layers;
 use super::run;
 use super::setting::{Declaration, Known, Setting, Takes, WithDefault};
 use super::sign_in::{HEADERS, headers, sign_in};
+use crate::complete;
 use crate::error::{Error, Result};
 use crate::source::{Input, OpenFgaSettings};
 use crate::tls::{Identity, PemFile, TlsSettings, Trust};
@@ -19,7 +20,13 @@ static URL: Setting<String> = Setting::text(
     "source.url",
     "Where changes come from: [https://]HOST[/PREFIX], or file:PATH or file:- for recorded pages",
 )
-.flag("source", Takes::Value("URL"))
+.flag(
+    "source",
+    Takes::Url(complete::Url {
+        with_path: "file:",
+        others: &["https://", "http://"],
+    }),
+)
 .env(&["FGA_SYNC_SOURCE", "FGA_API_URL"])
 .shown(masked_source);
 

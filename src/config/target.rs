@@ -5,6 +5,7 @@ use secrecy::SecretString;
 use super::layers::{Layer, Layers};
 use super::setting::{Declaration, Setting, Takes, WithDefault};
 use crate::checkpoint::Mode;
+use crate::complete;
 use crate::engine::{self, TargetSettings};
 use crate::error::{Error, Result};
 
@@ -13,7 +14,13 @@ static URL: WithDefault<String> = Setting::text(
     "target.url",
     "Where they go: sqlite:PATH, postgres://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE",
 )
-.flag("target", Takes::Value("URL"))
+.flag(
+    "target",
+    Takes::Url(complete::Url {
+        with_path: "sqlite:",
+        others: &["postgres://", "mysql://"],
+    }),
+)
 .env(&["FGA_SYNC_TARGET"])
 .secret(engine::masked)
 .or("sqlite:fga-sync.db");

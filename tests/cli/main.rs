@@ -40,6 +40,7 @@ mod rate_limits;
 mod recording;
 mod secrets;
 mod settings;
+mod shells;
 mod sign_in;
 mod signals;
 mod source;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use snapbox::str;
 
 use crate::fake_openfga::{FakeOpenFga, Reply, STORE, change, changes};
-use crate::sandbox::{Ended, Sandbox, binary};
+use crate::sandbox::{Ended, Sandbox, binary, sync_arguments};
 
 /// Fails after two changes, with log lines before it.
 fn failing() -> FakeOpenFga {
@@ -24,7 +24,7 @@ fn failing() -> FakeOpenFga {
 fn the_summary_for_people_is_on_standard_output() {
     let sandbox = Sandbox::new();
     let fake = FakeOpenFga::start(changes(0..3));
-    let ended = sandbox.sync(&fake, "").code(0);
+    let ended = sandbox.sync(&fake, "--target sqlite:fga-sync.db").code(0);
     assert_eq!(ended.stderr, "");
     snapbox::assert_data_eq!(
         ended.stdout,
@@ -249,7 +249,7 @@ fn json_log_lines_are_json_to_the_last() {
 fn a_closed_pipe_is_no_failure() {
     let sandbox = Sandbox::new();
     let fake = FakeOpenFga::start(changes(0..3));
-    let sync = format!("run --source {} --store-id {STORE}", fake.url());
+    let sync = sync_arguments(&fake, "--target sqlite:fga-sync.db");
     let commands = [
         sync.as_str(),
         "run --help",

@@ -344,3 +344,57 @@ fn a_secret_that_cannot_be_read_is_named() {
     }
     assert!(!sandbox.has(DATABASE));
 }
+
+#[test]
+fn the_version_is_told_by_a_command_and_after_any_other() {
+    let sandbox = Sandbox::new();
+    let line = concat!("fga-sync ", env!("CARGO_PKG_VERSION"), "\n");
+    for arguments in ["--version", "run --version", "migrate --version"] {
+        assert_eq!(sandbox.run(arguments).code(0).stdout, line);
+    }
+    let told = sandbox.run("version").code(0).stdout;
+    assert_eq!(told, format!("{line}tables of version 1\n"));
+    let json = sandbox.run("version --format json").code(0).json();
+    assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(json["schema_version"], 1);
+}
+
+#[test]
+fn what_needs_no_settings_is_done_whatever_they_are() {
+    let sandbox = Sandbox::new();
+    for arguments in [&["version"][..], &["completions", "bash"]] {
+        let mut command = sandbox.command();
+        command
+            .env("FGA_SYNC_TARGT", "x")
+            .env("FGA_SYNC_CONFIG", "none.toml");
+        Ended::of(command.args(arguments)).code(0);
+    }
+    sandbox
+        .run("completions csh")
+        .code(2)
+        .says(&["bash, zsh, fish"]);
+}
+
+/// What everybody needs comes first, and where secrets go is said.
+#[test]
+fn help_begins_with_what_everybody_gives() {
+    let sandbox = Sandbox::new();
+    let help = sandbox.run("run --help").code(0).stdout;
+    let place = |text: &str| {
+        help.find(text)
+            .unwrap_or_else(|| panic!("no {text:?}: {help}"))
+    };
+    let order = [
+        "Usage: ",
+        "--source <URL>",
+        "--store-id <ID>",
+        "--target <URL>",
+        "--fga-config",
+        "Options of run:",
+        "Examples:",
+        "Signing in:",
+        "FGA_SYNC_TARGET_PASSWORD",
+        "Exit codes:",
+    ];
+    assert!(order.map(place).is_sorted(), "{help}");
+}

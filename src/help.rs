@@ -1,0 +1,107 @@
+//! What `--help` says after the flags, and the man pages too: examples, signing in, exit codes.
+
+use std::fmt::Write as _;
+
+use crate::outcome::exit_codes_help;
+
+/// What people do most.
+#[derive(Debug, Clone, Copy)]
+pub struct Example {
+    /// The command that does it.
+    pub command: &'static str,
+    /// What it does.
+    pub what: &'static str,
+    /// What to type.
+    pub line: &'static str,
+}
+
+/// The examples, those of a command in the order in which it shows them.
+pub const EXAMPLES: &[Example] = &[
+    Example {
+        command: "run",
+        what: "Bring a SQLite file up to date with a store",
+        line: "fga-sync run --source api.us1.fga.dev --store-id 01HVMMBCMGZNT3SED4Z17ECXCA --target sqlite:fga.db",
+    },
+    Example {
+        command: "run",
+        what: "From a scheduler: at most 50 minutes, and nothing to do while the run before is still at it",
+        line: "fga-sync run --config /etc/fga-sync.toml --max-duration 50m --if-locked skip",
+    },
+    Example {
+        command: "run",
+        what: "Every job of the configuration file, each after those that it needs",
+        line: "fga-sync run --config /etc/fga-sync.toml --all",
+    },
+    Example {
+        command: "run",
+        what: "See what a run would read, and write nothing",
+        line: "fga-sync run --dry-run --config /etc/fga-sync.toml",
+    },
+    Example {
+        command: "run",
+        what: "Replay pages that were recorded from the API",
+        line: "fga-sync run --source file:pages.jsonl --target sqlite:replay.db",
+    },
+    Example {
+        command: "migrate",
+        what: "Create the tables as a user who may, before the first run as one who may not",
+        line: "fga-sync migrate --target postgres://owner@db/audit --schema authz",
+    },
+    Example {
+        command: "migrate",
+        what: "The same, as SQL for somebody else to run",
+        line: "fga-sync migrate --print-sql --target sqlite:audit.db",
+    },
+    Example {
+        command: "completions",
+        what: "Complete what is typed, in each new shell",
+        line: "fga-sync completions bash > /usr/share/bash-completion/completions/fga-sync",
+    },
+];
+
+/// Where secrets go.
+const SIGNING_IN: &str = "\
+Signing in:
+  to the API       FGA_API_TOKEN, as the official CLI has it, or FGA_CLIENT_ID,
+                   FGA_CLIENT_SECRET and FGA_API_TOKEN_ISSUER
+  to the database  FGA_SYNC_TARGET_PASSWORD
+  With _FILE after its name, a variable names a file that holds the secret.
+  Process lists show what stands on a command line.";
+
+/// What to type, in a line or two.
+pub const fn synopsis(command: &str) -> &'static [&'static str] {
+    match command.as_bytes() {
+        b"run" => &[
+            "fga-sync run --source URL --store-id ID --target URL [OPTIONS]",
+            "fga-sync run --config FILE [--job NAME | --all] [OPTIONS]",
+        ],
+        b"migrate" => &["fga-sync migrate [--print-sql] --target URL [OPTIONS]"],
+        b"completions" => &["fga-sync completions SHELL"],
+        b"version" => &["fga-sync version [--format json]"],
+        _ => &["fga-sync COMMAND [OPTIONS]"],
+    }
+}
+
+/// The synopsis as `--help` shows it after "Usage: ".
+pub(crate) fn usage(command: &str) -> String {
+    synopsis(command).join("\n       ")
+}
+
+/// What stands after the flags of a command that signs in.
+pub(crate) fn after(command: &str) -> String {
+    format!(
+        "{}\n\n{SIGNING_IN}\n\n{}",
+        examples(command),
+        exit_codes_help()
+    )
+}
+
+/// The examples of a command.
+pub(crate) fn examples(command: &str) -> String {
+    let mut text = "Examples:".to_owned();
+    for example in EXAMPLES.iter().filter(|example| example.command == command) {
+        // Writing to a String can't fail.
+        let _ = write!(text, "\n  {}:\n    {}", example.what, example.line);
+    }
+    text
+}
