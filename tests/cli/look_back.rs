@@ -523,6 +523,6 @@ fn the_time_is_a_duration() {
         sandbox
             .sync(&fake, &format!("--lookback={wrong}"))
             .code(2)
-            .says(&["a duration such as 10s, or 0s"]);
+            .says(&["a duration with its unit, such as 10s, or 0s"]);
     }
 }
