@@ -99,6 +99,9 @@ pub trait Database {
     /// Everything there is by name, files and tables, so that what a dry run creates is seen.
     fn inventory(&self) -> anyhow::Result<Vec<String>>;
 
+    /// What a table says of itself, and each of its columns in order: its name and its comment.
+    fn comments(&self, table: &str) -> anyhow::Result<(Option<String>, Vec<Row>)>;
+
     /// Lets a column of documents be null.
     fn make_nullable(&self, table: &str, column: &str) -> anyhow::Result<()>;
 

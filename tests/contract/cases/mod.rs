@@ -2,6 +2,7 @@
 
 mod admission;
 mod apply;
+mod comments;
 mod dry_run;
 mod exactly_once;
 mod limits;
@@ -21,6 +22,7 @@ pub type Case = (&'static str, fn(&dyn Engine) -> anyhow::Result<()>);
 /// Every case by subject.
 pub const ALL: &[(&str, &[Case])] = &[
     ("schema", schema::CASES),
+    ("comments", comments::CASES),
     ("apply", apply::CASES),
     ("values", values::CASES),
     ("exactly_once", exactly_once::CASES),

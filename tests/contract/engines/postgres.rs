@@ -218,6 +218,16 @@ impl Database for InServer {
         Ok(rows.into_iter().flatten().flatten().collect())
     }
 
+    fn comments(&self, table: &str) -> anyhow::Result<(Option<String>, Vec<Row>)> {
+        let table = format!("'{}'::regclass", self.table(table));
+        let mut of_table = self.run(&format!("select obj_description({table}, 'pg_class')"))?;
+        let of_columns = self.run(&format!(
+            "select attname, col_description(attrelid, attnum) from pg_attribute
+             where attrelid = {table} and attnum > 0 order by attnum"
+        ))?;
+        Ok((of_table.remove(0).remove(0), of_columns))
+    }
+
     fn make_nullable(&self, table: &str, column: &str) -> anyhow::Result<()> {
         let table = self.table(table);
         self.run(&format!(
