@@ -72,6 +72,9 @@ pub trait Database {
     /// A new connection of the target.
     fn connect(&self, access: Access) -> TargetResult<Box<dyn Target>>;
 
+    /// The environment variables by which the program is told of it.
+    fn variables(&self) -> [(&'static str, String); 2];
+
     /// Climbs steps of the case's own, on a new connection of the target.
     fn climb(&self, steps: &[Step]) -> TargetResult<()>;
 

@@ -9,6 +9,7 @@ mod limits;
 mod lock;
 mod look_back;
 mod plans;
+mod questions;
 mod refused;
 mod runs;
 mod schema;
@@ -34,6 +35,7 @@ pub const ALL: &[(&str, &[Case])] = &[
     ("look_back", look_back::CASES),
     ("dry_run", dry_run::CASES),
     ("plans", plans::CASES),
+    ("questions", questions::CASES),
 ];
 
 /// Lists functions of this module as cases by their names.

@@ -115,6 +115,13 @@ impl Database for InServer {
         Ok(Box::new(self.target(access)?))
     }
 
+    fn variables(&self) -> [(&'static str, String); 2] {
+        [
+            ("FGA_SYNC_TARGET", self.url.clone()),
+            ("FGA_SYNC_TABLE_PREFIX", self.prefix.clone()),
+        ]
+    }
+
     fn climb(&self, steps: &[Step]) -> TargetResult<()> {
         self.target(Access::ReadWrite)?.climb(steps)
     }

@@ -73,6 +73,16 @@ impl Database for File {
         Ok(Box::new(self.target(access)?))
     }
 
+    fn variables(&self) -> [(&'static str, String); 2] {
+        [
+            (
+                "FGA_SYNC_TARGET",
+                format!("sqlite:{}", self.path().display()),
+            ),
+            ("FGA_SYNC_TABLE_PREFIX", self.prefix.clone()),
+        ]
+    }
+
     fn climb(&self, steps: &[Step]) -> TargetResult<()> {
         self.target(Access::ReadWrite)?.climb(steps)
     }
