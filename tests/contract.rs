@@ -16,6 +16,8 @@ mod changes;
 mod engine;
 #[path = "contract/engines/mod.rs"]
 mod engines;
+#[path = "contract/page_of_questions.rs"]
+mod page_of_questions;
 #[path = "contract/run.rs"]
 mod run;
 mod support;

@@ -72,6 +72,9 @@ pub trait Database {
     /// A new connection of the target.
     fn connect(&self, access: Access) -> TargetResult<Box<dyn Target>>;
 
+    /// The environment variables by which the program is told of it.
+    fn variables(&self) -> [(&'static str, String); 2];
+
     /// Climbs steps of the case's own, on a new connection of the target.
     fn climb(&self, steps: &[Step]) -> TargetResult<()>;
 
@@ -98,6 +101,9 @@ pub trait Database {
 
     /// Everything there is by name, files and tables, so that what a dry run creates is seen.
     fn inventory(&self) -> anyhow::Result<Vec<String>>;
+
+    /// What a table says of itself, and each of its columns in order: its name and its comment.
+    fn comments(&self, table: &str) -> anyhow::Result<(Option<String>, Vec<Row>)>;
 
     /// Lets a column of documents be null.
     fn make_nullable(&self, table: &str, column: &str) -> anyhow::Result<()>;

@@ -4,14 +4,25 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
+use rusqlite::{Connection, OpenFlags};
 
 use super::binary::{Binary, LESSER_PASSWORD};
 use super::engine::{Database, Engine, Server};
 use super::oracle::{assert_mirrors, dump};
+use super::sql::Sql;
 use super::world::World;
 use crate::support::servers::{TestDir, USER};
+
+const TABLES: [&str; 6] = [
+    "fga_sync_schema",
+    "fga_sync_state",
+    "fga_sync_runs",
+    "fga_sync_overlap",
+    "fga_changelog",
+    "fga_tuples",
+];
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     let mut trials = Vec::new();
@@ -21,6 +32,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         trials.push(world.trial(engine, "a_database_that_is_read_only_is_refused", read_only));
         trials.push(world.trial(engine, "a_switch_to_read_only_is_waited_out", switch_over));
         trials.push(world.trial(engine, "another_user_s_tables_are_missed", no_tables));
+        trials.push(world.trial(engine, "a_reader_reads_and_no_more", reader));
     }
     trials.push(world.trial(
         Engine::Postgres,
@@ -32,6 +44,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         "rows_that_a_policy_hides_are_told",
         hidden_rows,
     ));
+    trials.push(world.trial(Engine::Sqlite, "a_reader_reads_and_no_more", file_reader));
     trials.push(world.trial(
         Engine::Sqlite,
         "runs_over_tables_that_another_made",
@@ -113,6 +126,85 @@ fn least_rights(world: &World, engine: Engine) -> Result<()> {
 fn hand_over(database: &Database) -> Result<()> {
     if database.engine.is_postgres() {
         grant(database, USER)?;
+    }
+    Ok(())
+}
+
+/// As `docs/sql.md` says it.
+fn reader(world: &World, engine: Engine) -> Result<()> {
+    let history = world.short_history()?;
+    let database = world.database(engine)?;
+    let run = || Binary::run(&history.store, &database);
+    if engine.is_postgres() {
+        run().env("FGA_SYNC_SCHEMA", "authz").end_with(0)?;
+    } else {
+        run().end_with(0)?;
+    }
+    let name = format!("reader_{}", database.name);
+    let page = include_str!("../../docs/sql.md");
+    let engines = if engine.is_postgres() {
+        "PostgreSQL"
+    } else {
+        "MySQL, MariaDB"
+    };
+    let (_, grants) = page
+        .split_once(&format!("-- {engines}, as an administrator"))
+        .context("no grants")?;
+    let (_, grants) = grants.split_once('\n').context("no statements")?;
+    let (grants, _) = grants.split_once("```").context("no end of the grants")?;
+    let mut admin = database.open_as_admin()?;
+    for grant in grants.trim().split_terminator(';') {
+        let grant = grant
+            .replace("auditor", &name)
+            .replace("choose one", LESSER_PASSWORD)
+            .replace("role sync", &format!("role {USER}"))
+            .replace("database audit", &format!("database {}", database.name))
+            .replace("audit.", &format!("{}.", database.name));
+        admin.run(&grant).context(grant)?;
+    }
+    let schema = if engine.is_postgres() { "authz." } else { "" };
+    database
+        .open()?
+        .run(&format!("create table {schema}of_an_upgrade (id integer)"))?;
+
+    let mut reader = Sql::open(engine, &database.url_of(&name, LESSER_PASSWORD))?;
+    for table in TABLES.iter().chain(&["of_an_upgrade"]) {
+        reader.number(&format!("select count(*) from {table}"))?;
+    }
+    if engine.is_postgres() {
+        let zone = "select reset_val from pg_settings where name = 'TimeZone'";
+        ensure!(
+            reader.rows(zone)? == [[Some("UTC".to_owned())]],
+            "not in UTC"
+        );
+        // The setting is a courtesy: who changes it has no more rights.
+        reader.run("set default_transaction_read_only = off")?;
+    }
+    for write in [
+        "delete from fga_changelog",
+        "update fga_tuples set relation = 'owner'",
+        "insert into of_an_upgrade values (1)",
+    ] {
+        ensure!(reader.run(write).is_err(), "{write}");
+    }
+    Ok(())
+}
+
+/// No one but the file's rights keeps a reader out.
+fn file_reader(world: &World, engine: Engine) -> Result<()> {
+    let history = world.short_history()?;
+    let database = world.database(engine)?;
+    Binary::run(&history.store, &database).end_with(0)?;
+    let count = "select count(*) from fga_changelog";
+    let changes = database.open()?.number(count)?;
+    let copy = format!("{}.copy", database.file().display());
+    database.open()?.run(&format!("vacuum into '{copy}'"))?;
+    for file in [database.file(), copy.into()] {
+        let reader = Connection::open_with_flags(&file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let mut reader = Sql::Sqlite(reader);
+        ensure!(reader.number(count)? == changes, "{}", file.display());
+        let written = reader.run("delete from fga_changelog");
+        ensure!(written.is_err(), "{}", file.display());
     }
     Ok(())
 }
@@ -218,14 +310,7 @@ fn switch_over(world: &World, engine: Engine) -> Result<()> {
 /// What a policy hides would seem never to have been there: the version of the tables, or the run's place.
 fn hidden_rows(world: &World, engine: Engine) -> Result<()> {
     let history = world.short_history()?;
-    for table in [
-        "fga_sync_schema",
-        "fga_sync_state",
-        "fga_sync_runs",
-        "fga_sync_overlap",
-        "fga_changelog",
-        "fga_tuples",
-    ] {
+    for table in TABLES {
         let database = world.database(engine)?;
         let run = || Binary::run(&history.store, &database);
         run().args(["--max-changes", "100"]).end_with(3)?;

@@ -2,12 +2,14 @@
 
 mod admission;
 mod apply;
+mod comments;
 mod dry_run;
 mod exactly_once;
 mod limits;
 mod lock;
 mod look_back;
 mod plans;
+mod questions;
 mod refused;
 mod runs;
 mod schema;
@@ -21,6 +23,7 @@ pub type Case = (&'static str, fn(&dyn Engine) -> anyhow::Result<()>);
 /// Every case by subject.
 pub const ALL: &[(&str, &[Case])] = &[
     ("schema", schema::CASES),
+    ("comments", comments::CASES),
     ("apply", apply::CASES),
     ("values", values::CASES),
     ("exactly_once", exactly_once::CASES),
@@ -32,6 +35,7 @@ pub const ALL: &[(&str, &[Case])] = &[
     ("look_back", look_back::CASES),
     ("dry_run", dry_run::CASES),
     ("plans", plans::CASES),
+    ("questions", questions::CASES),
 ];
 
 /// Lists functions of this module as cases by their names.

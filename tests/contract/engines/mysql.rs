@@ -115,6 +115,13 @@ impl Database for InServer {
         Ok(Box::new(self.target(access)?))
     }
 
+    fn variables(&self) -> [(&'static str, String); 2] {
+        [
+            ("FGA_SYNC_TARGET", self.url.clone()),
+            ("FGA_SYNC_TABLE_PREFIX", self.prefix.clone()),
+        ]
+    }
+
     fn climb(&self, steps: &[Step]) -> TargetResult<()> {
         self.target(Access::ReadWrite)?.climb(steps)
     }
@@ -171,6 +178,20 @@ impl Database for InServer {
     fn inventory(&self) -> anyhow::Result<Vec<String>> {
         let rows = self.run("show tables")?;
         Ok(rows.into_iter().flatten().flatten().collect())
+    }
+
+    fn comments(&self, table: &str) -> anyhow::Result<(Option<String>, Vec<Row>)> {
+        let of_it = format!(
+            "where table_schema = database() and table_name = '{}{table}'",
+            self.prefix
+        );
+        let mut of_table = self.run(&format!(
+            "select table_comment from information_schema.tables {of_it}"
+        ))?;
+        let of_columns = self.run(&format!(
+            "select column_name, column_comment from information_schema.columns {of_it} order by ordinal_position"
+        ))?;
+        Ok((of_table.remove(0).remove(0), of_columns))
     }
 
     fn make_nullable(&self, table: &str, column: &str) -> anyhow::Result<()> {

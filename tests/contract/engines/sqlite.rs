@@ -48,14 +48,19 @@ impl File {
         self.dir.path().join("mirror.db")
     }
 
-    /// Makes a table again from its statement as `change` leaves it: SQLite alters little by itself.
-    fn remake(&self, table: &str, change: impl Fn(&str) -> String) -> anyhow::Result<()> {
+    /// The statement that made a table.
+    fn statement(&self, table: &str) -> anyhow::Result<String> {
         let name = format!("{}{table}", self.prefix).replace('\'', "''");
-        let rows = self.run(&format!(
+        let mut rows = self.run(&format!(
             "select sql from sqlite_schema where type = 'table' and name = '{name}'"
         ))?;
-        let sql = rows[0][0].as_deref().context("a table without SQL")?;
-        let changed = change(sql);
+        rows.remove(0).remove(0).context("a table without SQL")
+    }
+
+    /// Makes a table again from its statement as `change` leaves it: SQLite alters little by itself.
+    fn remake(&self, table: &str, change: impl Fn(&str) -> String) -> anyhow::Result<()> {
+        let sql = self.statement(table)?;
+        let changed = change(&sql);
         anyhow::ensure!(changed != sql, "nothing to change in {sql}");
         self.run(&format!("drop table {}", self.table(table)))?;
         self.run(&changed)?;
@@ -66,6 +71,16 @@ impl File {
 impl Database for File {
     fn connect(&self, access: Access) -> TargetResult<Box<dyn Target>> {
         Ok(Box::new(self.target(access)?))
+    }
+
+    fn variables(&self) -> [(&'static str, String); 2] {
+        [
+            (
+                "FGA_SYNC_TARGET",
+                format!("sqlite:{}", self.path().display()),
+            ),
+            ("FGA_SYNC_TABLE_PREFIX", self.prefix.clone()),
+        ]
     }
 
     fn climb(&self, steps: &[Step]) -> TargetResult<()> {
@@ -147,6 +162,28 @@ impl Database for File {
         }
         found.sort();
         Ok(found)
+    }
+
+    /// It keeps the text of a table's statement.
+    fn comments(&self, table: &str) -> anyhow::Result<(Option<String>, Vec<Row>)> {
+        let sql = self.statement(table)?;
+        let comment = |line: &str| line.split_once("-- ").map(|(_, said)| said.to_owned());
+        let of_columns = self
+            .run(&format!(
+                "select name from pragma_table_info('{}{table}')",
+                self.prefix
+            ))?
+            .into_iter()
+            .map(|mut row| {
+                let line = sql.lines().find(|line| {
+                    let first = line.split_whitespace().next();
+                    first == row[0].as_deref()
+                });
+                row.push(line.and_then(comment));
+                row
+            })
+            .collect();
+        Ok((sql.lines().next().and_then(comment), of_columns))
     }
 
     fn make_nullable(&self, table: &str, column: &str) -> anyhow::Result<()> {

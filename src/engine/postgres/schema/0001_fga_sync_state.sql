@@ -1,17 +1,33 @@
 create table if not exists {schema}.fga_sync_state (
-    name             text collate "C" primary key, -- the job, or the store id
+    name             text collate "C" primary key,
     source           text collate "C" not null,
     store_id         text collate "C" not null,
     store_name       text collate "C",
     store_created_at text collate "C",
-    type_filter      text collate "C" not null, -- '' for all types
+    type_filter      text collate "C" not null,
     mode             text collate "C" not null check (mode in ('changelog', 'stateful', 'both')),
-    start_time       timestamptz,               -- where the log began to be read; null at its start
-    token            text collate "C",          -- the continuation token after the last applied page
-    watermark        text collate "C",          -- what stands before it is complete: the next run begins here
-    position_time    timestamptz,               -- the timestamp of the last change of that page
-    page_size        bigint,                    -- changes in a page that the server last took after it refused more; or null
-    fence            bigint not null,           -- grows with each run; a run with an older one can commit nothing
-    commits          bigint not null,           -- of all runs: each commit is the next one
+    start_time       timestamptz,
+    token            text collate "C",
+    watermark        text collate "C",
+    position_time    timestamptz,
+    page_size        bigint,
+    fence            bigint not null,
+    commits          bigint not null,
     updated_at       timestamptz not null
 );
+comment on table {schema}.fga_sync_state is 'How far each mirror is: one row for each job, or store';
+comment on column {schema}.fga_sync_state.name is 'the job, or the store id';
+comment on column {schema}.fga_sync_state.source is 'where the log is read';
+comment on column {schema}.fga_sync_state.store_id is 'the OpenFGA store';
+comment on column {schema}.fga_sync_state.store_name is 'its name when the last run began';
+comment on column {schema}.fga_sync_state.store_created_at is 'when the store was created, as the server says it';
+comment on column {schema}.fga_sync_state.type_filter is 'the object type that is mirrored, empty for all';
+comment on column {schema}.fga_sync_state.mode is 'changelog, stateful or both';
+comment on column {schema}.fga_sync_state.start_time is 'where the log began to be read, null at its start';
+comment on column {schema}.fga_sync_state.token is 'the continuation token after the last applied page';
+comment on column {schema}.fga_sync_state.watermark is 'what stands before this token is complete: the next run begins here';
+comment on column {schema}.fga_sync_state.position_time is 'the timestamp of the last applied change';
+comment on column {schema}.fga_sync_state.page_size is 'changes in a page that the server last took after it refused more, or null';
+comment on column {schema}.fga_sync_state.fence is 'grows with each run: a run with an older one can commit nothing';
+comment on column {schema}.fga_sync_state.commits is 'the number of the last commit, of all runs';
+comment on column {schema}.fga_sync_state.updated_at is 'when this row was last written';

@@ -1,15 +1,15 @@
-create table if not exists "{prefix}fga_sync_runs" (
+create table if not exists "{prefix}fga_sync_runs" ( -- One row for each run of fga-sync
     run_id          text primary key not null, -- a ULID: sorts by time
-    name            text not null,
-    version         text not null,    -- of fga-sync
-    started_at      text not null,
-    finished_at     text,             -- null while it runs, and after a crash
-    outcome         text,
-    exit_code       integer,
-    pages           integer not null,
-    changes         integer not null,
-    writes          integer not null,
-    deletes         integer not null,
-    late_arrivals   integer not null, -- of the changes, those that stand in the log before others that were read earlier
-    order_anomalies integer not null  -- tuples whose changes contradicted each other
+    name            text not null,             -- the job, or the store id
+    version         text not null,             -- of fga-sync
+    started_at      text not null,             -- when it began (UTC)
+    finished_at     text,                      -- when it ended (UTC), null while it runs and after a crash
+    outcome         text,                      -- how it ended, in one word: drained where the end of the log was reached
+    exit_code       integer,                   -- what the scheduler got
+    pages           integer not null,          -- pages of changes that were committed
+    changes         integer not null,          -- changes that were committed
+    writes          integer not null,          -- of the changes, those that wrote a tuple
+    deletes         integer not null,          -- of the changes, those that deleted a tuple
+    late_arrivals   integer not null,          -- of the changes, those that stand in the log before others that were read earlier
+    order_anomalies integer not null           -- tuples whose changes contradicted each other
 ) strict;

@@ -1,17 +1,17 @@
-create table if not exists "{prefix}fga_sync_state" (
+create table if not exists "{prefix}fga_sync_state" ( -- How far each mirror is: one row for each job, or store
     name             text primary key not null, -- the job, or the store id
-    source           text not null,
-    store_id         text not null,
-    store_name       text,
-    store_created_at text,
-    type_filter      text not null, -- '' for all types
-    mode             text not null check (mode in ('changelog', 'stateful', 'both')),
-    start_time       text,          -- where the log began to be read; null at its start
-    token            text,          -- the continuation token after the last applied page
-    watermark        text,          -- what stands before it is complete: the next run begins here
-    position_time    text,          -- the timestamp of the last change of that page
-    page_size        integer,       -- changes in a page that the server last took after it refused more; or null
-    fence            integer not null, -- grows with each run; a run with an older one can commit nothing
-    commits          integer not null, -- of all runs: each commit is the next one
-    updated_at       text not null
+    source           text not null,             -- where the log is read
+    store_id         text not null,             -- the OpenFGA store
+    store_name       text,                      -- its name when the last run began
+    store_created_at text,                      -- when the store was created, as the server says it
+    type_filter      text not null,             -- the object type that is mirrored, empty for all
+    mode             text not null check (mode in ('changelog', 'stateful', 'both')), -- changelog, stateful or both
+    start_time       text,                      -- where the log began to be read, null at its start
+    token            text,                      -- the continuation token after the last applied page
+    watermark        text,                      -- what stands before this token is complete: the next run begins here
+    position_time    text,                      -- the timestamp of the last applied change (UTC)
+    page_size        integer,                   -- changes in a page that the server last took after it refused more, or null
+    fence            integer not null,          -- grows with each run: a run with an older one can commit nothing
+    commits          integer not null,          -- the number of the last commit, of all runs
+    updated_at       text not null              -- when this row was last written (UTC)
 ) strict;
