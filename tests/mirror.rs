@@ -46,6 +46,7 @@ mod mirror {
     pub mod tls_source;
     pub mod tls_target;
     pub mod together;
+    pub mod walk;
 }
 
 use std::process::ExitCode;
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
         mirror::blocked::trials,
         mirror::options::trials,
         mirror::recorded::trials,
+        mirror::walk::trials,
     ]
     .iter()
     .flat_map(|trials| trials(&world))
