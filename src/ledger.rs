@@ -21,17 +21,21 @@ pub struct RunStart<'a> {
     pub start_time: Option<Timestamp>,
 }
 
-/// How a run ended, for `fga_sync_runs`.
+/// How a run ended, for `fga_sync_runs`, and what it leaves the next one with its checkpoint.
 #[derive(Debug, Clone)]
 pub struct RunEnd<'a> {
-    /// The run that began with this id.
-    pub run_id: &'a str,
+    /// The run.
+    pub holder: Holder<'a>,
     /// When it ended.
     pub finished_at: Timestamp,
     /// The word for it, as in the summary.
     pub outcome: &'a str,
     /// The process exit code.
     pub exit_code: u8,
+    /// The changes in a page that the source takes ([`Checkpoint::page_size`]).
+    pub page_size: Option<u32>,
+    /// As of when the mirror is complete ([`Checkpoint::complete_as_of`]), if this run has proven the end of the log.
+    pub complete_as_of: Option<Timestamp>,
 }
 
 /// What stands in the tables when a run takes its checkpoint.
@@ -106,11 +110,8 @@ pub trait Ledger {
     /// [`TargetError::Fenced`](crate::target::TargetError::Fenced) where another run has taken it over.
     fn last_commit(&mut self, holder: &Holder) -> TargetResult<i64>;
 
-    /// Keeps for the next run the changes in a page that the source takes ([`Checkpoint::page_size`]). Writes nothing where another run
-    /// has taken the checkpoint over.
-    fn remember_page_size(&mut self, holder: &Holder, size: Option<u32>) -> TargetResult<()>;
-
-    /// Records how the run ended. Can be repeated.
+    /// Records how the run ended, and keeps with the checkpoint what it has found, unless another run has taken that over. Can be
+    /// repeated.
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()>;
 
     /// Gives up the connection and makes a new one, with the lock where it can be had.

@@ -166,6 +166,7 @@ const TABLES: [Table; 5] = [
             ("token", LongText, true),
             ("watermark", LongText, true),
             ("position_time", Time, true),
+            ("complete_as_of", Time, true),
             ("page_size", Count, true),
             ("fence", Count, false),
             ("commits", Count, false),

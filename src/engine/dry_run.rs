@@ -50,6 +50,7 @@ impl Ledger for DryRun {
             token: None,
             watermark: None,
             position_time: None,
+            complete_as_of: None,
             page_size: None,
             fence: 0,
             commits: 0,
@@ -70,10 +71,6 @@ impl Ledger for DryRun {
     /// No commit is ever in doubt.
     fn last_commit(&mut self, _holder: &Holder) -> TargetResult<i64> {
         Err(TargetError::Fenced)
-    }
-
-    fn remember_page_size(&mut self, _holder: &Holder, _size: Option<u32>) -> TargetResult<()> {
-        Ok(())
     }
 
     fn finish_run(&mut self, _run: &RunEnd) -> TargetResult<()> {

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use super::outcome::Outcome;
 use super::persist::persistently;
 use super::stop::Stop;
@@ -107,6 +109,8 @@ pub(super) struct Session<'a> {
     start: RunStart<'a>,
     checkpoint: Checkpoint,
     overlap: Vec<OverlapPage>,
+    /// As of when the mirror is complete, once this run has proven the end.
+    complete_as_of: Option<Timestamp>,
 }
 
 impl<'a> Session<'a> {
@@ -126,6 +130,7 @@ impl<'a> Session<'a> {
             start,
             checkpoint: held.checkpoint,
             overlap: held.overlap,
+            complete_as_of: None,
         })
     }
 
@@ -214,7 +219,12 @@ impl<'a> Session<'a> {
         Ok(applied)
     }
 
-    /// Records how the run ended, and the size of pages where it is not what it was. Best effort: the pages are committed, and a run
+    /// Notes that the end was proven, and as of when that makes the mirror complete. It is written where the run ends.
+    pub(super) const fn note_complete(&mut self, as_of: Timestamp) {
+        self.complete_as_of = Some(as_of);
+    }
+
+    /// Records how the run ended, and what it leaves the next one. Best effort: the pages are committed, and a run
     /// without an end in `fga_sync_runs` is one that crashed.
     pub(super) fn end(self, result: &Result<Outcome>, page_size: Option<u32>) {
         let (outcome, exit_code) = match result {
@@ -222,17 +232,13 @@ impl<'a> Session<'a> {
             Err(error) => ("failed", error.kind().exit_code()),
         };
         let end = RunEnd {
-            run_id: self.start.run_id,
+            holder: holder(&self.start, &self.checkpoint),
             finished_at: self.stop.now(),
             outcome,
             exit_code,
+            page_size,
+            complete_as_of: self.complete_as_of,
         };
-        if page_size != self.checkpoint.page_size {
-            let holder = holder(&self.start, &self.checkpoint);
-            if let Err(error) = self.target.remember_page_size(&holder, page_size) {
-                tracing::warn!("can't remember the size of pages: {}", error.into_error());
-            }
-        }
         if let Err(error) = self.target.finish_run(&end) {
             tracing::warn!("can't record how the run ended: {}", error.into_error());
         }

@@ -4,7 +4,7 @@ use anyhow::Context;
 use fga_sync::change::{Change, Operation};
 use fga_sync::checkpoint::{Checkpoint, Mode, StoreIdentity, Subject};
 use fga_sync::error::{Error, ErrorKind};
-use fga_sync::ledger::{Found, Held, Holder, RunStart};
+use fga_sync::ledger::{Found, Held, Holder, RunEnd, RunStart};
 use fga_sync::lookback::OverlapUpdate;
 use fga_sync::mirror::{Applied, NetEffect, Rows};
 use fga_sync::page::ContinuationToken;
@@ -115,6 +115,12 @@ impl Run {
         kept(self.target.as_mut(), &self.subject)
     }
 
+    /// Ends as most runs do.
+    pub fn finish(&mut self) -> TargetResult<()> {
+        let holder = holder(&self.id, &self.subject, self.fence);
+        self.target.finish_run(&ended(holder))
+    }
+
     /// The number of the last commit, as the target tells it.
     pub fn last_commit(&mut self) -> TargetResult<i64> {
         let holder = holder(&self.id, &self.subject, self.fence);
@@ -208,6 +214,18 @@ pub fn holder<'a>(run_id: &'a str, subject: &'a Subject, fence: i64) -> Holder<'
         name: &subject.name,
         store_id: &subject.store.id,
         fence,
+    }
+}
+
+/// How a run ends that reached its end, and has found nothing to leave the next one.
+pub fn ended(holder: Holder) -> RunEnd {
+    RunEnd {
+        holder,
+        finished_at: Timestamp::constant(1_795_255_207, 123_456_789),
+        outcome: "drained",
+        exit_code: 0,
+        page_size: None,
+        complete_as_of: None,
     }
 }
 

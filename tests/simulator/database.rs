@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use fga_sync::change::Change;
 use fga_sync::checkpoint::Checkpoint;
-use fga_sync::ledger::{Admission, Found, Held, Holder, RunEnd, RunStart};
+use fga_sync::ledger::{Admission, Found, Held, RunEnd, RunStart};
 use fga_sync::lookback::{OverlapPage, OverlapUpdate};
 use fga_sync::mirror::{Applied, Before};
 use fga_sync::page::ContinuationToken;
@@ -120,6 +120,7 @@ impl Database {
             token: None,
             watermark: None,
             position_time: None,
+            complete_as_of: None,
             page_size: None,
             fence: 0,
             commits: 0,
@@ -198,16 +199,14 @@ impl Database {
         Ok(Applied::Committed)
     }
 
-    pub fn remember_page_size(&mut self, holder: &Holder, size: Option<u32>) {
-        if let Some(checkpoint) = &mut self.checkpoint
-            && checkpoint.fence == holder.fence
-        {
-            checkpoint.page_size = size;
-        }
-    }
-
     pub fn finish_run(&mut self, run: &RunEnd) {
-        if let Some(row) = self.runs.get_mut(run.run_id) {
+        if let Some(checkpoint) = &mut self.checkpoint
+            && checkpoint.fence == run.holder.fence
+        {
+            checkpoint.page_size = run.page_size;
+            checkpoint.complete_as_of = run.complete_as_of.or(checkpoint.complete_as_of);
+        }
+        if let Some(row) = self.runs.get_mut(run.holder.run_id) {
             row.end = Some((run.outcome.to_owned(), run.exit_code));
         }
     }

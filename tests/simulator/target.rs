@@ -224,13 +224,6 @@ impl Ledger for Connection {
         })
     }
 
-    fn remember_page_size(&mut self, holder: &Holder, size: Option<u32>) -> TargetResult<()> {
-        self.call("remember_page_size", |world| {
-            world.database.remember_page_size(holder, size);
-            Ok(())
-        })
-    }
-
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
         self.call("finish_run", |world| {
             world.database.finish_run(run);

@@ -10,9 +10,10 @@ use super::{statements, while_doing, while_holding};
 use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
 use crate::engine::standing::Standing;
 use crate::error::{Error, ErrorKind};
-use crate::ledger::{Admission, Found, Held, Holder, RunStart};
+use crate::ledger::{Admission, Found, Held, Holder, RunEnd, RunStart};
 use crate::lookback::OverlapPage;
 use crate::page::ContinuationToken;
+use crate::schema;
 use crate::target::{TargetError, TargetResult};
 
 /// Takes the checkpoint, if it is admitted.
@@ -85,17 +86,37 @@ pub(super) fn last_commit(session: &mut Session, holder: &Holder) -> TargetResul
     last.ok_or(TargetError::Fenced)
 }
 
-/// Keeps the size of pages for the next run.
-pub(super) fn remember_page_size(
-    session: &mut Session,
-    holder: &Holder,
-    size: Option<u32>,
-) -> TargetResult<()> {
-    let values = [size.into(), holder.name.into(), holder.fence.into()];
-    session
-        .ask([Statement::new(statements::REMEMBER_PAGE_SIZE, values)])
-        .map(drop)
-        .map_err(|error| while_holding("remember the size of pages", error))
+/// Records how a run ended, and leaves the next one what it has found, in one transaction and one message.
+pub(super) fn finish(session: &mut Session, run: &RunEnd) -> TargetResult<()> {
+    let doing = "record the end of the run";
+    let holder = &run.holder;
+    let left = [
+        run.page_size.into(),
+        run.complete_as_of.map(datetime).into(),
+        holder.name.into(),
+        holder.fence.into(),
+    ];
+    let end = [
+        datetime(run.finished_at),
+        run.outcome.into(),
+        run.exit_code.into(),
+        holder.run_id.into(),
+    ];
+    let mut answers = session
+        .begin([
+            Statement::new(statements::LEAVE_CHECKPOINT, left),
+            Statement::new(statements::END_RUN, end),
+            Statement::plain("commit"),
+        ])
+        .map_err(|error| while_holding(doing, error))?;
+    answers.next();
+    if answers.next().touched == 1 {
+        return Ok(());
+    }
+    Err(schema::swallowed(
+        &format!("MySQL failed to {doing}"),
+        "fga_sync_runs",
+    ))
 }
 
 /// Begins the transaction in which the fence grows, and creates the row if need be; whether there was one, and what stands there then.
@@ -202,7 +223,7 @@ fn read_checkpoint(mut row: Row) -> Result<Checkpoint> {
         time.map(|time| time.parse().map_err(|_| invalid(&time)))
             .transpose()
     };
-    let (position_time, start_time) = (time(9)?, time(12)?);
+    let (position_time, start_time, complete_as_of) = (time(9)?, time(12)?, time(14)?);
     Ok(Checkpoint {
         subject: Subject {
             name: get(row, 0)?,
@@ -222,6 +243,7 @@ fn read_checkpoint(mut row: Row) -> Result<Checkpoint> {
         commits: get(row, 11)?,
         start_time,
         page_size: get(row, 13)?,
+        complete_as_of,
     })
 }
 

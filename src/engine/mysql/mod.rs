@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use self::classify::classify;
 use self::hash::lock_name;
 use self::message::{Answer, Statement, get};
-use self::rows::{ROW_BYTES, datetime};
+use self::rows::ROW_BYTES;
 use self::session::Session;
 pub use self::url::MySqlSettings;
 use super::Access;
@@ -305,29 +305,8 @@ impl Ledger for MySql {
         checkpoint::last_commit(&mut self.session, holder)
     }
 
-    fn remember_page_size(&mut self, holder: &Holder, size: Option<u32>) -> TargetResult<()> {
-        checkpoint::remember_page_size(&mut self.session, holder, size)
-    }
-
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
-        let doing = "record the end of the run";
-        let values = [
-            datetime(run.finished_at),
-            run.outcome.into(),
-            run.exit_code.into(),
-            run.run_id.into(),
-        ];
-        let answers = self
-            .session
-            .ask([Statement::new(statements::END_RUN, values)])
-            .map_err(while_doing(doing))?;
-        if answers.last().touched == 1 {
-            return Ok(());
-        }
-        Err(schema::swallowed(
-            "MySQL failed to record the end of the run",
-            "fga_sync_runs",
-        ))
+        checkpoint::finish(&mut self.session, run)
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {

@@ -66,7 +66,8 @@ pub(super) const COLUMNS: &str = "
 pub(super) const CHECKPOINTS: &str = "
     select name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
            date_format(position_time, '%Y-%m-%dT%H:%i:%s.%fZ'), fence, commits,
-           date_format(start_time, '%Y-%m-%dT%H:%i:%s.%fZ'), page_size
+           date_format(start_time, '%Y-%m-%dT%H:%i:%s.%fZ'), page_size,
+           date_format(complete_as_of, '%Y-%m-%dT%H:%i:%s.%fZ')
     from `{prefix}fga_sync_state`";
 
 pub(super) const TAKE_CHECKPOINT: &str = "
@@ -107,8 +108,10 @@ pub(super) const TOUCH_CHECKPOINT: &str = "
 pub(super) const LAST_COMMIT: &str = "
     select commits from `{prefix}fga_sync_state` where name = ? and fence = ?";
 
-pub(super) const REMEMBER_PAGE_SIZE: &str = "
-    update `{prefix}fga_sync_state` set page_size = ? where name = ? and fence = ?";
+/// The size of pages, and as of when the mirror is complete, null where the end was not proven.
+pub(super) const LEAVE_CHECKPOINT: &str = "
+    update `{prefix}fga_sync_state` set page_size = ?, complete_as_of = coalesce(?, complete_as_of)
+    where name = ? and fence = ?";
 
 /// The position, its time and the watermark are null where they stay.
 pub(super) const MOVE_CHECKPOINT: &str = "

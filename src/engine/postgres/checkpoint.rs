@@ -4,12 +4,12 @@ use postgres::types::Type;
 use postgres::{Client, SimpleQueryRow};
 
 use super::lock::LockKey;
-use super::message::{Answers, Open, Statement, flag, get, time};
+use super::message::{Answers, Open, Statement, ask, flag, get, time};
 use super::{in_schema, statements, while_doing, while_holding};
 use crate::checkpoint::{Checkpoint, Mode, StoreIdentity, Subject};
 use crate::engine::standing::Standing;
 use crate::error::{Error, ErrorKind};
-use crate::ledger::{Admission, Found, Held, Holder, RunStart};
+use crate::ledger::{Admission, Found, Held, Holder, RunEnd, RunStart};
 use crate::lookback::OverlapPage;
 use crate::page::ContinuationToken;
 use crate::schema;
@@ -82,23 +82,35 @@ pub(super) fn last_commit(client: &mut Client, schema: &str, holder: &Holder) ->
         .ok_or(TargetError::Fenced)
 }
 
-/// Keeps the size of pages for the next run.
-pub(super) fn remember_page_size(
-    client: &mut Client,
-    schema: &str,
-    holder: &Holder,
-    size: Option<u32>,
-) -> TargetResult<()> {
-    let sql = in_schema(statements::REMEMBER_PAGE_SIZE, schema);
-    let remembered = [
-        (&size.map(i64::from) as _, Type::INT8),
-        (&holder.name as _, Type::TEXT),
-        (&holder.fence as _, Type::INT8),
+/// Records how a run ended, and leaves the next one what it has found, in one transaction and one round trip.
+pub(super) fn finish(client: &mut Client, schema: &str, run: &RunEnd) -> TargetResult<()> {
+    let doing = "record the end of the run";
+    let holder = &run.holder;
+    let left = [
+        (&run.page_size.map(i64::from)).into(),
+        (&run.complete_as_of).into(),
+        holder.name.into(),
+        holder.fence.into(),
     ];
-    client
-        .execute_typed(&sql, &remembered)
-        .map(drop)
-        .map_err(|error| while_holding("remember the size of pages", error))
+    let end = [
+        holder.run_id.into(),
+        run.finished_at.into(),
+        run.outcome.into(),
+        i64::from(run.exit_code).into(),
+    ];
+    let statements = [
+        Statement::new(statements::LEAVE_CHECKPOINT, left),
+        Statement::new(statements::END_RUN, end),
+    ];
+    let answers = ask(client, schema, statements)
+        .map_err(|failure| failure.told(|error| while_holding(doing, error)))?;
+    if answers.last().touched == 1 {
+        return Ok(());
+    }
+    Err(schema::swallowed(
+        &format!("PostgreSQL failed to {doing}"),
+        "fga_sync_runs",
+    ))
 }
 
 /// Begins the transaction in which the fence grows, and creates the row if need be; whether there was one, and what stands there then.
@@ -246,6 +258,7 @@ fn read_known(row: &SimpleQueryRow, mode: Mode) -> Option<Checkpoint> {
             Some(size) => Some(size.parse().ok()?),
             None => None,
         },
+        complete_as_of: time(14)?,
     })
 }
 

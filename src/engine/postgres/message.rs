@@ -66,6 +66,12 @@ impl From<i64> for Literal {
     }
 }
 
+impl From<&i64> for Literal {
+    fn from(number: &i64) -> Self {
+        (*number).into()
+    }
+}
+
 impl From<Timestamp> for Literal {
     fn from(time: Timestamp) -> Self {
         let time = page::floor(time).to_zoned(TimeZone::UTC);

@@ -99,11 +99,6 @@ impl Postgres {
             while_doing(&doing)(error)
         })
     }
-
-    /// A statement for this target's tables.
-    fn sql(&self, statement: &str) -> String {
-        in_schema(statement, &self.schema)
-    }
 }
 
 fn check_schema_name(schema: &str) -> Result<(), Error> {
@@ -322,31 +317,8 @@ impl Ledger for Postgres {
         checkpoint::last_commit(&mut self.client, &self.schema, holder)
     }
 
-    fn remember_page_size(&mut self, holder: &Holder, size: Option<u32>) -> TargetResult<()> {
-        checkpoint::remember_page_size(&mut self.client, &self.schema, holder, size)
-    }
-
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
-        let sql = self.sql(statements::END_RUN);
-        let ended = self
-            .client
-            .execute_typed(
-                &sql,
-                &[
-                    (&run.run_id, Type::TEXT),
-                    (&page::floor(run.finished_at), Type::TIMESTAMPTZ),
-                    (&run.outcome, Type::TEXT),
-                    (&i64::from(run.exit_code), Type::INT8),
-                ],
-            )
-            .map_err(while_doing("record the end of the run"))?;
-        if ended == 1 {
-            return Ok(());
-        }
-        Err(schema::swallowed(
-            "PostgreSQL failed to record the end of the run",
-            "fga_sync_runs",
-        ))
+        checkpoint::finish(&mut self.client, &self.schema, run)
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {

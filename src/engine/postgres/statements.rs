@@ -95,7 +95,7 @@ pub(super) const BEGIN_TO_LOOK: &str = "begin isolation level repeatable read re
 pub(super) const CHECKPOINTS: &str = "
     select name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
            encode(timestamptz_send(position_time), 'hex'), fence, commits, encode(timestamptz_send(start_time), 'hex'),
-           page_size
+           page_size, encode(timestamptz_send(complete_as_of), 'hex')
     from {schema}.fga_sync_state";
 
 /// $1 name, $2 now. Locks the row, and makes the fence grow.
@@ -131,7 +131,7 @@ pub(super) const BEGIN_RUN: &str = "
     where name = $1
     returning name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
               encode(timestamptz_send(position_time), 'hex'), fence, commits, encode(timestamptz_send(start_time), 'hex'),
-              page_size";
+              page_size, encode(timestamptz_send(complete_as_of), 'hex')";
 
 /// $1 name, $2 fence. A statement that writes: a pooler sends it to the primary, and it waits for whoever has the row.
 pub(super) const LAST_COMMIT: &str = "
@@ -139,9 +139,10 @@ pub(super) const LAST_COMMIT: &str = "
     where name = $1 and fence = $2
     returning commits";
 
-/// $1 the size, $2 name, $3 fence.
-pub(super) const REMEMBER_PAGE_SIZE: &str =
-    "update {schema}.fga_sync_state set page_size = $1 where name = $2 and fence = $3";
+/// $1 the size of pages, $2 as of when the mirror is complete, null where the end was not proven; $3 name, $4 fence.
+pub(super) const LEAVE_CHECKPOINT: &str = "
+    update {schema}.fga_sync_state set page_size = $1, complete_as_of = coalesce($2, complete_as_of)
+    where name = $3 and fence = $4";
 
 /// Begins every page: $1 name, $2 fence, $3 the commit's number, $4 token and $5 its time, null where they stay, $6 run id, $7 store id, $8 writes,
 /// $9 deletes, $38 late arrivals, $39 order anomalies, $40 the watermark, null where it stays. All that follows hangs on the row in `moved`.
@@ -315,5 +316,6 @@ pub(super) const AND_UPSERTED: &str = " + (select count(*) from upserted)";
 pub(super) const OR_ELSE: &str = "
           then '1' else 'rows are missing in fga_tuples' end)::bigint";
 
+/// $1 run id, $2 now, $3 outcome, $4 exit code.
 pub(super) const END_RUN: &str = "
     update {schema}.fga_sync_runs set finished_at = $2, outcome = $3, exit_code = $4 where run_id = $1";

@@ -233,6 +233,7 @@ fn read_checkpoint(row: &Row) -> rusqlite::Result<Checkpoint> {
         commits: row.get(11)?,
         start_time: time(12)?,
         page_size: row.get(13)?,
+        complete_as_of: time(14)?,
     })
 }
 
@@ -371,25 +372,24 @@ impl Ledger for Sqlite {
             .ok_or(TargetError::Fenced)
     }
 
-    fn remember_page_size(&mut self, holder: &Holder, size: Option<u32>) -> TargetResult<()> {
-        let remembered = params![size, holder.name, holder.fence];
-        self.connection
-            .execute(&self.sql(statements::REMEMBER_PAGE_SIZE), remembered)
-            .map(drop)
-            .map_err(|error| while_holding("remember the size of pages", error))
-    }
-
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
+        let leave = self.sql(statements::LEAVE_CHECKPOINT);
         let end = self.sql(statements::END_RUN);
         let gather_statistics = self.sql(statements::GATHER_STATISTICS);
         let mut finish = || -> rusqlite::Result<usize> {
             let transaction = self
                 .connection
                 .transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let holder = &run.holder;
+            let complete_as_of = run.complete_as_of.map(text);
+            transaction.execute(
+                &leave,
+                params![run.page_size, complete_as_of, holder.name, holder.fence],
+            )?;
             let ended = transaction.execute(
                 &end,
                 params![
-                    run.run_id,
+                    holder.run_id,
                     text(run.finished_at),
                     run.outcome,
                     run.exit_code

@@ -38,7 +38,7 @@ pub(super) const COLUMNS: &str = "
 
 pub(super) const CHECKPOINTS: &str = r#"
     select name, source, store_id, store_name, store_created_at, type_filter, mode, token,
-           watermark, position_time, fence, commits, start_time, page_size
+           watermark, position_time, fence, commits, start_time, page_size, complete_as_of
     from "{prefix}fga_sync_state""#;
 
 /// Whether rows are there of a store, or of a type in it.
@@ -69,9 +69,10 @@ pub(super) const MOVE_CHECKPOINT: &str = r#"
 pub(super) const LAST_COMMIT: &str = r#"
     select commits from "{prefix}fga_sync_state" where name = ?1 and fence = ?2"#;
 
-/// ?1 the size, ?2 name, ?3 fence.
-pub(super) const REMEMBER_PAGE_SIZE: &str = r#"
-    update "{prefix}fga_sync_state" set page_size = ?1 where name = ?2 and fence = ?3"#;
+/// ?1 the size of pages, ?2 as of when the mirror is complete, null where the end was not proven; ?3 name, ?4 fence.
+pub(super) const LEAVE_CHECKPOINT: &str = r#"
+    update "{prefix}fga_sync_state" set page_size = ?1, complete_as_of = coalesce(?2, complete_as_of)
+    where name = ?3 and fence = ?4"#;
 
 /// Without its checkpoint, what is kept of an overlap means nothing.
 pub(super) const OVERLAP: &str = r#"

@@ -10,6 +10,7 @@ create table if not exists `{prefix}fga_sync_state` (
     token            longtext,              -- the continuation token after the last applied page
     watermark        longtext,              -- what stands before it is complete: the next run begins here
     position_time    datetime(6),           -- UTC: the timestamp of the last change of that page
+    complete_as_of   datetime(6),           -- UTC: what was written to the source before is in the mirror; null until an end was proven
     page_size        bigint,                -- changes in a page that the server last took after it refused more; or null
     fence            bigint not null,       -- grows with each run; a run with an older one can commit nothing
     commits          bigint not null,       -- of all runs: each commit is the next one
