@@ -355,7 +355,7 @@ _fga__sync() {
             return 0
             ;;
         fga__sync__subcmd__run)
-            opts="-v -q -h --type --page-size --start-time --max-changes --max-duration --lookback --max-rps --retry-for --if-locked --no-migrate --dry-run --job --all --config --source --store-id --fga-config --allow-http --tls-ca --tls-cert --tls-key --target --mode --schema --table-prefix --format --no-progress --log-level --log-format --verbose --quiet --show-config --help"
+            opts="-v -q -h --type --page-size --start-time --max-changes --max-duration --lookback --max-rps --retry-for --if-locked --no-migrate --keep-runs --dry-run --job --all --config --source --store-id --fga-config --allow-http --tls-ca --tls-cert --tls-key --target --mode --schema --table-prefix --format --no-progress --log-level --log-format --verbose --quiet --show-config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -395,6 +395,10 @@ _fga__sync() {
                     ;;
                 --if-locked)
                     COMPREPLY=($(compgen -W "fail skip wait" -- "${cur}"))
+                    return 0
+                    ;;
+                --keep-runs)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --job)

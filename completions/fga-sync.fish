@@ -67,6 +67,7 @@ complete -c fga-sync -n "__fish_fga_sync_using_subcommand run" -l retry-for -d '
 complete -c fga-sync -n "__fish_fga_sync_using_subcommand run" -l if-locked -d 'What to do while another run holds the lock: exit 10, exit 0, or wait [default: fail] [env: FGA_SYNC_IF_LOCKED] [file: run.if_locked]' -r -f -a "fail\t''
 skip\t''
 wait\t''"
+complete -c fga-sync -n "__fish_fga_sync_using_subcommand run" -l keep-runs -d 'Keep so many runs of each name in fga_sync_runs, the last ones [default: 10000] [env: FGA_SYNC_KEEP_RUNS] [file: run.keep_runs]' -r
 complete -c fga-sync -n "__fish_fga_sync_using_subcommand run" -l job -d 'Run this job of the configuration file' -r
 complete -c fga-sync -n "__fish_fga_sync_using_subcommand run" -l config -d 'Read settings from this TOML file [env: FGA_SYNC_CONFIG]' -r -F
 complete -c fga-sync -n "__fish_fga_sync_using_subcommand run" -l source -d 'Where changes come from: [https://]HOST[/PREFIX], or file:PATH or file:- for recorded pages [env: FGA_SYNC_SOURCE, FGA_API_URL] [file: source.url]' -r

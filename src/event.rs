@@ -11,12 +11,7 @@ pub enum Event<'a> {
     /// The source has said which store it is.
     StoreFound(&'a StoreIdentity),
     /// The run holds its checkpoint, and reads on from it.
-    CheckpointTaken {
-        /// A ULID.
-        run_id: &'a str,
-        /// As it was taken.
-        checkpoint: &'a Checkpoint,
-    },
+    CheckpointTaken(&'a Checkpoint),
     /// The end of the log was proven.
     EndProven {
         /// What was written to the source before is in the mirror: the moment of the proof, less the look-back.

@@ -19,6 +19,7 @@ pub mod limits;
 pub mod lookback;
 pub mod mirror;
 mod nearest;
+mod one_line;
 pub mod openfga;
 pub mod outcome;
 pub mod page;

@@ -11,10 +11,15 @@ use crate::cli::RunArgs;
 use crate::config::{Config, Format, OutputSettings, RunSettings, SourceSettings};
 use crate::engine::{self, Access, DryRun};
 use crate::error::{Error, ErrorKind, Result};
+use crate::ledger::Runner;
+use crate::one_line::one_line;
 use crate::report::{Listeners, ProgressLine, Subject, Summaries, Summary, Tally};
 use crate::source::{ChangeSource, OpenFga, Replay};
 use crate::sync::{GivenUp, Outcome, Stop, open_persistently, run as run_once};
 use crate::target::Target;
+
+/// The characters of a machine's name that are kept. The system allows 64 of them, or 255.
+const HOST_WIDTH: usize = 255;
 
 pub(super) fn run(config: &Config, arguments: &RunArgs, output: &OutputSettings) -> Result<u8> {
     let stop = Stop::on_signals().map_err(|error| {
@@ -104,11 +109,11 @@ fn run_job(
     stop: &Stop,
 ) -> Summary {
     let started = Instant::now();
-    let run_id = ulid::Ulid::generate().to_string();
+    let runner = runner();
     let mut subject = subject(job, &settings, dry_run);
-    subject.run_id = Some(run_id.clone());
+    subject.run_id = Some(runner.run_id.clone());
     let mut tally = Tally::default();
-    let result = open_and_run(settings, dry_run, &run_id, output, stop, &mut tally);
+    let result = open_and_run(settings, dry_run, &runner, output, stop, &mut tally);
     if let Err(error) = &result {
         log_failure(error, output);
     }
@@ -120,10 +125,21 @@ fn run_job(
     )
 }
 
+/// A new run of this process.
+fn runner() -> Runner {
+    Runner {
+        run_id: ulid::Ulid::generate().to_string(),
+        host: whoami::hostname()
+            .ok()
+            .map(|host| one_line(&host, HOST_WIDTH)),
+        pid: std::process::id(),
+    }
+}
+
 fn open_and_run(
     settings: RunSettings,
     dry_run: bool,
-    run_id: &str,
+    runner: &Runner,
     output: &OutputSettings,
     stop: &Stop,
     tally: &mut Tally,
@@ -176,7 +192,7 @@ fn open_and_run(
     let result = run_once(
         source,
         target.as_mut(),
-        run_id,
+        runner,
         &options,
         stop,
         &mut listeners,

@@ -1,7 +1,9 @@
 //! A target that reads and plans, and writes nothing.
 
 use crate::checkpoint::{Checkpoint, Subject};
-use crate::ledger::{Admission, Found, Held, Holder, Ledger, RunEnd, RunStart};
+use crate::ledger::{
+    Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
+};
 use crate::limits::Limits;
 use crate::lookback::OverlapPage;
 use crate::mirror::{Applied, Mirror};
@@ -75,6 +77,14 @@ impl Ledger for DryRun {
 
     fn finish_run(&mut self, _run: &RunEnd) -> TargetResult<()> {
         Ok(())
+    }
+
+    fn record_run(&mut self, _run: &RunRecord) -> TargetResult<()> {
+        Ok(())
+    }
+
+    fn under_way(&mut self, name: &str) -> TargetResult<Option<RunUnderWay>> {
+        self.target.under_way(name)
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {

@@ -35,10 +35,10 @@ pub fn start_logging(output: &OutputSettings) {
 
 /// Logs what happens in a run: one line where it begins, and nothing a page.
 pub(super) fn note(event: &Event) {
-    if let Event::CheckpointTaken { run_id, checkpoint } = event {
+    if let Event::CheckpointTaken(checkpoint) = event {
         let name = &checkpoint.subject.name;
         let token = checkpoint.token.as_ref().map(ContinuationToken::as_str);
-        tracing::info!(run_id, %name, token, "the run holds the checkpoint");
+        tracing::info!(%name, token, "the run holds the checkpoint");
     }
 }
 

@@ -39,7 +39,7 @@ impl Listener for Tally {
     fn hear(&mut self, event: &Event) {
         match event {
             Event::StoreFound(store) => self.store = (*store).clone(),
-            Event::CheckpointTaken { checkpoint, .. } => {
+            Event::CheckpointTaken(checkpoint) => {
                 let token = checkpoint.token.as_ref();
                 self.token = token.map(|token| token.as_str().to_owned());
                 self.position_time = checkpoint.position_time;

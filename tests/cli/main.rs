@@ -38,6 +38,7 @@ mod output;
 mod page_size;
 mod rate_limits;
 mod recording;
+mod records;
 mod secrets;
 mod settings;
 mod sign_in;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use fga_sync::change::Change;
 use fga_sync::checkpoint::Checkpoint;
-use fga_sync::ledger::{Admission, Found, Held, RunEnd, RunStart};
+use fga_sync::ledger::{Admission, Found, Held, RunEnd, RunRecord, RunResult, RunStart};
 use fga_sync::lookback::{OverlapPage, OverlapUpdate};
 use fga_sync::mirror::{Applied, Before};
 use fga_sync::page::ContinuationToken;
@@ -68,7 +68,13 @@ pub fn watermark(checkpoint: &Checkpoint) -> u128 {
 pub struct RunRow {
     pub pages: u64,
     pub counts: Counts,
-    pub end: Option<(String, u8)>,
+    /// Outcome, exit code, and the kind of the error.
+    pub end: Option<(String, u8, Option<String>)>,
+}
+
+fn ended(result: &RunResult) -> (String, u8, Option<String>) {
+    let error = result.error.as_ref().map(|error| error.kind.clone());
+    (result.outcome.to_owned(), result.exit_code, error)
 }
 
 #[derive(Debug, Default)]
@@ -127,7 +133,7 @@ impl Database {
         });
         checkpoint.fence += 1;
         self.read_from = watermark(checkpoint);
-        self.runs.entry(run.run_id.to_owned()).or_default();
+        self.runs.entry(run.runner.run_id.clone()).or_default();
         Ok(Held {
             checkpoint: checkpoint.clone(),
             overlap: self.overlap.values().cloned().collect(),
@@ -207,7 +213,12 @@ impl Database {
             checkpoint.complete_as_of = run.complete_as_of.or(checkpoint.complete_as_of);
         }
         if let Some(row) = self.runs.get_mut(run.holder.run_id) {
-            row.end = Some((run.outcome.to_owned(), run.exit_code));
+            row.end = Some(ended(&run.result));
         }
+    }
+
+    pub fn record_run(&mut self, run: &RunRecord) {
+        let row = self.runs.entry(run.runner.run_id.clone()).or_default();
+        row.end = Some(ended(&run.result));
     }
 }

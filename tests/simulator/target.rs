@@ -2,7 +2,9 @@
 
 use fga_sync::checkpoint::Subject;
 use fga_sync::error::{Error, ErrorKind};
-use fga_sync::ledger::{Admission, Found, Held, Holder, Ledger, RunEnd, RunStart};
+use fga_sync::ledger::{
+    Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
+};
 use fga_sync::limits::Limits;
 use fga_sync::lookback::OverlapPage;
 use fga_sync::mirror::{Applied, Mirror};
@@ -196,7 +198,7 @@ impl Ledger for Connection {
                     .collect();
                 format!(
                     "{} takes the checkpoint: fence {}, known {pages:?}",
-                    run.run_id, held.checkpoint.fence
+                    run.runner.run_id, held.checkpoint.fence
                 )
             });
             Ok(held)
@@ -229,6 +231,18 @@ impl Ledger for Connection {
             world.database.finish_run(run);
             Ok(())
         })
+    }
+
+    fn record_run(&mut self, run: &RunRecord) -> TargetResult<()> {
+        self.call("record_run", |world| {
+            world.database.record_run(run);
+            Ok(())
+        })
+    }
+
+    fn under_way(&mut self, _name: &str) -> TargetResult<Option<RunUnderWay>> {
+        // The lock is always had.
+        self.call("under_way", |_| Ok(None))
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {

@@ -10,10 +10,9 @@ use super::{statements, while_doing, while_holding};
 use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
 use crate::engine::standing::Standing;
 use crate::error::{Error, ErrorKind};
-use crate::ledger::{Admission, Found, Held, Holder, RunEnd, RunStart};
+use crate::ledger::{Admission, Found, Held, Holder, RunStart};
 use crate::lookback::OverlapPage;
 use crate::page::ContinuationToken;
-use crate::schema;
 use crate::target::{TargetError, TargetResult};
 
 /// Takes the checkpoint, if it is admitted.
@@ -84,39 +83,6 @@ pub(super) fn last_commit(session: &mut Session, holder: &Holder) -> TargetResul
         })
     })?;
     last.ok_or(TargetError::Fenced)
-}
-
-/// Records how a run ended, and leaves the next one what it has found, in one transaction and one message.
-pub(super) fn finish(session: &mut Session, run: &RunEnd) -> TargetResult<()> {
-    let doing = "record the end of the run";
-    let holder = &run.holder;
-    let left = [
-        run.page_size.into(),
-        run.complete_as_of.map(datetime).into(),
-        holder.name.into(),
-        holder.fence.into(),
-    ];
-    let end = [
-        datetime(run.finished_at),
-        run.outcome.into(),
-        run.exit_code.into(),
-        holder.run_id.into(),
-    ];
-    let mut answers = session
-        .begin([
-            Statement::new(statements::LEAVE_CHECKPOINT, left),
-            Statement::new(statements::END_RUN, end),
-            Statement::plain("commit"),
-        ])
-        .map_err(|error| while_holding(doing, error))?;
-    answers.next();
-    if answers.next().touched == 1 {
-        return Ok(());
-    }
-    Err(schema::swallowed(
-        &format!("MySQL failed to {doing}"),
-        "fga_sync_runs",
-    ))
 }
 
 /// Begins the transaction in which the fence grows, and creates the row if need be; whether there was one, and what stands there then.
@@ -192,15 +158,18 @@ fn has_rows(session: &mut Session, subject: &Subject) -> Result<bool> {
 fn begin(session: &mut Session, run: &RunStart) -> Result<Option<Checkpoint>> {
     let Subject { name, store, .. } = run.subject;
     let update = [
+        Value::from(&run.runner.run_id),
         Value::from(&store.name),
         run.start_time.map(datetime).into(),
         name.into(),
     ];
     let begin = [
-        Value::from(run.run_id),
+        Value::from(&run.runner.run_id),
         name.into(),
         env!("CARGO_PKG_VERSION").into(),
         datetime(run.started_at),
+        Value::from(&run.runner.host),
+        run.runner.pid.into(),
     ];
     let [checkpoints, overlap] = ask_standing(name);
     let mut answers = session.ask([

@@ -6,6 +6,7 @@ mod hash;
 mod message;
 mod page;
 mod rows;
+mod runs;
 mod session;
 mod statements;
 mod tls;
@@ -23,7 +24,9 @@ use super::Access;
 use super::ladder::{Step, statements_above};
 use crate::checkpoint::Subject;
 use crate::error::{Error, ErrorKind};
-use crate::ledger::{Admission, Found, Held, Holder, Ledger, RunEnd, RunStart};
+use crate::ledger::{
+    Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
+};
 use crate::limits::{Limits, Widths};
 use crate::lookback::OverlapPage;
 use crate::mirror::{Applied, Mirror};
@@ -306,7 +309,15 @@ impl Ledger for MySql {
     }
 
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
-        checkpoint::finish(&mut self.session, run)
+        runs::finish(&mut self.session, run)
+    }
+
+    fn record_run(&mut self, run: &RunRecord) -> TargetResult<()> {
+        runs::record(&mut self.session, run)
+    }
+
+    fn under_way(&mut self, name: &str) -> TargetResult<Option<RunUnderWay>> {
+        runs::under_way(&mut self.session, name)
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {

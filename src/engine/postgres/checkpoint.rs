@@ -4,12 +4,12 @@ use postgres::types::Type;
 use postgres::{Client, SimpleQueryRow};
 
 use super::lock::LockKey;
-use super::message::{Answers, Open, Statement, ask, flag, get, time};
+use super::message::{Answers, Open, Statement, flag, get, time};
 use super::{in_schema, statements, while_doing, while_holding};
 use crate::checkpoint::{Checkpoint, Mode, StoreIdentity, Subject};
 use crate::engine::standing::Standing;
 use crate::error::{Error, ErrorKind};
-use crate::ledger::{Admission, Found, Held, Holder, RunEnd, RunStart};
+use crate::ledger::{Admission, Found, Held, Holder, RunStart};
 use crate::lookback::OverlapPage;
 use crate::page::ContinuationToken;
 use crate::schema;
@@ -80,37 +80,6 @@ pub(super) fn last_commit(client: &mut Client, schema: &str, holder: &Holder) ->
     read()
         .map_err(|error| while_holding("read the last commit", error))?
         .ok_or(TargetError::Fenced)
-}
-
-/// Records how a run ended, and leaves the next one what it has found, in one transaction and one round trip.
-pub(super) fn finish(client: &mut Client, schema: &str, run: &RunEnd) -> TargetResult<()> {
-    let doing = "record the end of the run";
-    let holder = &run.holder;
-    let left = [
-        (&run.page_size.map(i64::from)).into(),
-        (&run.complete_as_of).into(),
-        holder.name.into(),
-        holder.fence.into(),
-    ];
-    let end = [
-        holder.run_id.into(),
-        run.finished_at.into(),
-        run.outcome.into(),
-        i64::from(run.exit_code).into(),
-    ];
-    let statements = [
-        Statement::new(statements::LEAVE_CHECKPOINT, left),
-        Statement::new(statements::END_RUN, end),
-    ];
-    let answers = ask(client, schema, statements)
-        .map_err(|failure| failure.told(|error| while_holding(doing, error)))?;
-    if answers.last().touched == 1 {
-        return Ok(());
-    }
-    Err(schema::swallowed(
-        &format!("PostgreSQL failed to {doing}"),
-        "fga_sync_runs",
-    ))
 }
 
 /// Begins the transaction in which the fence grows, and creates the row if need be; whether there was one, and what stands there then.
@@ -202,9 +171,11 @@ impl Tables<'_> {
             name.into(),
             (&store.name).into(),
             (&run.start_time).into(),
-            run.run_id.into(),
+            (&run.runner.run_id).into(),
             env!("CARGO_PKG_VERSION").into(),
             run.started_at.into(),
+            (&run.runner.host).into(),
+            i64::from(run.runner.pid).into(),
         ];
         let last = Statement::new(statements::BEGIN_RUN, values);
         let answer = self.transaction.commit_after(last);

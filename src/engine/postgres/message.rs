@@ -66,6 +66,12 @@ impl From<i64> for Literal {
     }
 }
 
+impl From<Option<&str>> for Literal {
+    fn from(text: Option<&str>) -> Self {
+        text.map_or_else(|| Self("null".to_owned()), Into::into)
+    }
+}
+
 impl From<&i64> for Literal {
     fn from(number: &i64) -> Self {
         (*number).into()

@@ -12,6 +12,7 @@ mod hosts;
 mod lock;
 mod message;
 mod page;
+mod runs;
 mod settings;
 mod statements;
 mod tls;
@@ -29,7 +30,9 @@ use super::Access;
 use super::ladder::{Step, statements_above};
 use crate::checkpoint::Subject;
 use crate::error::{Error, ErrorKind};
-use crate::ledger::{Admission, Found, Held, Holder, Ledger, RunEnd, RunStart};
+use crate::ledger::{
+    Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
+};
 use crate::limits::Limits;
 use crate::lookback::OverlapPage;
 use crate::mirror::{Applied, Mirror};
@@ -318,7 +321,15 @@ impl Ledger for Postgres {
     }
 
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
-        checkpoint::finish(&mut self.client, &self.schema, run)
+        runs::finish(&mut self.client, &self.schema, run)
+    }
+
+    fn record_run(&mut self, run: &RunRecord) -> TargetResult<()> {
+        runs::record(&mut self.client, &self.schema, run)
+    }
+
+    fn under_way(&mut self, name: &str) -> TargetResult<Option<RunUnderWay>> {
+        runs::under_way(&mut self.client, &self.schema, name)
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {

@@ -8,6 +8,7 @@ mod limits;
 mod lock;
 mod look_back;
 mod plans;
+mod records;
 mod refused;
 mod runs;
 mod schema;
@@ -25,6 +26,7 @@ pub const ALL: &[(&str, &[Case])] = &[
     ("values", values::CASES),
     ("exactly_once", exactly_once::CASES),
     ("runs", runs::CASES),
+    ("records", records::CASES),
     ("admission", admission::CASES),
     ("limits", limits::CASES),
     ("refused", refused::CASES),

@@ -3,7 +3,7 @@
 use anyhow::{Context, ensure};
 use fga_sync::checkpoint::{Checkpoint, Mode, StoreIdentity, Subject};
 use fga_sync::error::ErrorKind;
-use fga_sync::ledger::RunEnd;
+use fga_sync::ledger::{RunEnd, RunResult};
 use fga_sync::target::TargetError;
 use jiff::Timestamp;
 
@@ -11,8 +11,8 @@ use super::cases;
 use crate::changes::{delete, viewer, write, writes};
 use crate::engine::{Database, Done, Engine, Row};
 use crate::run::{
-    LATER_RUN, RUN, Run, begin, ended, holder, kept, kept_time, started_at, subject, time_text,
-    token,
+    LATER_RUN, RUN, Run, begin, drained, ended, holder, kept, kept_time, started_at, subject,
+    time_text, token,
 };
 
 cases![
@@ -58,13 +58,12 @@ fn a_run_is_open_until_it_ends(engine: &dyn Engine) -> anyhow::Result<()> {
     let found = history(database.as_ref(), RUN)?;
     ensure!(found == open, "{found:?}");
 
-    let subject = run.subject.clone();
-    let end = RunEnd {
+    let end = RunResult {
         outcome: "end_of_log",
         exit_code: 143,
-        ..ended(holder(RUN, &subject, run.fence))
+        ..drained()
     };
-    run.target.finish_run(&end).done()?;
+    run.finish_as(end.clone()).done()?;
     let finished = time_text(database.as_ref(), end.finished_at)?;
     let closed = [begun, text(&[&finished, "end_of_log", "143"])].concat();
     let found = history(database.as_ref(), RUN)?;

@@ -14,6 +14,7 @@ create table if not exists `{prefix}fga_sync_state` (
     page_size        bigint,                -- changes in a page that the server last took after it refused more; or null
     fence            bigint not null,       -- grows with each run; a run with an older one can commit nothing
     commits          bigint not null,       -- of all runs: each commit is the next one
+    run_id           varchar(26),           -- the run that took it last
     updated_at       datetime(6) not null,  -- UTC
     primary key (name)
 ) engine = InnoDB, row_format = dynamic, default character set utf8mb4

@@ -14,5 +14,6 @@ create table if not exists {schema}.fga_sync_state (
     page_size        bigint,                    -- changes in a page that the server last took after it refused more; or null
     fence            bigint not null,           -- grows with each run; a run with an older one can commit nothing
     commits          bigint not null,           -- of all runs: each commit is the next one
+    run_id           text collate "C",          -- the run that took it last
     updated_at       timestamptz not null
 );

@@ -14,5 +14,6 @@ create table if not exists "{prefix}fga_sync_state" (
     page_size        integer,       -- changes in a page that the server last took after it refused more; or null
     fence            integer not null, -- grows with each run; a run with an older one can commit nothing
     commits          integer not null, -- of all runs: each commit is the next one
+    run_id           text,          -- the run that took it last
     updated_at       text not null
 ) strict;
