@@ -41,7 +41,7 @@ _fga__sync() {
 
     case "${cmd}" in
         fga__sync)
-            opts="-v -q -h -V --config --source --store-id --fga-config --allow-http --tls-ca --tls-cert --tls-key --target --mode --schema --table-prefix --format --no-progress --log-level --log-format --verbose --quiet --show-config --help --version run migrate help"
+            opts="-v -q -h -V --config --source --store-id --fga-config --allow-http --tls-ca --tls-cert --tls-key --target --mode --schema --table-prefix --format --no-progress --progress-every --log-level --log-format --verbose --quiet --show-config --help --version run migrate help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -150,6 +150,10 @@ _fga__sync() {
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
                     ;;
+                --progress-every)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log-level)
                     COMPREPLY=($(compgen -W "error warn info debug trace" -- "${cur}"))
                     return 0
@@ -222,7 +226,7 @@ _fga__sync() {
             return 0
             ;;
         fga__sync__subcmd__migrate)
-            opts="-v -q -h --print-sql --from --job --config --source --store-id --fga-config --allow-http --tls-ca --tls-cert --tls-key --target --mode --schema --table-prefix --format --no-progress --log-level --log-format --verbose --quiet --show-config --help"
+            opts="-v -q -h --print-sql --from --job --config --source --store-id --fga-config --allow-http --tls-ca --tls-cert --tls-key --target --mode --schema --table-prefix --format --no-progress --progress-every --log-level --log-format --verbose --quiet --show-config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -339,6 +343,10 @@ _fga__sync() {
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
                     return 0
                     ;;
+                --progress-every)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --log-level)
                     COMPREPLY=($(compgen -W "error warn info debug trace" -- "${cur}"))
                     return 0
@@ -355,7 +363,7 @@ _fga__sync() {
             return 0
             ;;
         fga__sync__subcmd__run)
-            opts="-v -q -h --type --page-size --start-time --max-changes --max-duration --lookback --max-rps --retry-for --if-locked --no-migrate --keep-runs --dry-run --job --all --config --source --store-id --fga-config --allow-http --tls-ca --tls-cert --tls-key --target --mode --schema --table-prefix --format --no-progress --log-level --log-format --verbose --quiet --show-config --help"
+            opts="-v -q -h --type --page-size --start-time --max-changes --max-duration --lookback --max-rps --retry-for --if-locked --no-migrate --keep-runs --dry-run --job --all --config --source --store-id --fga-config --allow-http --tls-ca --tls-cert --tls-key --target --mode --schema --table-prefix --format --no-progress --progress-every --log-level --log-format --verbose --quiet --show-config --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -506,6 +514,10 @@ _fga__sync() {
                     ;;
                 --format)
                     COMPREPLY=($(compgen -W "text json" -- "${cur}"))
+                    return 0
+                    ;;
+                --progress-every)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --log-level)

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_fga_sync_global_optspecs
-    string join \n config= source= store-id= fga-config= allow-http tls-ca= tls-cert= tls-key= target= mode= schema= table-prefix= format= no-progress log-level= log-format= v/verbose q/quiet show-config h/help V/version
+    string join \n config= source= store-id= fga-config= allow-http tls-ca= tls-cert= tls-key= target= mode= schema= table-prefix= format= no-progress progress-every= log-level= log-format= v/verbose q/quiet show-config h/help V/version
 end
 
 function __fish_fga_sync_needs_command
@@ -39,6 +39,7 @@ complete -c fga-sync -n "__fish_fga_sync_needs_command" -l schema -d 'The Postgr
 complete -c fga-sync -n "__fish_fga_sync_needs_command" -l table-prefix -d 'A prefix of the tables\' names, on SQLite and MySQL [env: FGA_SYNC_TABLE_PREFIX] [file: target.table_prefix]' -r
 complete -c fga-sync -n "__fish_fga_sync_needs_command" -l format -d 'What goes to standard output [default: text] [env: FGA_SYNC_FORMAT] [file: output.format]' -r -f -a "text\t''
 json\t''"
+complete -c fga-sync -n "__fish_fga_sync_needs_command" -l progress-every -d 'Log so often how far a run has come, where no progress line shows it (0s: never) [default: 1m] [env: FGA_SYNC_PROGRESS_EVERY] [file: output.progress_every]' -r
 complete -c fga-sync -n "__fish_fga_sync_needs_command" -l log-level -d 'How much is logged to standard error; -v and -q move it [default: warn] [env: FGA_SYNC_LOG_LEVEL] [file: log.level]' -r -f -a "error\t''
 warn\t''
 info\t''
@@ -84,6 +85,7 @@ complete -c fga-sync -n "__fish_fga_sync_using_subcommand run" -l schema -d 'The
 complete -c fga-sync -n "__fish_fga_sync_using_subcommand run" -l table-prefix -d 'A prefix of the tables\' names, on SQLite and MySQL [env: FGA_SYNC_TABLE_PREFIX] [file: target.table_prefix]' -r
 complete -c fga-sync -n "__fish_fga_sync_using_subcommand run" -l format -d 'What goes to standard output [default: text] [env: FGA_SYNC_FORMAT] [file: output.format]' -r -f -a "text\t''
 json\t''"
+complete -c fga-sync -n "__fish_fga_sync_using_subcommand run" -l progress-every -d 'Log so often how far a run has come, where no progress line shows it (0s: never) [default: 1m] [env: FGA_SYNC_PROGRESS_EVERY] [file: output.progress_every]' -r
 complete -c fga-sync -n "__fish_fga_sync_using_subcommand run" -l log-level -d 'How much is logged to standard error; -v and -q move it [default: warn] [env: FGA_SYNC_LOG_LEVEL] [file: log.level]' -r -f -a "error\t''
 warn\t''
 info\t''
@@ -117,6 +119,7 @@ complete -c fga-sync -n "__fish_fga_sync_using_subcommand migrate" -l schema -d 
 complete -c fga-sync -n "__fish_fga_sync_using_subcommand migrate" -l table-prefix -d 'A prefix of the tables\' names, on SQLite and MySQL [env: FGA_SYNC_TABLE_PREFIX] [file: target.table_prefix]' -r
 complete -c fga-sync -n "__fish_fga_sync_using_subcommand migrate" -l format -d 'What goes to standard output [default: text] [env: FGA_SYNC_FORMAT] [file: output.format]' -r -f -a "text\t''
 json\t''"
+complete -c fga-sync -n "__fish_fga_sync_using_subcommand migrate" -l progress-every -d 'Log so often how far a run has come, where no progress line shows it (0s: never) [default: 1m] [env: FGA_SYNC_PROGRESS_EVERY] [file: output.progress_every]' -r
 complete -c fga-sync -n "__fish_fga_sync_using_subcommand migrate" -l log-level -d 'How much is logged to standard error; -v and -q move it [default: warn] [env: FGA_SYNC_LOG_LEVEL] [file: log.level]' -r -f -a "error\t''
 warn\t''
 info\t''

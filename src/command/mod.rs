@@ -210,6 +210,11 @@ fn print_failure(command: &'static str, error: &Error, output: &OutputSettings) 
 
 /// Tells a person what went wrong, or the log where that is what is read.
 fn log_failure(error: &Error, output: &OutputSettings) {
+    log_failure_of(None, error, output);
+}
+
+/// The same of a job. Of log lines it is the span that names it.
+fn log_failure_of(job: Option<&str>, error: &Error, output: &OutputSettings) {
     if output.log_format == Format::Json {
         // Does nothing where it was started with the settings.
         start_logging(output);
@@ -224,7 +229,8 @@ fn log_failure(error: &Error, output: &OutputSettings) {
         .advice()
         .map(|advice| format!("\n  Try: {advice}"))
         .unwrap_or_default();
-    let text = without_control_characters(&format!("error: {error}{advice}\n"));
+    let job = job.map(|job| format!("{job}: ")).unwrap_or_default();
+    let text = without_control_characters(&format!("error: {job}{error}{advice}\n"));
     // Nothing can be done where standard error is gone.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

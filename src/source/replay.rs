@@ -20,6 +20,7 @@ use super::{Answer, ChangeSource, Observed, TupleReader, wire};
 use crate::checkpoint::StoreIdentity;
 use crate::error::{Error, ErrorKind, Result};
 use crate::page::ContinuationToken;
+use crate::span::inherited;
 
 /// Events that the parser may be ahead of the reader.
 const READ_AHEAD: usize = 1_000;
@@ -166,7 +167,7 @@ impl Replay {
         } else {
             let input = self.without_mark(self.open()?)?;
             let (sender, receiver) = sync_channel(READ_AHEAD);
-            thread::spawn(move || parse(input, &sender));
+            thread::spawn(inherited(move || parse(input, &sender)));
             self.events.insert(receiver)
         };
         events

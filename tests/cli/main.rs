@@ -33,6 +33,7 @@ mod fga_yaml;
 mod headers;
 mod jobs;
 mod limits;
+mod log;
 mod look_back;
 mod output;
 mod page_size;

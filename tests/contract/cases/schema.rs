@@ -350,7 +350,9 @@ fn an_engine_without_transactions_is_named(engine: &dyn Engine) -> anyhow::Resul
     for other in ["MyISAM", "BLACKHOLE"] {
         let database = engine.fresh()?;
         database.open()?.migrate().done()?;
-        let alteration = format!("alter table {{fga_sync_runs}} engine = {other}");
+        // MyISAM has no keys as wide as that of the index.
+        let alteration =
+            format!("alter table {{fga_sync_runs}} drop index by_name, engine = {other}");
         if let Err(error) = database.query(&alteration) {
             // Not every server has it.
             ensure!(other == "BLACKHOLE", "{error}");
