@@ -2,6 +2,7 @@
 
 mod migrate;
 mod run;
+mod show_config;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -11,7 +12,7 @@ use clap::{ArgMatches, FromArgMatches};
 use serde::Serialize;
 
 use crate::cli::{self, Cli, Verb};
-use crate::config::{Config, Format, OutputSettings, masked_source, shown_as_text};
+use crate::config::{Config, Format, OutputSettings, masked_source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::report::{Subject, Summary, Tally, start_logging};
 
@@ -57,38 +58,13 @@ fn dispatch(matches: &ArgMatches, config: &Config, output: &OutputSettings) -> R
         )
         .because(error)
     })?;
-    let job = match &cli.verb {
-        Verb::Run(arguments) => arguments.job.as_deref(),
-        Verb::Migrate(arguments) => arguments.job.as_deref(),
-    };
     if cli.show_config() {
-        return show_config(config, job, output.format);
+        return show_config::show_config(config, &cli.verb, output.format);
     }
     match &cli.verb {
         Verb::Run(arguments) => run::run(config, arguments, output),
         Verb::Migrate(arguments) => migrate::migrate(config, arguments, output),
     }
-}
-
-fn show_config(config: &Config, job: Option<&str>, format: Format) -> Result<u8> {
-    #[derive(Serialize)]
-    struct Shown {
-        key: &'static str,
-        value: Option<String>,
-        origin: String,
-    }
-    let settings = config.show(job)?;
-    match format {
-        Format::Text => print(&shown_as_text(&settings))?,
-        Format::Json => {
-            let settings: Vec<_> = settings
-                .into_iter()
-                .map(|(key, value, origin)| Shown { key, value, origin })
-                .collect();
-            print_json(&settings)?;
-        }
-    }
-    Ok(0)
 }
 
 fn command_name(verb: &str) -> &'static str {

@@ -15,7 +15,7 @@ static URL: WithDefault<String> = Setting::text(
 )
 .flag("target", Takes::Value("URL"))
 .env(&["FGA_SYNC_TARGET"])
-.secret(engine::masked)
+.secret(engine::shown_url)
 .or("sqlite:fga-sync.db");
 
 static PASSWORD: Setting<SecretString> =
