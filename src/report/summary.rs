@@ -154,7 +154,8 @@ impl Summary {
             tuples_deleted: tally.tuples_deleted,
             token: tally.token.clone(),
             position_time: tally.position_time,
-            complete_as_of: tally.complete_as_of,
+            // A dry run leaves the target as it was.
+            complete_as_of: tally.complete_as_of.filter(|_| !subject.dry_run),
             lag_seconds: lag(tally, ending == Ending::Drained),
             duration_seconds: seconds,
             changes_per_second: if seconds > 0.0 {

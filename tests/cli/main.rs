@@ -42,6 +42,7 @@ mod recording;
 mod records;
 mod secrets;
 mod settings;
+mod show_config;
 mod sign_in;
 mod signals;
 mod source;

@@ -196,6 +196,14 @@ fn the_lag_returns_to_nothing_at_the_end_and_a_quiet_store_is_not_behind() {
         (None, &Value::Null)
     );
 
+    // A dry run comes to the end, and leaves the mirror where it was.
+    fake.script(|_, reply| reply);
+    let dry = run("--dry-run", 0);
+    assert_eq!(
+        (lag(&dry), &dry["complete_as_of"]),
+        (Some(0.0), &Value::Null)
+    );
+
     // A recording is at its end, and proves nothing of its store.
     let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
     let arguments = format!(
