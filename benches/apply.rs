@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use fga_sync::change::{Change, Operation};
 use fga_sync::checkpoint::{Mode, StoreIdentity, Subject};
-use fga_sync::ledger::{Holder, RunStart};
+use fga_sync::ledger::{Holder, RunStart, Runner};
 use fga_sync::lookback::OverlapUpdate;
 use fga_sync::mirror::{Applied, NetEffect, Rows};
 use fga_sync::page::ContinuationToken;
@@ -191,8 +191,13 @@ fn apply(database: &Database, mode: Mode, history: &mut History, exists: &mut [b
         type_filter: String::new(),
         mode,
     };
+    let runner = Runner {
+        run_id: "bench".to_owned(),
+        host: None,
+        pid: 1,
+    };
     let start = RunStart {
-        run_id: "bench",
+        runner: &runner,
         subject: &subject,
         started_at: Timestamp::UNIX_EPOCH,
         start_time: None,

@@ -100,6 +100,9 @@ pub struct Checkpoint {
     pub watermark: Option<ContinuationToken>,
     /// The timestamp of the last change before `token`, as far as the target keeps it.
     pub position_time: Option<Timestamp>,
+    /// What was written to the source before that is in the mirror: the moment at which the end of the log was last proven, less the
+    /// look-back of that run. `None` until it was.
+    pub complete_as_of: Option<Timestamp>,
     /// The changes in a page that the source last took after it refused a larger one; `None` where none was refused.
     pub page_size: Option<u32>,
     /// Grows by one with each run that takes the checkpoint. A run whose fence is not the row's has lost it.

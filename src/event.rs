@@ -1,5 +1,7 @@
 //! What happens in a run, told once, to whoever listens: summary, progress line and log lines.
 
+use jiff::Timestamp;
+
 use crate::checkpoint::{Checkpoint, StoreIdentity};
 use crate::target::Commit;
 
@@ -9,11 +11,11 @@ pub enum Event<'a> {
     /// The source has said which store it is.
     StoreFound(&'a StoreIdentity),
     /// The run holds its checkpoint, and reads on from it.
-    CheckpointTaken {
-        /// A ULID.
-        run_id: &'a str,
-        /// As it was taken.
-        checkpoint: &'a Checkpoint,
+    CheckpointTaken(&'a Checkpoint),
+    /// The end of the log was proven.
+    EndProven {
+        /// What was written to the source before is in the mirror: the moment of the proof, less the look-back.
+        complete_as_of: Timestamp,
     },
     /// A transaction was committed.
     Committed(&'a Commit<'a>),

@@ -5,14 +5,26 @@ use jiff::Timestamp;
 use crate::checkpoint::{Checkpoint, Subject};
 use crate::error::Error;
 use crate::lookback::OverlapPage;
+use crate::one_line::shortened;
 use crate::schema::SchemaStatus;
 use crate::target_error::TargetResult;
+
+/// Who does a run.
+#[derive(Debug, Clone)]
+pub struct Runner {
+    /// A ULID.
+    pub run_id: String,
+    /// The machine, where its name is known.
+    pub host: Option<String>,
+    /// The process there.
+    pub pid: u32,
+}
 
 /// A run as it begins.
 #[derive(Debug, Clone)]
 pub struct RunStart<'a> {
-    /// A ULID.
-    pub run_id: &'a str,
+    /// Who does it.
+    pub runner: &'a Runner,
     /// What the run mirrors.
     pub subject: &'a Subject,
     /// When it began.
@@ -23,15 +35,81 @@ pub struct RunStart<'a> {
 
 /// How a run ended, for `fga_sync_runs`.
 #[derive(Debug, Clone)]
-pub struct RunEnd<'a> {
-    /// The run that began with this id.
-    pub run_id: &'a str,
+pub struct RunResult<'a> {
     /// When it ended.
     pub finished_at: Timestamp,
     /// The word for it, as in the summary.
     pub outcome: &'a str,
     /// The process exit code.
     pub exit_code: u8,
+    /// What kept it from its end, if something did.
+    pub error: Option<RunError>,
+    /// So many runs of its name are kept, the last ones.
+    pub keep_runs: u32,
+}
+
+/// What kept a run from its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunError {
+    /// The word for its kind, as in the summary.
+    pub kind: String,
+    /// What happened while doing what, in one line.
+    pub message: String,
+}
+
+impl RunError {
+    /// The characters of a message, at most.
+    pub const MESSAGE_WIDTH: usize = 2_000;
+}
+
+impl From<&Error> for RunError {
+    fn from(error: &Error) -> Self {
+        Self {
+            kind: error.kind().name().to_owned(),
+            message: shortened(&error.to_string(), Self::MESSAGE_WIDTH),
+        }
+    }
+}
+
+/// The end of a run that had a checkpoint, and what it leaves the next one with that.
+#[derive(Debug, Clone)]
+pub struct RunEnd<'a> {
+    /// The run.
+    pub holder: Holder<'a>,
+    /// How it ended.
+    pub result: RunResult<'a>,
+    /// The changes in a page that the source takes ([`Checkpoint::page_size`]).
+    pub page_size: Option<u32>,
+    /// As of when the mirror is complete ([`Checkpoint::complete_as_of`]), if this run has proven the end of the log.
+    pub complete_as_of: Option<Timestamp>,
+}
+
+/// A run that ended before it had a checkpoint: the lock was held, or the source could not be reached.
+#[derive(Debug, Clone)]
+pub struct RunRecord<'a> {
+    /// Who did it.
+    pub runner: &'a Runner,
+    /// The name of the checkpoint that it was to have.
+    pub name: &'a str,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How it ended.
+    pub result: RunResult<'a>,
+}
+
+/// The last run to take a checkpoint, if it has no end: it is under way, or crashed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunUnderWay {
+    /// The name of the checkpoint.
+    pub name: String,
+    /// A ULID.
+    pub run_id: String,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// The machine, where its name is known.
+    pub host: Option<String>,
+    /// The process there.
+    pub pid: Option<i64>,
 }
 
 /// What stands in the tables when a run takes its checkpoint.
@@ -106,12 +184,16 @@ pub trait Ledger {
     /// [`TargetError::Fenced`](crate::target::TargetError::Fenced) where another run has taken it over.
     fn last_commit(&mut self, holder: &Holder) -> TargetResult<i64>;
 
-    /// Keeps for the next run the changes in a page that the source takes ([`Checkpoint::page_size`]). Writes nothing where another run
-    /// has taken the checkpoint over.
-    fn remember_page_size(&mut self, holder: &Holder, size: Option<u32>) -> TargetResult<()>;
-
-    /// Records how the run ended. Can be repeated.
+    /// Records how the run ended, and keeps with the checkpoint what it has found, unless another run has taken that over. Forgets runs of
+    /// the name but the last ones. Can be repeated.
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()>;
+
+    /// Records a run that had no checkpoint, in tables that are as needed. Forgets runs of the name but the last ones. Can be repeated.
+    fn record_run(&mut self, run: &RunRecord) -> TargetResult<()>;
+
+    /// The run that is most likely to hold the lock of the named checkpoint: the last to take it, if it has no end. In tables that are as
+    /// needed. It may be a run that crashed, and one that has just got the lock is not there yet.
+    fn under_way(&mut self, name: &str) -> TargetResult<Option<RunUnderWay>>;
 
     /// Gives up the connection and makes a new one, with the lock where it can be had.
     fn reconnect(&mut self) -> TargetResult<()>;

@@ -28,6 +28,7 @@ pub mod page;
 pub mod report;
 pub mod schema;
 pub mod source;
+mod span;
 pub mod sync;
 pub mod target;
 mod target_error;

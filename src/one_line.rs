@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+/// What stands at the end of a text that was cut.
+const CUT: char = '…';
+
 /// The text on one line, without what would steer a terminal, forge a line of a log, or show characters in another order than they stand in.
 /// A line end becomes a blank; other control characters are shown escaped.
 pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
@@ -17,6 +20,16 @@ pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(shown)
+}
+
+/// The same, cut where it has more than so many characters.
+pub(crate) fn shortened(text: &str, most: usize) -> String {
+    let line = one_line(text);
+    if line.chars().count() <= most {
+        return line.into_owned();
+    }
+    let kept = line.chars().take(most.saturating_sub(1));
+    kept.chain([CUT]).collect()
 }
 
 /// Control characters, line and paragraph separators, and what turns the direction of a text (<https://www.unicode.org/reports/tr9/>).
@@ -40,5 +53,12 @@ mod tests {
         ] {
             assert_eq!(one_line(text), shown);
         }
+    }
+
+    #[test]
+    fn what_is_long_is_cut() {
+        assert_eq!(shortened("1\n34", 4), "1 34");
+        assert_eq!(shortened("12345", 4), "123…");
+        assert_eq!(shortened("", 4), "");
     }
 }

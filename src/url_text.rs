@@ -74,8 +74,8 @@ pub(crate) fn is_ambiguous(url: &str) -> bool {
     let Some((before, _)) = url.rsplit_once('@') else {
         return false;
     };
-    let behind_scheme = before.split_once(':').map_or("", |(_, rest)| rest);
-    match behind_scheme.strip_prefix("//") {
+    let after_scheme = before.split_once(':').map_or("", |(_, rest)| rest);
+    match after_scheme.strip_prefix("//") {
         Some(user) => user.contains(['@', '/', '\\', '?', '#']),
         None => true,
     }

@@ -4,6 +4,7 @@ mod completions;
 mod familiar;
 mod migrate;
 mod run;
+mod show_config;
 mod version;
 
 use std::ffi::OsString;
@@ -15,8 +16,9 @@ use serde::Serialize;
 
 pub use completions::{Shell, complete_if_asked};
 
+use self::show_config::{Chosen, show_config};
 use crate::cli::{self, Cli, Verb};
-use crate::config::{Config, Env, Format, OutputSettings, masked_source, shown_as_text};
+use crate::config::{Config, Env, Format, OutputSettings, masked_source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::one_line::one_line;
 use crate::report::{Subject, Summary, Tally, start_logging};
@@ -35,14 +37,17 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let guessed = OutputSettings::guess(&arguments);
     let done = match &cli.verb {
         Verb::Run(arguments) => {
-            let job = arguments.job.as_deref();
-            with_settings(&matches, &cli, job, |config, output| {
+            let chosen = match arguments.job.as_deref() {
+                None if arguments.all => Chosen::All,
+                job => Chosen::Job(job),
+            };
+            with_settings(&matches, &cli, chosen, |config, output| {
                 run::run(config, arguments, output)
             })
         }
         Verb::Migrate(arguments) => {
-            let job = arguments.job.as_deref();
-            with_settings(&matches, &cli, job, |config, output| {
+            let chosen = Chosen::Job(arguments.job.as_deref());
+            with_settings(&matches, &cli, chosen, |config, output| {
                 migrate::migrate(config, arguments, output)
             })
         }
@@ -58,7 +63,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 fn with_settings(
     matches: &ArgMatches,
     cli: &Cli,
-    job: Option<&str>,
+    chosen: Chosen,
     command: impl FnOnce(&Config, &OutputSettings) -> Result<u8>,
 ) -> Result<u8> {
     let Some((verb, flags)) = matches.subcommand() else {
@@ -70,32 +75,11 @@ fn with_settings(
     let output = config.output(verbosity(flags))?;
     start_logging(&output);
     let done = if cli.show_config() {
-        show_config(&config, job, output.format)
+        show_config(&config, chosen, output.format)
     } else {
         command(&config, &output)
     };
     Ok(done.unwrap_or_else(|error| report_failure(command_name(verb), &error, &output)))
-}
-
-fn show_config(config: &Config, job: Option<&str>, format: Format) -> Result<u8> {
-    #[derive(Serialize)]
-    struct Shown {
-        key: &'static str,
-        value: Option<String>,
-        origin: String,
-    }
-    let settings = config.show(job)?;
-    match format {
-        Format::Text => print(&shown_as_text(&settings))?,
-        Format::Json => {
-            let settings: Vec<_> = settings
-                .into_iter()
-                .map(|(key, value, origin)| Shown { key, value, origin })
-                .collect();
-            print_json(&settings)?;
-        }
-    }
-    Ok(0)
 }
 
 fn command_name(verb: &str) -> &'static str {
@@ -224,6 +208,11 @@ fn print_failure(command: &'static str, error: &Error, output: &OutputSettings) 
 
 /// Tells a person what went wrong, or the log where that is what is read.
 fn log_failure(error: &Error, output: &OutputSettings) {
+    log_failure_of(None, error, output);
+}
+
+/// The same of a job. Of log lines it is the span that names it.
+fn log_failure_of(job: Option<&str>, error: &Error, output: &OutputSettings) {
     if output.log_format == Format::Json {
         // Does nothing where it was started with the settings.
         start_logging(output);
@@ -238,7 +227,8 @@ fn log_failure(error: &Error, output: &OutputSettings) {
         .advice()
         .map(|advice| format!("\n  Try: {}", one_line(advice)))
         .unwrap_or_default();
-    let text = format!("error: {error}{advice}\n");
+    let job = job.map(|job| format!("{job}: ")).unwrap_or_default();
+    let text = format!("error: {job}{error}{advice}\n");
     // Nothing can be done where standard error is gone.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

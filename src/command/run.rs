@@ -6,15 +6,21 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::{log_failure, print, print_json, told};
+use super::{log_failure_of, print, print_json, told};
 use crate::cli::RunArgs;
 use crate::config::{Config, Format, OutputSettings, RunSettings, SourceSettings};
 use crate::engine::{self, Access, DryRun};
 use crate::error::{Error, ErrorKind, Result};
-use crate::report::{Listeners, ProgressLine, Subject, Summaries, Summary, Tally};
+use crate::ledger::Runner;
+use crate::one_line::shortened;
+use crate::report::{Listeners, Progress, Subject, Summaries, Summary, Tally, log_end, log_start};
 use crate::source::{ChangeSource, OpenFga, Replay};
+use crate::span;
 use crate::sync::{GivenUp, Outcome, Stop, open_persistently, run as run_once};
 use crate::target::Target;
+
+/// The characters of a machine's name that are kept. The system allows 64 of them, or 255.
+const HOST_WIDTH: usize = 255;
 
 pub(super) fn run(config: &Config, arguments: &RunArgs, output: &OutputSettings) -> Result<u8> {
     let stop = Stop::on_signals().map_err(|error| {
@@ -89,13 +95,21 @@ fn subject(job: Option<&str>, settings: &RunSettings, dry_run: bool) -> Subject 
         job: job.map(str::to_owned),
         run_id: None,
         source: Some(settings.options.source.clone()),
+        store_id: given(settings.source.store_id()),
+        type_filter: given(&settings.options.type_filter),
         target: Some(settings.target.shown.clone()),
+        schema: settings.target.database.schema().map(str::to_owned),
+        table_prefix: settings.target.database.table_prefix().map(str::to_owned),
         mode: Some(settings.options.mode.name()),
         dry_run,
     }
 }
 
-/// Runs one job and tells of a failure at once; the summary has it too.
+fn given(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|text| !text.is_empty())
+}
+
+/// Runs one job and tells of a failure at once; the summary has it too. All that is logged meanwhile names the job.
 fn run_job(
     job: Option<&str>,
     settings: RunSettings,
@@ -103,27 +117,42 @@ fn run_job(
     output: &OutputSettings,
     stop: &Stop,
 ) -> Summary {
+    let _entered = span::of_job(job).entered();
     let started = Instant::now();
-    let run_id = ulid::Ulid::generate().to_string();
+    let runner = runner();
     let mut subject = subject(job, &settings, dry_run);
-    subject.run_id = Some(run_id.clone());
+    subject.run_id = Some(runner.run_id.clone());
+    log_start(&subject);
     let mut tally = Tally::default();
-    let result = open_and_run(settings, dry_run, &run_id, output, stop, &mut tally);
+    let result = open_and_run(settings, dry_run, &runner, output, stop, &mut tally);
     if let Err(error) = &result {
-        log_failure(error, output);
+        log_failure_of(job, error, output);
     }
-    Summary::new(
+    let summary = Summary::new(
         subject,
         &tally,
         result.as_ref().map(|outcome| *outcome),
         started.elapsed(),
-    )
+    );
+    log_end(&summary);
+    summary
+}
+
+/// A new run of this process.
+fn runner() -> Runner {
+    Runner {
+        run_id: ulid::Ulid::generate().to_string(),
+        host: whoami::hostname()
+            .ok()
+            .map(|host| shortened(&host, HOST_WIDTH)),
+        pid: std::process::id(),
+    }
 }
 
 fn open_and_run(
     settings: RunSettings,
     dry_run: bool,
-    run_id: &str,
+    runner: &Runner,
     output: &OutputSettings,
     stop: &Stop,
     tally: &mut Tally,
@@ -168,7 +197,7 @@ fn open_and_run(
             migrate: options.migrate,
         });
     }
-    let progress = ProgressLine::new(output.progress, stop);
+    let progress = Progress::new(output, stop);
     let mut listeners = Listeners {
         tally,
         progress: &progress,
@@ -176,7 +205,7 @@ fn open_and_run(
     let result = run_once(
         source,
         target.as_mut(),
-        run_id,
+        runner,
         &options,
         stop,
         &mut listeners,

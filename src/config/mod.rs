@@ -14,10 +14,11 @@ mod sign_in;
 mod source;
 mod target;
 
-use std::fmt::Write as _;
+use std::fmt;
 use std::path::Path;
 
 use clap::ArgMatches;
+use serde::Serialize;
 
 pub(crate) use api_url::{api_url, masked_source};
 pub use environment::Env;
@@ -33,7 +34,11 @@ pub use source::SourceSettings;
 
 use crate::engine::TargetSettings;
 use crate::error::{Error, Result};
+use crate::one_line::shortened;
 use crate::sync::RunOptions;
+
+/// The characters of a setting's origin that a person is shown.
+const ORIGIN_WIDTH: usize = 500;
 
 /// Everything that one run needs.
 #[derive(Debug, Clone)]
@@ -141,24 +146,28 @@ impl<'a> Config<'a> {
         jobs::in_order(&self.file.jobs)
     }
 
-    /// Every setting with its value and origin, secrets masked: (key, value, origin).
+    /// Every setting as it is for a job, or without one. A value that can't be read, such as a secret whose file is not there, is told in
+    /// the place of its origin.
     ///
     /// # Errors
-    /// Where a secret's file can't be read.
-    pub fn show(&self, job: Option<&str>) -> Result<Vec<(&'static str, Option<String>, String)>> {
+    /// Where there is no such job, or the official CLI's file can't be read.
+    pub fn show(&self, job: Option<&str>) -> Result<Vec<Shown>> {
         let layers = self.layers(job)?;
-        let known = self.known.iter();
-        known
-            .map(|setting| {
-                Ok(match layers.value(setting)? {
-                    None => (setting.key, None, "not set".to_owned()),
-                    Some(Value { text, origin }) => {
-                        let shown = (setting.shown)(&text);
-                        (setting.key, Some(shown), origin.to_string())
-                    }
-                })
-            })
-            .collect()
+        let shown = |setting: &&'static Declaration| {
+            let (value, origin) = match layers.value(setting) {
+                Ok(None) => (None, "not set".to_owned()),
+                Ok(Some(Value { text, origin })) => {
+                    (Some((setting.shown)(&text)), origin.to_string())
+                }
+                Err(error) => (None, error.to_string()),
+            };
+            Shown {
+                key: setting.key,
+                value,
+                origin,
+            }
+        };
+        Ok(self.known.iter().map(shown).collect())
     }
 }
 
@@ -169,15 +178,24 @@ pub(crate) fn job_names(path: &Path) -> Vec<String> {
     file.jobs.into_keys().collect()
 }
 
-/// The shape of [`Config::show`] for people.
-pub fn shown_as_text(settings: &[(&str, Option<String>, String)]) -> String {
-    let mut text = String::new();
-    for (key, value, origin) in settings {
-        let value = value
+/// A setting as it is shown.
+#[derive(Debug, Serialize)]
+pub struct Shown {
+    key: &'static str,
+    /// Without secrets; `None` where it is not set or can't be read.
+    value: Option<String>,
+    /// Where it comes from, or why it can't be read.
+    origin: String,
+}
+
+/// A line for people.
+impl fmt::Display for Shown {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = self
+            .value
             .as_ref()
             .map_or_else(|| "-".to_owned(), |value| format!("{value:?}"));
-        // Writing to a String can't fail.
-        let _ = writeln!(text, "{key:<30} {value:<40} # {origin}");
+        let origin = shortened(&self.origin, ORIGIN_WIDTH);
+        write!(formatter, "{:<30} {value:<40} # {origin}", self.key)
     }
-    text
 }

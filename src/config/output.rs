@@ -1,9 +1,10 @@
 //! The settings of what is printed.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
-use super::layers::Layers;
-use super::setting::{Declaration, Setting, Takes, WithDefault};
+use super::layers::{Layer, Layers};
+use super::setting::{Declaration, Setting, Takes, WithDefault, duration};
 use crate::error::Result;
 
 static FORMAT: WithDefault<Format> = Setting::parsed(
@@ -23,6 +24,16 @@ static NO_PROGRESS: WithDefault<bool> = Setting::switch(
 .flag("no-progress", Takes::Nothing)
 .env(&["FGA_SYNC_NO_PROGRESS"])
 .or("false");
+
+static PROGRESS_EVERY: WithDefault<Duration> = Setting::parsed(
+    "output.progress_every",
+    "Log so often how far a run has come, where no progress line shows it (0s: never)",
+    "a duration such as 1m, or 0s",
+    duration,
+)
+.flag("progress-every", Takes::Value("DURATION"))
+.env(&["FGA_SYNC_PROGRESS_EVERY"])
+.or("1m");
 
 static LOG_LEVEL: WithDefault<tracing::Level> = Setting::parsed(
     "log.level",
@@ -50,6 +61,7 @@ static LOG_FORMAT: WithDefault<Format> = Setting::parsed(
 pub(super) static SETTINGS: &[&Declaration] = &[
     FORMAT.declaration(),
     NO_PROGRESS.declaration(),
+    PROGRESS_EVERY.declaration(),
     LOG_LEVEL.declaration(),
     LOG_FORMAT.declaration(),
 ];
@@ -82,10 +94,14 @@ pub struct OutputSettings {
     pub format: Format,
     /// Whether there may be a progress line.
     pub progress: bool,
+    /// How often it is logged how far a run has come, where no line shows it.
+    pub progress_every: Option<Duration>,
     /// Whether summaries for people are left out.
     pub quiet: bool,
     /// The least severe level that is logged.
     pub log_level: tracing::Level,
+    /// The same of the lines that say how far a run has come: they are there unless a level was asked for that leaves them out.
+    pub progress_level: tracing::Level,
     /// The form of log lines on standard error.
     pub log_format: Format,
 }
@@ -101,8 +117,10 @@ impl OutputSettings {
         Self {
             format: format(&FORMAT).unwrap_or(Format::Text),
             progress: false,
+            progress_every: None,
             quiet: false,
             log_level: tracing::Level::WARN,
+            progress_level: tracing::Level::WARN,
             log_format: format(&LOG_FORMAT).unwrap_or(Format::Text),
         }
     }
@@ -126,12 +144,21 @@ fn guess(setting: &Declaration, arguments: &[OsString]) -> Option<String> {
 
 /// The settings of output. `verbosity` is the number of `-v`, or -1 for `-q`.
 pub(super) fn output(layers: &Layers, verbosity: i16) -> Result<OutputSettings> {
-    let level = layers.get_or_default(&LOG_LEVEL)?;
+    let given = layers.find(LOG_LEVEL.declaration())?;
+    let is_default = given.is_none_or(|(layer, _)| layer == Layer::Default);
+    let level = moved(layers.get_or_default(&LOG_LEVEL)?, verbosity);
     Ok(OutputSettings {
         format: layers.get_or_default(&FORMAT)?,
         progress: verbosity >= 0 && !layers.get_or_default(&NO_PROGRESS)?,
+        progress_every: Some(layers.get_or_default(&PROGRESS_EVERY)?)
+            .filter(|every| !every.is_zero()),
         quiet: verbosity < 0,
-        log_level: moved(level, verbosity),
+        log_level: level,
+        progress_level: if is_default && verbosity >= 0 {
+            level.max(tracing::Level::INFO)
+        } else {
+            level
+        },
         log_format: layers.get_or_default(&LOG_FORMAT)?,
     })
 }
@@ -163,6 +190,7 @@ mod tests {
         assert_reads_default(&FORMAT, &Format::NAMES, &["JSON", ""]);
         assert_reads_default(&LOG_FORMAT, &Format::NAMES, &["JSON", ""]);
         assert_reads_default(&LOG_LEVEL, &LEVELS, &["loud", ""]);
+        assert_reads_default(&PROGRESS_EVERY, &["0s", "100ms"], &["-1m", "60", ""]);
         assert_reads_default(&NO_PROGRESS, &["true"], &["yes", ""]);
     }
 }

@@ -105,6 +105,16 @@ static NO_MIGRATE: WithDefault<bool> = Setting::switch(
 .env(&["FGA_SYNC_NO_MIGRATE"])
 .or("false");
 
+static KEEP_RUNS: WithDefault<u32> = Setting::parsed(
+    "run.keep_runs",
+    "Keep so many runs of each name in fga_sync_runs, the last ones",
+    "a whole number above 0",
+    |text| text.parse().ok().filter(|number| *number > 0),
+)
+.flag("keep-runs", Takes::Value("N"))
+.env(&["FGA_SYNC_KEEP_RUNS"])
+.or("10000");
+
 pub(super) static SETTINGS: &[&Declaration] = &[
     TYPE.declaration(),
     PAGE_SIZE.declaration(),
@@ -116,6 +126,7 @@ pub(super) static SETTINGS: &[&Declaration] = &[
     RETRY_FOR.declaration(),
     IF_LOCKED.declaration(),
     NO_MIGRATE.declaration(),
+    KEEP_RUNS.declaration(),
 ];
 
 /// How a run from `source`, a URL without secrets, is to be done. `name` is the checkpoint's.
@@ -135,6 +146,7 @@ pub(super) fn options(layers: &Layers, name: String, source: String) -> Result<R
         start_time: layers.get(&START_TIME)?,
         if_locked: layers.get_or_default(&IF_LOCKED)?,
         migrate: !layers.get_or_default(&NO_MIGRATE)?,
+        keep_runs: layers.get_or_default(&KEEP_RUNS)?,
     })
 }
 
@@ -147,6 +159,7 @@ mod tests {
     fn numbers_have_bounds() {
         assert_reads(&PAGE_SIZE, &["1", "100000"], &["0", "100001", "1.5", ""]);
         assert_reads(&MAX_CHANGES, &["1"], &["0", "-1", "many"]);
+        assert_reads_default(&KEEP_RUNS, &["1", "4294967295"], &["0", "-1", ""]);
         assert_reads(&MAX_RPS, &["0.001", "5"], &["0", "0.0009", "NaN", "inf"]);
     }
 

@@ -115,7 +115,7 @@ impl SourceSettings {
     }
 
     /// The store's id; empty where a recording's store was not named.
-    pub(super) fn store_id(&self) -> &str {
+    pub fn store_id(&self) -> &str {
         match self {
             Self::OpenFga(settings) => &settings.store_id,
             Self::Recording { store_id, .. } => store_id,

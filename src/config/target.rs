@@ -22,7 +22,7 @@ static URL: WithDefault<String> = Setting::text(
     }),
 )
 .env(&["FGA_SYNC_TARGET"])
-.secret(engine::masked)
+.secret(engine::shown_url)
 .or("sqlite:fga-sync.db");
 
 static PASSWORD: Setting<SecretString> =

@@ -1,7 +1,9 @@
 //! A target that reads and plans, and writes nothing.
 
 use crate::checkpoint::{Checkpoint, Subject};
-use crate::ledger::{Admission, Found, Held, Holder, Ledger, RunEnd, RunStart};
+use crate::ledger::{
+    Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
+};
 use crate::limits::Limits;
 use crate::lookback::OverlapPage;
 use crate::mirror::{Applied, Mirror};
@@ -50,6 +52,7 @@ impl Ledger for DryRun {
             token: None,
             watermark: None,
             position_time: None,
+            complete_as_of: None,
             page_size: None,
             fence: 0,
             commits: 0,
@@ -72,12 +75,16 @@ impl Ledger for DryRun {
         Err(TargetError::Fenced)
     }
 
-    fn remember_page_size(&mut self, _holder: &Holder, _size: Option<u32>) -> TargetResult<()> {
+    fn finish_run(&mut self, _run: &RunEnd) -> TargetResult<()> {
         Ok(())
     }
 
-    fn finish_run(&mut self, _run: &RunEnd) -> TargetResult<()> {
+    fn record_run(&mut self, _run: &RunRecord) -> TargetResult<()> {
         Ok(())
+    }
+
+    fn under_way(&mut self, name: &str) -> TargetResult<Option<RunUnderWay>> {
+        self.target.under_way(name)
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {

@@ -7,6 +7,7 @@ mod mysql;
 mod open;
 mod postgres;
 mod settings;
+mod shown_url;
 mod sqlite;
 mod standing;
 mod within;
@@ -18,6 +19,7 @@ pub use open::{migration_sql, open};
 pub use postgres::{Postgres, PostgresSettings};
 pub use settings::{Database, TargetSettings, masked};
 pub(crate) use settings::{FORMS, holds_password};
+pub(crate) use shown_url::shown_url;
 pub use sqlite::Sqlite;
 
 /// What a target is opened for.

@@ -37,6 +37,26 @@ pub enum Database {
     },
 }
 
+impl Database {
+    /// The schema of the tables, on PostgreSQL.
+    pub fn schema(&self) -> Option<&str> {
+        match self {
+            Self::Postgres { schema, .. } => Some(schema),
+            Self::Sqlite { .. } | Self::MySql { .. } => None,
+        }
+    }
+
+    /// What the tables' names begin with, if they begin with something of their own.
+    pub fn table_prefix(&self) -> Option<&str> {
+        match self {
+            Self::Sqlite { table_prefix, .. } | Self::MySql { table_prefix, .. } => {
+                Some(table_prefix.as_str()).filter(|prefix| !prefix.is_empty())
+            }
+            Self::Postgres { .. } => None,
+        }
+    }
+}
+
 /// A database, and its URL as it can be shown. Connection parameters hold the password, and not all of them
 /// hide it from `Debug`, so only the masked URL is printed.
 #[derive(Clone)]

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
+use crate::span::inherited;
 use crate::target::{TargetError, TargetResult};
 
 /// The drivers bound the time until a host accepts, and say more of it, so they get to speak first.
@@ -44,6 +45,7 @@ pub(super) fn within<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
     let (sender, receiver) = mpsc::sync_channel(1);
+    let work = inherited(work);
     thread::spawn(move || drop(sender.send(work())));
     receiver.recv_timeout(limit).ok()
 }

@@ -10,7 +10,7 @@ use crate::config::{
     Origin, Value, api_url, fga_yaml::FgaYaml, file::File, masked_source, parse_headers,
     read_secret, token_url,
 };
-use crate::engine::{TargetSettings, masked};
+use crate::engine::{TargetSettings, masked, shown_url};
 use crate::error::Error;
 
 fn known() -> Vec<&'static Declaration> {
@@ -78,7 +78,11 @@ pub fn target_url(data: &[u8]) {
         // What is not split below, and no secret is in.
         drop(TargetSettings::parse(text, None, None, None));
     }
-    let urls = with_password(data).into_iter().chain(with_parameter(data));
+    let password = with_password(data);
+    if let Some(url) = password.as_ref().filter(|url| !url.starts_with("sqlite:")) {
+        assert_hidden(&shown_url(url));
+    }
+    let urls = password.into_iter().chain(with_parameter(data));
     // Everything after it is a path.
     for url in urls.filter(|url| !url.starts_with("sqlite:")) {
         assert_hidden(&masked(&url));

@@ -86,6 +86,9 @@ pub struct Settling {
 #[derive(Debug)]
 struct Read {
     token: ContinuationToken,
+    /// When it was asked for, by this machine's clock,
+    requested_at: Timestamp,
+    /// and by whichever clock says the earliest.
     looked_at: Timestamp,
     /// Whether it would be settled if those before it were.
     is_settled: bool,
@@ -147,6 +150,7 @@ impl Settling {
         let changes = page.changes.iter();
         self.read.push_back(Read {
             token: page.token.clone(),
+            requested_at: page.requested_at,
             looked_at: read_at(page),
             is_settled: self.look_back.is_zero() || known_for >= self.look_back,
             is_certain: known_for >= self.settled_after(),
@@ -182,6 +186,15 @@ impl Settling {
         let mut dirty = BTreeSet::new();
         let watermark = self.settle(Timestamp::MAX, &mut dirty);
         self.update(watermark, &dirty, None)
+    }
+
+    /// What was written before this was read, where the end of the log was proven at a moment. Changes may appear for `look_back` after
+    /// they were written, so it is that much earlier; and where something was read before that moment and is not settled, a change
+    /// may have appeared in it since, so that counts from when it was read. `None` where there is no such time.
+    pub fn complete_as_of(&self, proven_at: Timestamp) -> Option<Timestamp> {
+        let unsettled = self.read.iter().find(|read| !read.is_settled);
+        let read_at = unsettled.map_or(proven_at, |read| read.requested_at.min(proven_at));
+        read_at.checked_sub(self.look_back).ok()
     }
 
     fn settled_after(&self) -> SignedDuration {
@@ -418,6 +431,20 @@ mod tests {
         pages
             .map(|page| (page.commit, page.changes.len(), page.is_settled))
             .collect()
+    }
+
+    #[test]
+    fn the_mirror_is_complete_as_of_the_first_look_at_what_is_not_settled() {
+        let mut settling = settling(10, Vec::new());
+        let complete_as_of = |settling: &Settling| settling.complete_as_of(time(NOW + 30));
+        assert_eq!(complete_as_of(&settling), Some(time(NOW + 20)));
+        settling.next(&page(1, 3, 100, NOW - 1), 1);
+        assert_eq!(complete_as_of(&settling), Some(time(NOW + 20)));
+        settling.next(&page(2, 3, NOW - 3, NOW), 2);
+        settling.next(&page(3, 3, NOW - 2, NOW + 1), 3);
+        assert_eq!(complete_as_of(&settling), Some(time(NOW - 10)));
+        // No clock is earlier than the beginning of time.
+        assert_eq!(settling.complete_as_of(Timestamp::MIN), None);
     }
 
     #[test]

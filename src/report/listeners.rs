@@ -1,7 +1,7 @@
 //! Who listens to a run.
 
 use super::logging;
-use super::progress::ProgressLine;
+use super::progress::Progress;
 use super::tally::Tally;
 use crate::event::{Event, Listener};
 
@@ -10,15 +10,17 @@ pub struct Listeners<'a> {
     /// For the summary.
     pub tally: &'a mut Tally,
     /// For whoever watches.
-    pub progress: &'a ProgressLine,
+    pub progress: &'a Progress,
 }
 
 impl Listener for Listeners<'_> {
     fn hear(&mut self, event: &Event) {
         logging::note(event);
         self.tally.hear(event);
-        if let Event::Committed(_) = event {
-            self.progress.show(self.tally);
+        match event {
+            Event::CheckpointTaken(_) => self.progress.begin(self.tally),
+            Event::Committed(_) => self.progress.note(self.tally),
+            Event::StoreFound(_) | Event::EndProven { .. } => {}
         }
     }
 }

@@ -7,8 +7,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
-use super::progress::beside_the_line;
+use super::line::beside_the_line;
+use super::summary::{Subject, Summary};
 use super::terminal::takes_colours;
+use super::ticker;
 use crate::config::{Format, OutputSettings};
 use crate::event::Event;
 use crate::page::ContinuationToken;
@@ -19,7 +21,8 @@ pub fn start_logging(output: &OutputSettings) {
     let level = LevelFilter::from_level(output.log_level);
     let filter = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
-        .with_target("fga_sync", level);
+        .with_target("fga_sync", level)
+        .with_target(ticker::TARGET, output.progress_level);
     let layer = fmt::layer().with_writer(|| LogLine);
     let layer = match output.log_format {
         Format::Json => layer.json().with_filter(filter).boxed(),
@@ -33,12 +36,42 @@ pub fn start_logging(output: &OutputSettings) {
     let _ = tracing_subscriber::registry().with(layer).try_init();
 }
 
-/// Logs what happens in a run: one line where it begins, and nothing a page.
+/// Logs that a run begins.
+pub(crate) fn log_start(subject: &Subject) {
+    tracing::info!(
+        run_id = subject.run_id,
+        source = subject.source,
+        store_id = subject.store_id,
+        type_filter = subject.type_filter,
+        target = subject.target,
+        schema = subject.schema,
+        table_prefix = subject.table_prefix,
+        mode = subject.mode,
+        dry_run = subject.dry_run,
+        "the run begins"
+    );
+}
+
+/// Logs how a run ended.
+pub(crate) fn log_end(summary: &Summary) {
+    tracing::info!(
+        run_id = summary.run_id,
+        outcome = summary.outcome,
+        exit_code = summary.exit_code,
+        changes = summary.changes,
+        pages = summary.pages,
+        complete_as_of = summary.complete_as_of.map(|time| format!("{time:.0}")),
+        duration_seconds = (summary.duration_seconds * 1_000.0).round() / 1_000.0,
+        "the run has ended"
+    );
+}
+
+/// Logs what happens in a run, and nothing a page.
 pub(super) fn note(event: &Event) {
-    if let Event::CheckpointTaken { run_id, checkpoint } = event {
+    if let Event::CheckpointTaken(checkpoint) = event {
         let name = &checkpoint.subject.name;
         let token = checkpoint.token.as_ref().map(ContinuationToken::as_str);
-        tracing::info!(run_id, %name, token, "the run holds the checkpoint");
+        tracing::debug!(%name, token, "the run holds the checkpoint");
     }
 }
 

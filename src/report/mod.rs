@@ -1,14 +1,25 @@
 //! What a person or a program is told: the progress line, the summary, log lines.
 
+mod line;
 mod listeners;
 mod logging;
+mod pace;
 mod progress;
 mod summary;
 mod tally;
 mod terminal;
+mod ticker;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use listeners::Listeners;
 pub use logging::start_logging;
-pub use progress::ProgressLine;
+pub(crate) use logging::{log_end, log_start};
+pub use progress::Progress;
 pub use summary::{Subject, Summaries, Summary};
 pub use tally::Tally;
+
+/// What is guarded here is whole at any time.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

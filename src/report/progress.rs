@@ -1,160 +1,59 @@
-//! The line that a person watches.
+//! How far a run has come, for whoever watches it: a line on the terminal, or a log line every so often.
 
-use std::fmt::Write;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
-use std::time::Duration;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
-use indicatif::{
-    HumanCount, HumanFloatCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle,
-    TermLike,
-};
-use jiff::{SignedDuration, Timestamp};
-
+use super::line::Line;
+use super::pace::Pace;
 use super::tally::Tally;
-use super::terminal::{Canvas, takes_escape_sequences};
+use super::{locked, ticker};
+use crate::config::OutputSettings;
 use crate::sync::Stop;
 
-/// How often the line moves while no page comes.
-const TICK: Duration = Duration::from_millis(200);
-/// How often it is drawn at most, in times a second.
-const MOST_DRAWN: u8 = 20;
-
-/// The line on the screen, for whoever else writes to standard error.
-static ON_SCREEN: Mutex<Option<ProgressBar>> = Mutex::new(None);
-
-/// A line on standard error with the changes so far, their rate, and the time that the log has been read up to, first as
-/// how far it is from now. It is there on a terminal that can take it away again, and nowhere else.
-pub struct ProgressLine {
-    bar: ProgressBar,
-    /// The time that the log has been read up to.
-    position_time: Arc<Mutex<Option<Timestamp>>>,
-    /// The line moves for as long as this is kept.
-    _moves: Option<Sender<()>>,
+/// How a run is watched.
+pub struct Progress {
+    pace: Arc<Mutex<Pace>>,
+    line: Option<Line>,
+    /// Log lines come for as long as this is kept.
+    _ticks: Option<Sender<()>>,
 }
 
-impl ProgressLine {
-    /// A line, or nothing where none is wanted or standard error can't show it. It goes away once a signal asks to
-    /// stop: the next may end the process at once, and nobody could tidy up any more.
-    pub fn new(wanted: bool, stop: &Stop) -> Self {
-        let position_time = Arc::default();
-        if !wanted || !takes_escape_sequences() {
-            let bar = ProgressBar::hidden();
-            return Self {
-                bar,
-                position_time,
-                _moves: None,
-            };
-        }
-        let canvas = Canvas::new();
-        let target = ProgressDrawTarget::term_like_with_hz(Box::new(canvas.clone()), MOST_DRAWN);
-        let bar = ProgressBar::with_draw_target(None, target)
-            .with_style(style(canvas, Arc::clone(&position_time)));
-        *on_screen() = Some(bar.clone());
-        let (moves, ended) = channel();
-        let (line, stop) = (bar.clone(), stop.clone());
-        // Without a thread the line moves when a page comes.
-        let _ = thread::Builder::new().spawn(move || keep_moving(&line, &stop, &ended));
+impl Progress {
+    /// A line on standard error, where that is a terminal that can take it away again and the line is wanted. Elsewhere log lines, if
+    /// those are.
+    pub fn new(output: &OutputSettings, stop: &Stop) -> Self {
+        let pace = Arc::new(Mutex::new(Pace::since(Instant::now())));
+        let line = if output.progress {
+            Line::new(&pace, stop)
+        } else {
+            None
+        };
+        let every = output.progress_every.filter(|_| line.is_none());
         Self {
-            bar,
-            position_time,
-            _moves: Some(moves),
+            _ticks: every.and_then(|every| ticker::start(Arc::clone(&pace), every)),
+            pace,
+            line,
         }
     }
 
-    /// Shows how far the run has come.
-    pub fn show(&self, tally: &Tally) {
-        *locked(&self.position_time) = tally.position_time;
-        self.bar.set_position(tally.changes);
+    /// The run has taken its checkpoint.
+    pub(super) fn begin(&self, tally: &Tally) {
+        locked(&self.pace).begin(tally);
+    }
+
+    /// The run has come so far.
+    pub(super) fn note(&self, tally: &Tally) {
+        locked(&self.pace).note(tally, Instant::now());
+        if let Some(line) = &self.line {
+            line.draw(tally.changes);
+        }
     }
 
     /// Takes the line away, to make room for the summary.
     pub fn finish(self) {
-        self.bar.finish_and_clear();
-        *on_screen() = None;
-    }
-}
-
-/// Writes to standard error, while the progress line makes room for it.
-pub(super) fn beside_the_line<T>(write: impl FnOnce() -> T) -> T {
-    let bar = on_screen().clone();
-    match bar {
-        Some(bar) => bar.suspend(write),
-        None => write(),
-    }
-}
-
-fn on_screen() -> MutexGuard<'static, Option<ProgressBar>> {
-    locked(&ON_SCREEN)
-}
-
-/// What is guarded here is whole at any time.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn keep_moving(bar: &ProgressBar, stop: &Stop, ended: &Receiver<()>) {
-    while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
-        if stop.requested().is_some() {
-            bar.finish_and_clear();
-            return;
+        if let Some(line) = self.line {
+            line.finish();
         }
-        bar.tick();
-    }
-}
-
-fn style(canvas: Canvas, position_time: Arc<Mutex<Option<Timestamp>>>) -> ProgressStyle {
-    let rest = move |state: &ProgressState, line: &mut dyn Write| {
-        let spinner = 1;
-        let room = usize::from(canvas.width()).saturating_sub(spinner);
-        let position_time = *locked(&position_time);
-        // It fails only where memory can't be written.
-        let _ = line.write_str(&in_room(room, &parts(state, position_time)));
-    };
-    ProgressStyle::default_spinner()
-        .template("{spinner}{rest}")
-        .unwrap_or_else(|_| ProgressStyle::default_spinner())
-        .with_key("rest", rest)
-}
-
-/// What the line says, the most important first. The rate is a whole number: its fraction changes faster than anybody
-/// reads.
-fn parts(state: &ProgressState, position_time: Option<Timestamp>) -> Vec<String> {
-    let mut parts = vec![
-        format!(" {} changes", HumanCount(state.pos())),
-        // It is not a number in the moment in which the line appears.
-        format!(", {:.0}/s", HumanFloatCount(state.per_sec().max(0.0))),
-    ];
-    if let Some(time) = position_time {
-        parts.push(format!(", {} ago", age(time)));
-        parts.push(format!(", read up to {time:.0}"));
-    }
-    parts
-}
-
-/// As many parts as there is room for: a number that is cut would be another number.
-fn in_room(columns: usize, parts: &[String]) -> String {
-    let mut line = String::new();
-    for part in parts {
-        if line.chars().count() + part.chars().count() > columns {
-            break;
-        }
-        line.push_str(part);
-    }
-    line
-}
-
-/// How long ago a time is, in whole seconds: "3s", "2h 5m 1s".
-pub(super) fn age(time: Timestamp) -> String {
-    let seconds = Timestamp::now().duration_since(time).as_secs().max(0);
-    let hours = seconds / 3_600;
-    let rest = SignedDuration::from_secs(seconds % 3_600);
-    if hours >= 48 {
-        format!("{} days", hours / 24)
-    } else if hours > 0 {
-        format!("{hours}h {rest:#}")
-    } else {
-        format!("{rest:#}")
     }
 }

@@ -6,14 +6,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::progress::age;
+use super::line::age;
 use super::tally::Tally;
 use crate::error::Error;
+use crate::one_line::shortened;
 use crate::outcome::Ending;
 use crate::sync::{Outcome, Signal};
 
 /// The version of the JSON form. Keys are added under the same version, never changed or taken away.
 const VERSION: u32 = 1;
+
+/// The characters of a store's name that a person is shown.
+const NAME_WIDTH: usize = 80;
 
 /// How one run ended. The field names are the JSON keys.
 #[derive(Debug, Clone, Serialize)]
@@ -25,17 +29,23 @@ pub struct Summary {
     #[serde(skip)]
     ending: Ending,
     /// `failed`, or else the ending's word.
-    outcome: &'static str,
-    exit_code: u8,
-    run_id: Option<String>,
+    pub(super) outcome: &'static str,
+    pub(super) exit_code: u8,
+    pub(super) run_id: Option<String>,
     source: Option<String>,
     store_id: Option<String>,
     store_name: Option<String>,
+    /// The object type that the source filters by; `None` for all.
+    type_filter: Option<String>,
     target: Option<String>,
+    /// Of the tables, on PostgreSQL.
+    schema: Option<String>,
+    /// Of the tables elsewhere, where they have one.
+    table_prefix: Option<String>,
     mode: Option<&'static str>,
     dry_run: bool,
-    pages: u64,
-    changes: u64,
+    pub(super) pages: u64,
+    pub(super) changes: u64,
     writes: u64,
     deletes: u64,
     /// Changes that stand in the log before others which were read earlier.
@@ -48,9 +58,11 @@ pub struct Summary {
     token: Option<String>,
     /// The timestamp of the last applied change.
     position_time: Option<Timestamp>,
-    /// How old that is at the end of the run.
+    /// What was written to the source before is in the target; `None` until an end was proven.
+    pub(super) complete_as_of: Option<Timestamp>,
+    /// How far the run is from the end of the log at most: 0 where it came there.
     lag_seconds: Option<f64>,
-    duration_seconds: f64,
+    pub(super) duration_seconds: f64,
     changes_per_second: f64,
     error: Option<Failure>,
 }
@@ -73,8 +85,16 @@ pub struct Subject {
     pub run_id: Option<String>,
     /// The source's URL, without secrets.
     pub source: Option<String>,
+    /// The store's id, as it was asked for.
+    pub store_id: Option<String>,
+    /// The object type that the source filters by; `None` for all.
+    pub type_filter: Option<String>,
     /// The target's URL, without secrets.
     pub target: Option<String>,
+    /// Of the tables, on PostgreSQL.
+    pub schema: Option<String>,
+    /// Of the tables elsewhere, where they have one.
+    pub table_prefix: Option<String>,
     /// What is kept.
     pub mode: Option<&'static str>,
     /// Whether nothing was written.
@@ -105,9 +125,6 @@ impl Summary {
             Err(error) => (error.kind().ending(), "failed"),
         };
         let seconds = duration.as_secs_f64();
-        let lag = tally
-            .position_time
-            .map(|time| Timestamp::now().duration_since(time).as_secs_f64());
         Self {
             version: VERSION,
             command: subject.command,
@@ -117,9 +134,14 @@ impl Summary {
             exit_code: ending.exit_code(),
             run_id: subject.run_id,
             source: subject.source,
-            store_id: Some(tally.store.id.clone()).filter(|id| !id.is_empty()),
+            store_id: Some(tally.store.id.clone())
+                .filter(|id| !id.is_empty())
+                .or(subject.store_id),
             store_name: tally.store.name.clone(),
+            type_filter: subject.type_filter,
             target: subject.target,
+            schema: subject.schema,
+            table_prefix: subject.table_prefix,
             mode: subject.mode,
             dry_run: subject.dry_run,
             pages: tally.pages,
@@ -132,7 +154,9 @@ impl Summary {
             tuples_deleted: tally.tuples_deleted,
             token: tally.token.clone(),
             position_time: tally.position_time,
-            lag_seconds: lag,
+            // A dry run leaves the target as it was.
+            complete_as_of: tally.complete_as_of.filter(|_| !subject.dry_run),
+            lag_seconds: lag(tally, ending == Ending::Drained),
             duration_seconds: seconds,
             changes_per_second: if seconds > 0.0 {
                 tally.changes as f64 / seconds
@@ -149,6 +173,7 @@ impl Summary {
             ending,
             outcome: ending.word(),
             exit_code: ending.exit_code(),
+            lag_seconds: None,
             ..Self::new(subject, &Tally::default(), Ok(Outcome::Drained), duration)
         }
     }
@@ -162,6 +187,17 @@ impl Summary {
     pub fn is_drained(&self) -> bool {
         self.ending == Ending::Drained
     }
+}
+
+/// How far a run is from the end of the log. All that was written before its position, or before the mirror was complete last, is
+/// there, so what is lacking is no older than that.
+fn lag(tally: &Tally, is_at_end: bool) -> Option<f64> {
+    if is_at_end {
+        return Some(0.0);
+    }
+    let known = tally.position_time.max(tally.complete_as_of)?;
+    let lag = Timestamp::now().duration_since(known).as_secs_f64();
+    Some(lag.max(0.0))
 }
 
 /// The summaries of `run --all`. The exit code is the worst.
@@ -191,7 +227,7 @@ impl Summaries {
     }
 }
 
-/// What a person reads.
+/// What a person reads. What says nothing is left out, lines of zeros among it.
 impl fmt::Display for Summary {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(job) = &self.job {
@@ -207,27 +243,53 @@ impl fmt::Display for Summary {
             formatter.write_str(" (dry run: nothing was written)")?;
         }
         writeln!(formatter)?;
-        writeln!(
-            formatter,
-            "  changes   {} ({} writes, {} deletes) in {} {}, {:.1} s, {:.0}/s",
-            self.changes,
-            self.writes,
-            self.deletes,
-            self.pages,
-            if self.pages == 1 { "page" } else { "pages" },
-            self.duration_seconds,
-            self.changes_per_second
-        )?;
+        self.write_work(formatter)?;
+        self.write_subject(formatter)?;
+        self.write_position(formatter)?;
+        if let (Some(source), Some(target)) = (&self.source, &self.target) {
+            writeln!(formatter, "  from      {source}")?;
+            write!(formatter, "  to        {target}")?;
+            if let Some(schema) = &self.schema {
+                write!(formatter, ", schema {schema}")?;
+            }
+            if let Some(prefix) = &self.table_prefix {
+                write!(formatter, ", tables {prefix}…")?;
+            }
+            writeln!(formatter)?;
+        }
+        Ok(())
+    }
+}
+
+impl Summary {
+    fn write_work(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.pages > 0 {
+            writeln!(
+                formatter,
+                "  changes   {} ({} writes, {} deletes) in {} {}, {:.1} s, {:.0}/s",
+                self.changes,
+                self.writes,
+                self.deletes,
+                self.pages,
+                if self.pages == 1 { "page" } else { "pages" },
+                self.duration_seconds,
+                self.changes_per_second
+            )?;
+        }
         if self.late_arrivals + self.order_anomalies > 0 {
             writeln!(
                 formatter,
-                "  of these   {} came late; {} tuples' changes contradicted each other",
+                "  of these  {} came late; {} tuples' changes contradicted each other",
                 self.late_arrivals, self.order_anomalies
             )?;
         }
+        Ok(())
+    }
+
+    fn write_subject(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(mode) = self.mode {
             write!(formatter, "  mode      {mode}")?;
-            if mode != "changelog" {
+            if self.tuples_written + self.tuples_deleted > 0 {
                 write!(
                     formatter,
                     ": {} tuples written, {} deleted",
@@ -236,12 +298,30 @@ impl fmt::Display for Summary {
             }
             writeln!(formatter)?;
         }
-        if let Some(time) = self.position_time {
-            writeln!(formatter, "  position  {time:.0} ({} ago)", age(time))?;
+        match (&self.store_name, &self.store_id) {
+            (Some(name), Some(id)) => {
+                let name = shortened(name, NAME_WIDTH);
+                writeln!(formatter, "  store     {name} ({id})")?;
+            }
+            (None, Some(id)) => writeln!(formatter, "  store     {id}")?,
+            (_, None) => {}
         }
-        if let (Some(source), Some(target)) = (&self.source, &self.target) {
-            writeln!(formatter, "  from      {source}")?;
-            writeln!(formatter, "  to        {target}")?;
+        if let Some(name) = &self.type_filter {
+            writeln!(formatter, "  type      {name}")?;
+        }
+        Ok(())
+    }
+
+    fn write_position(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(time) = self.position_time {
+            write!(formatter, "  position  {time:.0}")?;
+            if self.ending != Ending::Drained {
+                write!(formatter, " ({} ago)", age(time))?;
+            }
+            writeln!(formatter)?;
+        }
+        if let Some(time) = self.complete_as_of {
+            writeln!(formatter, "  complete  as of {time:.0}")?;
         }
         Ok(())
     }

@@ -31,17 +31,21 @@ pub struct Tally {
     pub token: Option<String>,
     /// The timestamp of the last committed change.
     pub position_time: Option<Timestamp>,
+    /// What was written to the source before is in the mirror; of an earlier run until this one has proven the end.
+    pub complete_as_of: Option<Timestamp>,
 }
 
 impl Listener for Tally {
     fn hear(&mut self, event: &Event) {
         match event {
             Event::StoreFound(store) => self.store = (*store).clone(),
-            Event::CheckpointTaken { checkpoint, .. } => {
+            Event::CheckpointTaken(checkpoint) => {
                 let token = checkpoint.token.as_ref();
                 self.token = token.map(|token| token.as_str().to_owned());
                 self.position_time = checkpoint.position_time;
+                self.complete_as_of = checkpoint.complete_as_of;
             }
+            Event::EndProven { complete_as_of } => self.complete_as_of = Some(*complete_as_of),
             Event::Committed(commit) => self.count(commit),
         }
     }

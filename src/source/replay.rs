@@ -22,6 +22,7 @@ use super::{Answer, ChangeSource, Observed, TupleReader, wire};
 use crate::checkpoint::StoreIdentity;
 use crate::error::{Error, ErrorKind, Result};
 use crate::page::ContinuationToken;
+use crate::span::inherited;
 
 /// What is wrong with an input that ends before a page has come.
 const EMPTY: &str = "there is no page in it; did the program that writes it fail?";
@@ -170,7 +171,7 @@ impl Replay {
         } else {
             let input = self.without_mark(self.open()?)?;
             let (sender, receiver) = sync_channel(READ_AHEAD);
-            thread::spawn(move || parse(input, &sender));
+            thread::spawn(inherited(move || parse(input, &sender)));
             self.events.insert(receiver)
         };
         events

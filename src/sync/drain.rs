@@ -10,7 +10,7 @@ use super::session::Session;
 use super::stop::Stop;
 use crate::change::Operation;
 use crate::error::{Error, ErrorKind, Result};
-use crate::event::Listener;
+use crate::event::{Event, Listener};
 use crate::lookback::{OverlapUpdate, PageRead, Settling};
 use crate::mirror::{Applied, Rows};
 use crate::page::Rejection;
@@ -123,12 +123,19 @@ impl Drain<'_, '_> {
     fn finish(&mut self, end: &End) -> Result<()> {
         let released = self.settling.release();
         self.keep(released)?;
-        if end.given_up.is_empty() {
-            return Ok(());
+        if !end.given_up.is_empty() {
+            let position = self.session.checkpoint().token.as_ref();
+            let given_up = self.settling.give_up(&end.given_up, position);
+            self.keep(given_up)?;
         }
-        let position = self.session.checkpoint().token.as_ref();
-        let given_up = self.settling.give_up(&end.given_up, position);
-        self.keep(given_up)
+        let complete_as_of = end
+            .proven_at
+            .and_then(|proven_at| self.settling.complete_as_of(proven_at));
+        if let Some(complete_as_of) = complete_as_of {
+            self.session.note_complete(complete_as_of);
+            self.listener.hear(&Event::EndProven { complete_as_of });
+        }
+        Ok(())
     }
 
     fn keep(&mut self, mut overlap: OverlapUpdate) -> Result<()> {

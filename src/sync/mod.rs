@@ -5,6 +5,7 @@ mod coalesce;
 mod drain;
 mod end;
 mod growth;
+mod lock;
 mod outcome;
 mod pages;
 mod persist;
@@ -20,8 +21,8 @@ mod tokens;
 
 pub use clock::{Clock, SystemClock};
 pub use coalesce::coalesce;
+pub use lock::IfLocked;
 pub use outcome::Outcome;
 pub use persist::open_persistently;
 pub use run::{RunOptions, run};
-pub use session::IfLocked;
 pub use stop::{GivenUp, Signal, Stop};

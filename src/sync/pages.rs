@@ -8,6 +8,7 @@ use super::reader::{Fetched, Reader};
 use super::tokens::Tokens;
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::ChangeSource;
+use crate::span::inherited;
 
 /// How long a request to stop may go unnoticed while no page comes.
 const POLL: Duration = Duration::from_millis(50);
@@ -38,7 +39,7 @@ impl Pages {
         let (sender, pages) = sync_channel(ahead);
         let thread = std::thread::Builder::new()
             .name("reader".to_owned())
-            .spawn(move || read_ahead(reader, &sender))
+            .spawn(inherited(move || read_ahead(reader, &sender)))
             .map_err(|error| {
                 Error::new(ErrorKind::Unexpected, "can't start a thread to read ahead")
                     .because(error)

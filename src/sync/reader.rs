@@ -45,6 +45,8 @@ pub(super) enum Fetched {
 pub(super) struct End {
     /// Known changes that the log has lost, where that is accepted.
     pub(super) given_up: Vec<(i64, ChangeDigest)>,
+    /// When the source was asked for what showed the end. A recording does not tell when it was the end of its log.
+    pub(super) proven_at: Option<Timestamp>,
 }
 
 /// A page, and what the mirror knows of it.
@@ -96,8 +98,8 @@ pub(super) struct Reader {
     past: Past,
     /// Whether something was read that was not known.
     has_news: bool,
-    /// Whether the last page had room for more.
-    had_room: bool,
+    /// When the last page was asked for, if it had room for more.
+    had_room: Option<Timestamp>,
     empty_pages: u32,
     /// Pages in a row that came with the token that they were asked for after.
     pages_sent_again: u32,
@@ -128,7 +130,7 @@ impl Reader {
             began_at,
             past: Past::Unseen,
             has_news: false,
-            had_room: false,
+            had_room: None,
             empty_pages: 0,
             pages_sent_again: 0,
             proof: Proof::default(),
@@ -147,7 +149,7 @@ impl Reader {
     pub(super) fn next(&mut self) -> Result<Option<Fetched>> {
         if self.growth.has_caught_up() {
             tracing::info!("the log grows as fast as it is read: what was written before is read");
-            return self.end().map(Some);
+            return self.end(self.began_at).map(Some);
         }
         let requested_at = self.reading.stop.now();
         let Some(answer) = self.read_storable()? else {
@@ -163,7 +165,7 @@ impl Reader {
         };
         self.is_unwell |= answer.observed.failed_attempts > 0;
         if answer.page.is_empty() {
-            return self.judge_empty(answer.page);
+            return self.judge_empty(answer.page, requested_at);
         }
         self.take(answer, requested_at)
     }
@@ -208,7 +210,7 @@ impl Reader {
         self.pages_sent_again = 0;
         self.proof.attempts = 0;
         self.proof.page = None;
-        self.had_room = !answer.is_full;
+        self.had_room = Some(requested_at).filter(|_| !answer.is_full);
         let before = self.reading.token.replace(token.clone());
         self.tail.push(before, digests.clone());
         Ok(Some(Fetched::Page(ReadPage {
@@ -284,7 +286,7 @@ impl Reader {
     }
 
     /// An empty page says that nothing follows, and proves nothing.
-    fn judge_empty(&mut self, page: Page) -> Result<Option<Fetched>> {
+    fn judge_empty(&mut self, page: Page, requested_at: Timestamp) -> Result<Option<Fetched>> {
         // The position that the source was asked after, or none: nothing is after it.
         let stays = page.token.is_none() || page.token == self.reading.token;
         // An empty token is never taken over a good one.
@@ -300,12 +302,12 @@ impl Reader {
             return Ok(None);
         }
         if self.reading.is_recorded {
-            return self.end().map(Some);
+            return self.end(requested_at).map(Some);
         }
         if self.known.is_empty() {
             // All that was known has come, asked for from inside of it, and room was left.
-            if !self.has_news && self.had_room {
-                return self.end().map(Some);
+            if let Some(asked_at) = self.had_room.filter(|_| !self.has_news) {
+                return self.end(asked_at).map(Some);
             }
             return self.prove();
         }

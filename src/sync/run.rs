@@ -1,21 +1,23 @@
 //! One run: from the lock to the record of how it ended.
 
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use super::drain::{Drain, Interruption};
+use super::lock::{IfLocked, lock};
 use super::outcome::Outcome;
 use super::pages::Pages;
 use super::plan::Planner;
 use super::reader::{Reader, Reading};
-use super::session::{IfLocked, Session, lock, prepare_tables};
+use super::session::{Session, prepare_tables, record};
 use super::stop::{GivenUp, Stop};
 use super::tokens::Tokens;
-use crate::checkpoint::{Mode, Subject};
+use crate::checkpoint::{Mode, StoreIdentity, Subject};
 use crate::error::Result;
 use crate::event::{Event, Listener};
-use crate::ledger::RunStart;
+use crate::ledger::{RunStart, Runner};
 use crate::lookback::{Known, Settling};
 use crate::source::{ChangeSource, LargestPage};
 use crate::target::Target;
@@ -48,6 +50,8 @@ pub struct RunOptions {
     pub if_locked: IfLocked,
     /// Create or upgrade the tables where need be.
     pub migrate: bool,
+    /// So many runs of the name are kept in `fga_sync_runs`.
+    pub keep_runs: u32,
 }
 
 impl RunOptions {
@@ -55,26 +59,14 @@ impl RunOptions {
     pub const PAGES_AHEAD: usize = 4;
 }
 
-/// Does one run. `listener` hears what happens on the way, whatever the result.
+/// Does one run, and records it. `listener` hears what happens on the way, whatever the result.
 ///
 /// # Errors
 /// Whatever kept the run from its end; what was committed before stays committed.
 pub fn run(
     source: Box<dyn ChangeSource>,
     target: &mut dyn Target,
-    run_id: &str,
-    options: &RunOptions,
-    stop: &Stop,
-    listener: &mut dyn Listener,
-) -> Result<Outcome> {
-    let result = run_to_the_end(source, target, run_id, options, stop, listener);
-    Outcome::or_stopped(result, stop)
-}
-
-fn run_to_the_end(
-    mut source: Box<dyn ChangeSource>,
-    target: &mut dyn Target,
-    run_id: &str,
+    runner: &Runner,
     options: &RunOptions,
     stop: &Stop,
     listener: &mut dyn Listener,
@@ -84,14 +76,16 @@ fn run_to_the_end(
     let deadline = options
         .max_duration
         .and_then(|duration| Instant::now().checked_add(duration));
-    if let Some(outcome) = lock(target, &options.name, options.if_locked, deadline, stop)? {
-        return Ok(outcome);
-    }
-    prepare_tables(target, options.migrate, stop)?;
-    let (mut source, store) = match stop.or(deadline, move || (source.store(), source)) {
-        Ok((store, source)) => (source, store?),
-        Err(GivenUp::Signal(signal)) => return Ok(Outcome::Stopped(signal)),
-        Err(GivenUp::Deadline) => return Ok(Outcome::LimitReached),
+    let record_failed = |target: &mut dyn Target, result: Result<Outcome>| {
+        let result = Outcome::or_stopped(result, stop);
+        let run = (runner, options.name.as_str(), started_at);
+        record(target, stop, run, &result, options.keep_runs);
+        result
+    };
+    let (mut source, store) = match find_store(source, target, options, (stop, deadline)) {
+        Ok(ControlFlow::Continue(found)) => found,
+        Ok(ControlFlow::Break(outcome)) => return record_failed(target, Ok(outcome)),
+        Err(error) => return record_failed(target, Err(error)),
     };
     listener.hear(&Event::StoreFound(&store));
     let subject = Subject {
@@ -102,22 +96,44 @@ fn run_to_the_end(
         mode: options.mode,
     };
     let start = RunStart {
-        run_id,
+        runner,
         subject: &subject,
         started_at,
         start_time: options.start_time,
     };
-    let mut session = Session::begin(target, stop, start)?;
-    listener.hear(&Event::CheckpointTaken {
-        run_id,
-        checkpoint: session.checkpoint(),
-    });
+    let mut session = match Session::begin(target, stop, start) {
+        Ok(session) => session,
+        Err(error) => return record_failed(target, Err(error)),
+    };
     let checkpoint = session.checkpoint();
+    listener.hear(&Event::CheckpointTaken(checkpoint));
     let largest = LargestPage::kept(checkpoint.page_size, checkpoint.fence);
     source.know_largest_page(largest.clone());
     let result = read_and_apply(source, &mut session, options, (stop, deadline), listener);
-    session.end(&result, largest.known());
+    let result = Outcome::or_stopped(result, stop);
+    session.end(&result, largest.known(), options.keep_runs);
     result
+}
+
+type SourceOfStore = (Box<dyn ChangeSource>, StoreIdentity);
+
+/// Takes the lock, sees that the tables are there, and asks the source for its store. It breaks off with the outcome of a run that ends
+/// before it has begun.
+fn find_store(
+    mut source: Box<dyn ChangeSource>,
+    target: &mut dyn Target,
+    options: &RunOptions,
+    (stop, deadline): (&Stop, Option<Instant>),
+) -> Result<ControlFlow<Outcome, SourceOfStore>> {
+    if let Some(outcome) = lock(target, &options.name, options.if_locked, deadline, stop)? {
+        return Ok(ControlFlow::Break(outcome));
+    }
+    prepare_tables(target, options.migrate, stop)?;
+    Ok(match stop.or(deadline, move || (source.store(), source)) {
+        Ok((store, source)) => ControlFlow::Continue((source, store?)),
+        Err(GivenUp::Signal(signal)) => ControlFlow::Break(Outcome::Stopped(signal)),
+        Err(GivenUp::Deadline) => ControlFlow::Break(Outcome::LimitReached),
+    })
 }
 
 /// Reads on from the checkpoint. Where the database refuses a value, it begins again with smaller pages: everything before the

@@ -1,87 +1,19 @@
-//! A run's hold on its target: the lock, the tables, the checkpoint, its commits, and the record of how it ended.
+//! A run's hold on its target: the tables, the checkpoint, its commits, and the record of how it ended.
 
-use std::time::{Duration, Instant};
+use jiff::Timestamp;
 
 use super::outcome::Outcome;
 use super::persist::persistently;
 use super::stop::Stop;
 use super::subject::admit;
 use crate::checkpoint::{Checkpoint, Subject};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::event::{Event, Listener};
-use crate::ledger::{Held, Holder, RunEnd, RunStart};
+use crate::ledger::{Held, Holder, RunEnd, RunRecord, RunResult, RunStart, Runner};
 use crate::lookback::{OverlapPage, OverlapUpdate};
 use crate::mirror::{Applied, Rows};
 use crate::schema::SchemaStatus;
 use crate::target::{Commit, Counts, Position, Target, TargetError, TargetResult};
-
-/// What to do while another run holds the lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IfLocked {
-    /// Exit with code 10.
-    Fail,
-    /// Leave it to the other run, and exit with code 0.
-    Skip,
-    /// Wait for the other run to end.
-    Wait,
-}
-
-impl IfLocked {
-    /// The choices by name.
-    pub const NAMES: [&'static str; 3] = ["fail", "skip", "wait"];
-    const ALL: [Self; 3] = [Self::Fail, Self::Skip, Self::Wait];
-}
-
-impl std::str::FromStr for IfLocked {
-    type Err = ();
-
-    fn from_str(name: &str) -> Result<Self, ()> {
-        let mut named = Self::NAMES.into_iter().zip(Self::ALL);
-        let found = named.find(|(known, _)| *known == name);
-        found.map(|(_, choice)| choice).ok_or(())
-    }
-}
-
-/// How often a held lock is tried again.
-const LOCK_RETRY: Duration = Duration::from_millis(250);
-
-/// Takes the lock. `Some` outcome ends the run before it began.
-///
-/// # Errors
-/// Where another run holds it and that is not to be waited for.
-pub(super) fn lock(
-    target: &mut dyn Target,
-    name: &str,
-    if_locked: IfLocked,
-    deadline: Option<Instant>,
-    stop: &Stop,
-) -> Result<Option<Outcome>> {
-    loop {
-        let taken = persistently(target, stop, |target| target.try_lock(name));
-        if taken.map_err(TargetError::into_error)? {
-            return Ok(None);
-        }
-        match if_locked {
-            IfLocked::Skip => return Ok(Some(Outcome::Skipped)),
-            IfLocked::Fail => {
-                return Err(Error::new(
-                    ErrorKind::Locked,
-                    format!("another run holds the lock of {name:?} in the target"),
-                )
-                .advise("wait for it to end, or use --if-locked wait or --if-locked skip"));
-            }
-            IfLocked::Wait => {
-                if let Some(signal) = stop.requested() {
-                    return Ok(Some(Outcome::Stopped(signal)));
-                }
-                if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                    return Ok(Some(Outcome::LimitReached));
-                }
-                stop.sleep(LOCK_RETRY);
-            }
-        }
-    }
-}
 
 /// Sees that the tables are there, creating or upgrading them if that is wanted.
 ///
@@ -107,6 +39,8 @@ pub(super) struct Session<'a> {
     start: RunStart<'a>,
     checkpoint: Checkpoint,
     overlap: Vec<OverlapPage>,
+    /// As of when the mirror is complete, once this run has proven the end.
+    complete_as_of: Option<Timestamp>,
 }
 
 impl<'a> Session<'a> {
@@ -126,6 +60,7 @@ impl<'a> Session<'a> {
             start,
             checkpoint: held.checkpoint,
             overlap: held.overlap,
+            complete_as_of: None,
         })
     }
 
@@ -214,34 +149,80 @@ impl<'a> Session<'a> {
         Ok(applied)
     }
 
-    /// Records how the run ended, and the size of pages where it is not what it was. Best effort: the pages are committed, and a run
+    /// Notes that the end was proven, and as of when that makes the mirror complete. It is written where the run ends.
+    pub(super) const fn note_complete(&mut self, as_of: Timestamp) {
+        self.complete_as_of = Some(as_of);
+    }
+
+    /// Records how the run ended, and what it leaves the next one. Best effort: the pages are committed, and a run
     /// without an end in `fga_sync_runs` is one that crashed.
-    pub(super) fn end(self, result: &Result<Outcome>, page_size: Option<u32>) {
-        let (outcome, exit_code) = match result {
-            Ok(outcome) => (outcome.name(), outcome.exit_code()),
-            Err(error) => ("failed", error.kind().exit_code()),
-        };
+    pub(super) fn end(self, result: &Result<Outcome>, page_size: Option<u32>, keep_runs: u32) {
         let end = RunEnd {
-            run_id: self.start.run_id,
-            finished_at: self.stop.now(),
-            outcome,
-            exit_code,
+            holder: holder(&self.start, &self.checkpoint),
+            result: run_result(result, self.stop, keep_runs),
+            page_size,
+            complete_as_of: self.complete_as_of,
         };
-        if page_size != self.checkpoint.page_size {
-            let holder = holder(&self.start, &self.checkpoint);
-            if let Err(error) = self.target.remember_page_size(&holder, page_size) {
-                tracing::warn!("can't remember the size of pages: {}", error.into_error());
-            }
-        }
-        if let Err(error) = self.target.finish_run(&end) {
+        let finished = if is_out_of_reach(result) {
+            self.target.finish_run(&end)
+        } else {
+            persistently(self.target, self.stop, |target| target.finish_run(&end))
+        };
+        if let Err(error) = finished {
             tracing::warn!("can't record how the run ended: {}", error.into_error());
         }
     }
 }
 
+/// Records a run that ended before it had a checkpoint, where there are tables to do so. Best effort: what it ended by is told anyway.
+pub(super) fn record(
+    target: &mut dyn Target,
+    stop: &Stop,
+    (runner, name, started_at): (&Runner, &str, Timestamp),
+    result: &Result<Outcome>,
+    keep_runs: u32,
+) {
+    if is_out_of_reach(result) {
+        return;
+    }
+    let run = RunRecord {
+        runner,
+        name,
+        started_at,
+        result: run_result(result, stop, keep_runs),
+    };
+    let recorded = target.schema().and_then(|status| match status {
+        SchemaStatus::Current => target.record_run(&run),
+        _ => Ok(()),
+    });
+    if let Err(error) = recorded {
+        tracing::debug!("can't record the run: {}", error.into_error());
+    }
+}
+
+fn run_result<'a>(result: &'a Result<Outcome>, stop: &Stop, keep_runs: u32) -> RunResult<'a> {
+    let (outcome, exit_code) = match result {
+        Ok(outcome) => (outcome.name(), outcome.exit_code()),
+        Err(error) => ("failed", error.kind().exit_code()),
+    };
+    RunResult {
+        finished_at: stop.now(),
+        outcome,
+        exit_code,
+        error: result.as_ref().err().map(Into::into),
+        keep_runs,
+    }
+}
+
+/// Whether the target was asked for longer than anybody would wait once more.
+fn is_out_of_reach(result: &Result<Outcome>) -> bool {
+    let error = result.as_ref().err();
+    error.is_some_and(|error| error.kind() == ErrorKind::TargetUnavailable)
+}
+
 const fn holder<'a>(start: &RunStart<'a>, checkpoint: &Checkpoint) -> Holder<'a> {
     Holder {
-        run_id: start.run_id,
+        run_id: start.runner.run_id.as_str(),
         name: start.subject.name.as_str(),
         store_id: start.subject.store.id.as_str(),
         fence: checkpoint.fence,

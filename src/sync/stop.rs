@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::clock::{Clock, SystemClock};
+use crate::span::inherited;
 
 /// A signal that asks the process to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +119,7 @@ impl Stop {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, GivenUp> {
         let (result, receiver) = std::sync::mpsc::channel();
+        let work = inherited(work);
         let worker = std::thread::spawn(move || drop(result.send(work())));
         loop {
             match receiver.recv_timeout(STEP) {

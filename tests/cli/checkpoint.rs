@@ -1,5 +1,7 @@
 //! A position is used for nothing but what it belongs to.
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::fake_openfga::{FakeOpenFga, Reply, STORE, changes};
 use crate::sandbox::Sandbox;
 
@@ -31,6 +33,33 @@ fn a_position_of_something_else_is_refused_and_kept() {
     }
     sandbox.sync(&fake, "").code(0);
     sandbox.assert_holds(5);
+}
+
+#[test]
+fn the_state_tells_as_of_when_the_mirror_is_complete() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    let complete_as_of = || -> Option<Timestamp> {
+        let column = sandbox.column::<Option<String>>("select complete_as_of from fga_sync_state");
+        column[0].as_ref().map(|time| time.parse().unwrap())
+    };
+    sandbox.sync(&fake, "--max-changes 2").code(3);
+    assert_eq!(complete_as_of(), None);
+    for look_back in [10, 3600, 0] {
+        let (before, look_back) = (Timestamp::now(), SignedDuration::from_secs(look_back));
+        let arguments = format!("--lookback {}s", look_back.as_secs());
+        sandbox.sync(&fake, &arguments).code(0);
+        let proven_at = complete_as_of().unwrap() + look_back;
+        assert!(
+            before <= proven_at && proven_at <= Timestamp::now(),
+            "{proven_at}"
+        );
+    }
+    // A run that does not come to the end leaves it.
+    let complete = complete_as_of();
+    fake.append(changes(3..9));
+    sandbox.sync(&fake, "--max-changes 2").code(3);
+    assert_eq!(complete_as_of(), complete);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use snapbox::str;
 
-use crate::fake_openfga::{FakeOpenFga, Reply, STORE, change, changes};
+use crate::fake_openfga::{FakeOpenFga, Reply, STORE, at_time, change, changes};
 use crate::sandbox::{Ended, Sandbox, binary, sync_arguments};
 
 /// Fails after two changes, with log lines before it.
@@ -32,14 +32,57 @@ fn the_summary_for_people_is_on_standard_output() {
 the end of the log was reached
   changes   3 (3 writes, 0 deletes) in 1 page, [..] s, [..]/s
   mode      both: 3 tuples written, 0 deleted
-  position  [..]Z ([..] ago)
+  store     shop (01HVMMBCMGZNT3SED4Z17ECXCA)
+  position  [..]Z
+  complete  as of 20[..]Z
   from      http://127.0.0.1:[..]/
   to        sqlite:fga-sync.db
 
 "#]]
     );
-    let again = sandbox.sync(&fake, "").code(0);
-    assert!(again.stdout.starts_with("nothing new\n"), "{again}");
+    snapbox::assert_data_eq!(
+        sandbox.sync(&fake, "").code(0).stdout,
+        str![[r#"
+nothing new
+  mode      both
+  store     shop (01HVMMBCMGZNT3SED4Z17ECXCA)
+  position  [..]Z
+  complete  as of 20[..]Z
+  from      http://127.0.0.1:[..]/
+  to        sqlite:fga-sync.db
+
+"#]]
+    );
+    fake.append(changes(3..9));
+    snapbox::assert_data_eq!(
+        sandbox.sync(&fake, "--max-changes 2").code(3).stdout,
+        str![[r#"
+stopped at a limit (--max-changes, --max-duration); more remains
+  changes   2 (2 writes, 0 deletes) in 1 page, [..] s, [..]/s
+  mode      both: 2 tuples written, 0 deleted
+  store     shop (01HVMMBCMGZNT3SED4Z17ECXCA)
+  position  [..]Z ([..] ago)
+  complete  as of 20[..]Z
+  from      http://127.0.0.1:[..]/
+  to        sqlite:fga-sync.db
+
+"#]]
+    );
+    fake.script(|_, _| Reply::error(403, "forbidden", "no"));
+    let arguments = "--type folder --table-prefix authz_";
+    snapbox::assert_data_eq!(
+        sandbox.sync(&fake, arguments).code(6).stdout,
+        str![[r#"
+failed
+  mode      both
+  store     01HVMMBCMGZNT3SED4Z17ECXCA
+  type      folder
+  from      http://127.0.0.1:[..]/
+  to        sqlite:fga-sync.db, tables authz_…
+
+"#]]
+    );
+    fake.script(|_, reply| reply);
     let quiet = sandbox.sync(&fake, "-q").code(0);
     assert_eq!((quiet.stdout, quiet.stderr), (String::new(), String::new()));
     let quiet = sandbox.sync(&fake, "-q --format json").code(0);
@@ -80,6 +123,7 @@ fn the_json_summary_has_these_keys() {
 changes: number
 changes_per_second: number
 command: text
+complete_as_of: null
 deletes: number
 dry_run: true or false
 duration_seconds: number
@@ -97,17 +141,81 @@ outcome: text
 pages: number
 position_time: text
 run_id: text
+schema: null
 source: text
 store_id: text
 store_name: text
+table_prefix: null
 target: text
 token: text
 tuples_deleted: number
 tuples_written: number
+type_filter: null
 version: number
 writes: number
 "#]]
     );
+}
+
+#[test]
+fn the_lag_returns_to_nothing_at_the_end_and_a_quiet_store_is_not_behind() {
+    let sandbox = Sandbox::new();
+    let days_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(80);
+    let old = changes(0..9).into_iter();
+    let fake = FakeOpenFga::start(old.map(|change| at_time(&change, days_ago)));
+    let run = |arguments: &str, code| {
+        let arguments = format!("{arguments} --format json");
+        sandbox.sync(&fake, &arguments).code(code).json()
+    };
+    let lag = |summary: &Value| summary["lag_seconds"].as_f64();
+    let limited = run("--max-changes 2", 3);
+    assert!(lag(&limited).unwrap() > 3_600.0, "{limited}");
+    assert_eq!(limited["complete_as_of"], Value::Null);
+    let drained = run("", 0);
+    assert_eq!(lag(&drained), Some(0.0), "{drained}");
+    let complete_as_of: jiff::Timestamp =
+        drained["complete_as_of"].as_str().unwrap().parse().unwrap();
+    let age = jiff::Timestamp::now().duration_since(complete_as_of);
+    assert!((10..70).contains(&age.as_secs()), "{drained}");
+    // One that fails is as far from the end as the mirror was complete, and not as its last change is old.
+    fake.script(|request, reply| {
+        if request.is_page() {
+            Reply::error(403, "forbidden", "no")
+        } else {
+            reply
+        }
+    });
+    let failed = run("", 6);
+    assert!((10.0..70.0).contains(&lag(&failed).unwrap()), "{failed}");
+    assert_eq!(failed["complete_as_of"], complete_as_of.to_string());
+    // One that never saw the mirror can't tell.
+    fake.script(|_, _| Reply::error(403, "forbidden", "no"));
+    let blind = run("", 6);
+    assert_eq!(
+        (lag(&blind), &blind["complete_as_of"]),
+        (None, &Value::Null)
+    );
+
+    // A dry run comes to the end, and leaves the mirror where it was.
+    fake.script(|_, reply| reply);
+    let dry = run("--dry-run", 0);
+    assert_eq!(
+        (lag(&dry), &dry["complete_as_of"]),
+        (Some(0.0), &Value::Null)
+    );
+
+    // A recording is at its end, and proves nothing of its store.
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures");
+    let arguments = format!(
+        "run --source file:{fixtures}/documents.pages.jsonl --target sqlite:other.db --format json"
+    );
+    let recorded = sandbox.run(&arguments).code(0).json();
+    assert_eq!(
+        (lag(&recorded), &recorded["complete_as_of"]),
+        (Some(0.0), &Value::Null)
+    );
+    let migrated = sandbox.run("migrate --format json").code(0).json();
+    assert_eq!(lag(&migrated), None);
 }
 
 #[test]

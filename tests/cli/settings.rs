@@ -20,7 +20,7 @@ page_size = 3
 ";
 
 /// Value and origin by key.
-fn shown(ended: &Ended) -> BTreeMap<String, (Value, String)> {
+pub fn shown(ended: &Ended) -> BTreeMap<String, (Value, String)> {
     let list: Vec<Value> = serde_json::from_value(ended.json()).unwrap();
     list.into_iter()
         .map(|shown| {
@@ -137,7 +137,7 @@ fn secrets_are_masked_wherever_settings_are_shown() {
                 "postgres://u:s3cret@h/d?sslpassword=s3cret",
             ),
             "target.url",
-            "postgres://u:***@h/d",
+            "postgres://u:***@h/d?sslpassword=***",
         ),
         (
             ("FGA_SYNC_TARGET", "host=h password=s3cret"),
@@ -155,7 +155,7 @@ fn secrets_are_masked_wherever_settings_are_shown() {
                 "postgres://u:s3cret@one:5432,two:5432/d?password=ab#s3cret",
             ),
             "target.url",
-            "postgres://u:***@one:5432,two:5432/d",
+            "postgres://u:***@one:5432,two:5432/d?password=***",
         ),
         (
             ("FGA_API_URL", "http://h/fga?api_key=s3cret"),

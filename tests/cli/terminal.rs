@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::fake_openfga::{FakeOpenFga, Reply, changes};
+use crate::fake_openfga::{FakeOpenFga, Reply, at_time, changes};
 use crate::pty::{SPINNER, Shown, Terminal};
 use crate::sandbox::{Sandbox, sync_arguments};
 
@@ -32,7 +32,13 @@ fn before_the_summary(shown: &Shown) -> &str {
         .screen
         .split_once("the end of the log was reached\n  changes ")
         .unwrap_or_else(|| panic!("{shown}"));
-    assert_eq!(summary.trim_end().lines().count(), 5, "{shown}");
+    let labels: Vec<_> = summary
+        .lines()
+        .skip(1)
+        .map(|line| line[..10].trim())
+        .collect();
+    let known = ["mode", "store", "position", "complete", "from", "to"];
+    assert!(labels.iter().all(|label| known.contains(label)), "{shown}");
     before
 }
 
@@ -92,7 +98,7 @@ fn log_lines_stand_on_lines_of_their_own_and_nothing_is_left_of_the_progress_lin
 
 #[test]
 fn the_progress_line_is_one_row_of_whole_numbers_however_narrow_the_terminal_is() {
-    for (columns, parts) in [(5, 0..=0), (20, 1..=1), (40, 2..=3), (80, 4..=4)] {
+    for (columns, parts) in [(5, 0..=0), (20, 1..=2), (40, 2..=3), (100, 4..=5)] {
         let (sandbox, fake) = (Sandbox::new(), slow());
         let arguments = sync_arguments(&fake, ">summary");
         let terminal = Terminal::new().columns(columns);
@@ -114,14 +120,72 @@ fn assert_whole(line: &str) -> usize {
     characters.next();
     let parts: Vec<_> = characters.as_str().trim().split(", ").collect();
     let is_number = |text: &str| text.chars().all(|c| c.is_ascii_digit() || c == ',');
-    let is_whole = |(place, part): (usize, &&str)| match place {
+    let is_left = |part: &str| part.starts_with("about ") && part.ends_with(" left");
+    // Whether something is left to be told depends on how long the run has lasted.
+    let (left, rest): (Vec<_>, Vec<_>) = parts.iter().copied().partition(|part| is_left(part));
+    assert!(
+        left.len() <= 1 && (left.is_empty() || is_left(parts[2])),
+        "{line:?}"
+    );
+    let is_whole = |(place, part): (usize, &str)| match place {
         0 => part.is_empty() || part.strip_suffix(" changes").is_some_and(is_number),
         1 => part.strip_suffix("/s").is_some_and(is_number),
         2 => part.ends_with(" ago"),
         _ => part.starts_with("read up to 2") && part.ends_with('Z'),
     };
-    assert!(parts.iter().enumerate().all(is_whole), "{line:?}");
+    assert!(rest.into_iter().enumerate().all(is_whole), "{line:?}");
     parts.iter().filter(|part| !part.is_empty()).count()
+}
+
+/// A log of a hundred days, of which a page brings some.
+#[test]
+fn the_progress_line_tells_what_may_be_left_once_that_can_be_told() {
+    const EACH: usize = 100;
+    let (pages, pause) = (30, Duration::from_millis(300));
+    let days_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(100 * 24);
+    let step = jiff::SignedDuration::from_hours(100 * 24) / (pages * 100);
+    let log = changes(0..EACH * usize::try_from(pages).unwrap()).into_iter();
+    let log = log
+        .zip(1..)
+        .map(|(change, number)| at_time(&change, days_ago + step * number));
+    let fake = FakeOpenFga::scripted(log, move |_, reply| reply.after(pause));
+    let sandbox = Sandbox::new();
+    let arguments = sync_arguments(&fake, "--page-size 100");
+    let shown = Terminal::new()
+        .columns(100)
+        .run(&sandbox, &arguments)
+        .code(0);
+    let lines = shown.progress_lines();
+    for line in &lines {
+        assert_whole(line);
+    }
+    let told: Vec<usize> = lines
+        .iter()
+        .filter_map(|line| {
+            let (_, rest) = line.split_once("about ")?;
+            rest.split_once("s left")?.0.parse().ok()
+        })
+        .collect();
+    // It takes nine seconds, and more where the machine is busy.
+    let first = told.first().unwrap_or_else(|| panic!("{shown}"));
+    assert!((10..=60).contains(first), "{told:?}: {shown}");
+    assert_eq!(told.last(), Some(&10), "{shown}");
+    // In the first seconds it is not told.
+    let quiet = lines.iter().take_while(|line| !line.contains("about "));
+    assert!(quiet.count() >= 10, "{shown}");
+}
+
+#[test]
+fn a_terminal_without_a_progress_line_gets_log_lines_instead() {
+    let (sandbox, fake) = (Sandbox::new(), slow());
+    for (arguments, is_logged) in [("", false), ("--no-progress", true)] {
+        let arguments =
+            format!("--progress-every 100ms --target sqlite:a{is_logged}.db {arguments}");
+        let arguments = sync_arguments(&fake, &arguments);
+        let shown = Terminal::new().run(&sandbox, &arguments).code(0);
+        assert_eq!(shown.screen.contains("under way"), is_logged, "{shown}");
+        assert_eq!(shown.progress_lines().is_empty(), is_logged, "{shown}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use anyhow::Context;
 use fga_sync::change::{Change, Operation};
 use fga_sync::checkpoint::{Checkpoint, Mode, StoreIdentity, Subject};
 use fga_sync::error::{Error, ErrorKind};
-use fga_sync::ledger::{Found, Held, Holder, RunStart};
+use fga_sync::ledger::{Found, Held, Holder, RunEnd, RunResult, RunStart, Runner};
 use fga_sync::lookback::OverlapUpdate;
 use fga_sync::mirror::{Applied, NetEffect, Rows};
 use fga_sync::page::ContinuationToken;
@@ -17,6 +17,8 @@ use crate::engine::{Database, Done, Row};
 
 pub const STORE: &str = "01HVMMBCMGZNT3SED4Z17ECXCA";
 pub const RUN: &str = "01KAJ8Q5D2R3M4N5P6Q7R8S9T0";
+/// More runs than any case has.
+pub const KEEP_RUNS: u32 = 10_000;
 pub const LATER_RUN: &str = "01KAJ8Q5D2R3M4N5P6Q7R8S9T1";
 
 /// What most cases mirror.
@@ -101,9 +103,10 @@ impl Run {
 
     /// Takes the checkpoint again, for a log that is read from a time on.
     pub fn begin_at(&mut self, start_time: Option<Timestamp>) -> anyhow::Result<Checkpoint> {
+        let runner = runner(&self.id);
         let start = RunStart {
             start_time,
-            ..start(&self.subject, &self.id)?
+            ..start(&self.subject, &runner)?
         };
         let held = self.target.begin_run(&start, &|_| Ok(())).done()?;
         self.fence = held.checkpoint.fence;
@@ -113,6 +116,19 @@ impl Run {
     /// The checkpoint as it stands in the tables.
     pub fn kept(&mut self) -> anyhow::Result<Checkpoint> {
         kept(self.target.as_mut(), &self.subject)
+    }
+
+    /// Ends as most runs do.
+    pub fn finish(&mut self) -> TargetResult<()> {
+        self.finish_as(drained())
+    }
+
+    /// Ends, and has found nothing to leave the next one.
+    pub fn finish_as(&mut self, result: RunResult) -> TargetResult<()> {
+        self.target.finish_run(&RunEnd {
+            result,
+            ..ended(holder(&self.id, &self.subject, self.fence))
+        })
     }
 
     /// The number of the last commit, as the target tells it.
@@ -211,6 +227,27 @@ pub fn holder<'a>(run_id: &'a str, subject: &'a Subject, fence: i64) -> Holder<'
     }
 }
 
+/// How most runs end.
+pub fn drained() -> RunResult<'static> {
+    RunResult {
+        finished_at: Timestamp::constant(1_795_255_207, 123_456_789),
+        outcome: "drained",
+        exit_code: 0,
+        error: None,
+        keep_runs: KEEP_RUNS,
+    }
+}
+
+/// The end of a run that reached its end, and has found nothing to leave the next one.
+pub fn ended(holder: Holder) -> RunEnd {
+    RunEnd {
+        holder,
+        result: drained(),
+        page_size: None,
+        complete_as_of: None,
+    }
+}
+
 /// Fails where a page of which nothing was expected was stopped.
 pub fn committed(applied: Applied) -> TargetResult<()> {
     match applied {
@@ -222,10 +259,19 @@ pub fn committed(applied: Applied) -> TargetResult<()> {
     }
 }
 
+/// Who does a run.
+pub fn runner(run_id: &str) -> Runner {
+    Runner {
+        run_id: run_id.to_owned(),
+        host: Some("a-machine".to_owned()),
+        pid: 4_294_967_295,
+    }
+}
+
 /// A run as it begins.
-pub fn start<'a>(subject: &'a Subject, run_id: &'a str) -> anyhow::Result<RunStart<'a>> {
+pub fn start<'a>(subject: &'a Subject, runner: &'a Runner) -> anyhow::Result<RunStart<'a>> {
     Ok(RunStart {
-        run_id,
+        runner,
         subject,
         started_at: started_at()?,
         start_time: None,
@@ -235,7 +281,7 @@ pub fn start<'a>(subject: &'a Subject, run_id: &'a str) -> anyhow::Result<RunSta
 /// Takes the checkpoint, whatever else there is.
 pub fn begin(target: &mut dyn Target, subject: &Subject, run_id: &str) -> anyhow::Result<Held> {
     target
-        .begin_run(&start(subject, run_id)?, &|_| Ok(()))
+        .begin_run(&start(subject, &runner(run_id))?, &|_| Ok(()))
         .done()
 }
 

@@ -46,7 +46,10 @@ fn restarts(world: &World, engine: Engine) -> Result<()> {
         if engine != Engine::PgBouncer && goes_on(&database, &mut running)? {
             let second = run().args(["--if-locked", "fail"]).start()?.end()?;
             if !running.has_ended()? {
-                second.with(10)?.saying("holds the lock")?;
+                second
+                    .with(10)?
+                    .saying("holds the lock")?
+                    .saying("without an end yet: run ")?;
                 locked_again += 1;
             }
         }

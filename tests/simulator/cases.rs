@@ -120,6 +120,7 @@ fn two_jobs_that_begin_at_once_do_not_fill_the_same_tables() {
         token: None,
         watermark: None,
         position_time: None,
+        complete_as_of: None,
         page_size: None,
         fence: 1,
         commits: 0,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use fga_sync::change::Change;
 use fga_sync::checkpoint::Checkpoint;
-use fga_sync::ledger::{Admission, Found, Held, Holder, RunEnd, RunStart};
+use fga_sync::ledger::{Admission, Found, Held, RunEnd, RunRecord, RunResult, RunStart};
 use fga_sync::lookback::{OverlapPage, OverlapUpdate};
 use fga_sync::mirror::{Applied, Before};
 use fga_sync::page::ContinuationToken;
@@ -68,7 +68,13 @@ pub fn watermark(checkpoint: &Checkpoint) -> u128 {
 pub struct RunRow {
     pub pages: u64,
     pub counts: Counts,
-    pub end: Option<(String, u8)>,
+    /// Outcome, exit code, and the kind of the error.
+    pub end: Option<(String, u8, Option<String>)>,
+}
+
+fn ended(result: &RunResult) -> (String, u8, Option<String>) {
+    let error = result.error.as_ref().map(|error| error.kind.clone());
+    (result.outcome.to_owned(), result.exit_code, error)
 }
 
 #[derive(Debug, Default)]
@@ -120,6 +126,7 @@ impl Database {
             token: None,
             watermark: None,
             position_time: None,
+            complete_as_of: None,
             page_size: None,
             fence: 0,
             commits: 0,
@@ -127,7 +134,7 @@ impl Database {
         checkpoint.subject.clone_from(run.subject);
         checkpoint.fence += 1;
         self.read_from = watermark(checkpoint);
-        self.runs.entry(run.run_id.to_owned()).or_default();
+        self.runs.entry(run.runner.run_id.clone()).or_default();
         Ok(Held {
             checkpoint: checkpoint.clone(),
             overlap: self.overlap.values().cloned().collect(),
@@ -199,17 +206,20 @@ impl Database {
         Ok(Applied::Committed)
     }
 
-    pub fn remember_page_size(&mut self, holder: &Holder, size: Option<u32>) {
+    pub fn finish_run(&mut self, run: &RunEnd) {
         if let Some(checkpoint) = &mut self.checkpoint
-            && checkpoint.fence == holder.fence
+            && checkpoint.fence == run.holder.fence
         {
-            checkpoint.page_size = size;
+            checkpoint.page_size = run.page_size;
+            checkpoint.complete_as_of = run.complete_as_of.or(checkpoint.complete_as_of);
+        }
+        if let Some(row) = self.runs.get_mut(run.holder.run_id) {
+            row.end = Some(ended(&run.result));
         }
     }
 
-    pub fn finish_run(&mut self, run: &RunEnd) {
-        if let Some(row) = self.runs.get_mut(run.run_id) {
-            row.end = Some((run.outcome.to_owned(), run.exit_code));
-        }
+    pub fn record_run(&mut self, run: &RunRecord) {
+        let row = self.runs.entry(run.runner.run_id.clone()).or_default();
+        row.end = Some(ended(&run.result));
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fga_sync::checkpoint::Mode;
 use fga_sync::error::{ErrorKind, Result};
+use fga_sync::ledger::Runner;
 use fga_sync::report::Tally;
 use fga_sync::source::ChangeSource;
 use fga_sync::sync::{IfLocked, Outcome, RunOptions, Stop, run};
@@ -40,6 +41,7 @@ pub fn options(mode: Mode, page_size: u32) -> RunOptions {
         start_time: None,
         if_locked: IfLocked::Fail,
         migrate: true,
+        keep_runs: 10_000,
     }
 }
 
@@ -94,7 +96,11 @@ pub fn run_from(
     let result = run(
         Box::new(source),
         &mut connection,
-        &run_id,
+        &Runner {
+            run_id: run_id.clone(),
+            host: None,
+            pid: 1,
+        },
         options,
         &stop,
         &mut tally,

@@ -179,6 +179,7 @@ pub fn ended(
                 world.fail(|| format!("drained, and the log has lost {lost:?}"));
             }
             drained(world, facts);
+            complete(world, tally);
         }
         Ok(Outcome::LimitReached) => {
             if options.max_changes.is_none() {
@@ -288,6 +289,31 @@ fn drained(world: &mut World, facts: &Facts) {
                 return;
             }
         }
+    }
+}
+
+/// What was committed before the moment as of which the mirror is said to be complete is there. A replica that lags does so by less
+/// than the look-back. What the run says, the checkpoint says too, unless the answer to it was lost or another run has it.
+fn complete(world: &mut World, tally: &Tally) {
+    let is_told = tally.complete_as_of.is_some();
+    if is_told == world.profile.is_recorded {
+        world.fail(|| format!("drained, and complete as of {:?}", tally.complete_as_of));
+    }
+    let Some(as_of) = tally.complete_as_of else {
+        return;
+    };
+    if is_fooled(world) || world.misled.is_reckless || !world.profile.mode.keeps_changelog() {
+        return;
+    }
+    let committed = &world.store.committed;
+    let before = committed
+        .iter()
+        .enumerate()
+        .filter(|(_, entry)| i128::from(entry.committed_at) <= as_of.as_nanosecond());
+    let before: Vec<_> = before.map(|(index, _)| index).collect();
+    let lacking = lacking(world, &before);
+    if !lacking.is_empty() {
+        world.fail(|| format!("complete as of {as_of}, and the changelog lacks {lacking:?}"));
     }
 }
 
@@ -459,9 +485,16 @@ fn counts_agree(
         },
         |_| true,
     );
-    let Some(run) = world.database.runs.get(run_id).filter(|_| knows) else {
+    let Some(run) = world.database.runs.get(run_id) else {
+        // It is recorded whatever it ended by, as long as there is something to record it in.
+        if knows && !world.misled.is_broken && world.database.is_migrated {
+            world.fail(|| "the run has no row".to_owned());
+        }
         return;
     };
+    if !knows {
+        return;
+    }
     let counts = run.counts;
     let stored = (
         run.pages,
@@ -483,13 +516,19 @@ fn counts_agree(
         |outcome| outcome.exit_code(),
     );
     let end = run.end.clone();
+    let error = result.as_ref().err();
+    let expected = (
+        name.to_owned(),
+        code,
+        error.map(|error| error.kind().name().to_owned()),
+    );
     if stored != told {
         world.fail(|| format!("the run counts {told:?}, and its row {stored:?}"));
     }
     if end
         .as_ref()
-        .is_some_and(|end| *end != (name.to_owned(), code))
+        .map_or(!world.misled.is_broken, |end| *end != expected)
     {
-        world.fail(|| format!("the run ends as {name} {code}, and its row says {end:?}"));
+        world.fail(|| format!("the run ends as {expected:?}, and its row says {end:?}"));
     }
 }

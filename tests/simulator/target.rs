@@ -2,7 +2,9 @@
 
 use fga_sync::checkpoint::Subject;
 use fga_sync::error::{Error, ErrorKind};
-use fga_sync::ledger::{Admission, Found, Held, Holder, Ledger, RunEnd, RunStart};
+use fga_sync::ledger::{
+    Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
+};
 use fga_sync::limits::Limits;
 use fga_sync::lookback::OverlapPage;
 use fga_sync::mirror::{Applied, Mirror};
@@ -196,7 +198,7 @@ impl Ledger for Connection {
                     .collect();
                 format!(
                     "{} takes the checkpoint: fence {}, known {pages:?}",
-                    run.run_id, held.checkpoint.fence
+                    run.runner.run_id, held.checkpoint.fence
                 )
             });
             Ok(held)
@@ -224,18 +226,23 @@ impl Ledger for Connection {
         })
     }
 
-    fn remember_page_size(&mut self, holder: &Holder, size: Option<u32>) -> TargetResult<()> {
-        self.call("remember_page_size", |world| {
-            world.database.remember_page_size(holder, size);
-            Ok(())
-        })
-    }
-
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
         self.call("finish_run", |world| {
             world.database.finish_run(run);
             Ok(())
         })
+    }
+
+    fn record_run(&mut self, run: &RunRecord) -> TargetResult<()> {
+        self.call("record_run", |world| {
+            world.database.record_run(run);
+            Ok(())
+        })
+    }
+
+    fn under_way(&mut self, _name: &str) -> TargetResult<Option<RunUnderWay>> {
+        // The lock is always had.
+        self.call("under_way", |_| Ok(None))
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {

@@ -85,19 +85,6 @@ pub(super) fn last_commit(session: &mut Session, holder: &Holder) -> TargetResul
     last.ok_or(TargetError::Fenced)
 }
 
-/// Keeps the size of pages for the next run.
-pub(super) fn remember_page_size(
-    session: &mut Session,
-    holder: &Holder,
-    size: Option<u32>,
-) -> TargetResult<()> {
-    let values = [size.into(), holder.name.into(), holder.fence.into()];
-    session
-        .ask([Statement::new(statements::REMEMBER_PAGE_SIZE, values)])
-        .map(drop)
-        .map_err(|error| while_holding("remember the size of pages", error))
-}
-
 /// Begins the transaction in which the fence grows, and creates the row if need be; whether there was one, and what stands there then.
 ///
 /// New checkpoints are added one at a time, so that each is seen by the next. On Galera that holds on one node alone, as locks do:
@@ -177,13 +164,16 @@ fn has_rows(session: &mut Session, subject: &Subject) -> Result<bool> {
 /// Writes down that the run has begun; gives the checkpoint as it has it.
 fn begin(session: &mut Session, run: &RunStart) -> Result<Option<Checkpoint>> {
     let name = &run.subject.name;
-    let update = described(run.subject).into_iter();
+    let update = [Value::from(&run.runner.run_id)].into_iter();
+    let update = update.chain(described(run.subject));
     let update = update.chain([run.start_time.map(datetime).into(), name.into()]);
     let begin = [
-        Value::from(run.run_id),
+        Value::from(&run.runner.run_id),
         name.into(),
         env!("CARGO_PKG_VERSION").into(),
         datetime(run.started_at),
+        Value::from(&run.runner.host),
+        run.runner.pid.into(),
     ];
     let [checkpoints, overlap] = ask_standing(name);
     let mut answers = session.ask([
@@ -206,7 +196,7 @@ fn read_checkpoint(mut row: Row) -> Result<Checkpoint> {
         time.map(|time| time.parse().map_err(|_| invalid(&time)))
             .transpose()
     };
-    let (position_time, start_time) = (time(9)?, time(12)?);
+    let (position_time, start_time, complete_as_of) = (time(9)?, time(12)?, time(14)?);
     Ok(Checkpoint {
         subject: Subject {
             name: get(row, 0)?,
@@ -226,6 +216,7 @@ fn read_checkpoint(mut row: Row) -> Result<Checkpoint> {
         commits: get(row, 11)?,
         start_time,
         page_size: get(row, 13)?,
+        complete_as_of,
     })
 }
 

@@ -6,6 +6,7 @@ mod hash;
 mod message;
 mod page;
 mod rows;
+mod runs;
 mod session;
 mod statements;
 mod tls;
@@ -16,14 +17,16 @@ use std::borrow::Cow;
 use self::classify::classify;
 use self::hash::lock_name;
 use self::message::{Answer, Statement, get};
-use self::rows::{ROW_BYTES, datetime};
+use self::rows::ROW_BYTES;
 use self::session::Session;
 pub use self::url::MySqlSettings;
 use super::Access;
 use super::ladder::{Step, statements_above};
 use crate::checkpoint::Subject;
 use crate::error::{Error, ErrorKind};
-use crate::ledger::{Admission, Found, Held, Holder, Ledger, RunEnd, RunStart};
+use crate::ledger::{
+    Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
+};
 use crate::limits::{Limits, Widths};
 use crate::lookback::OverlapPage;
 use crate::mirror::{Applied, Mirror};
@@ -305,29 +308,16 @@ impl Ledger for MySql {
         checkpoint::last_commit(&mut self.session, holder)
     }
 
-    fn remember_page_size(&mut self, holder: &Holder, size: Option<u32>) -> TargetResult<()> {
-        checkpoint::remember_page_size(&mut self.session, holder, size)
+    fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
+        runs::finish(&mut self.session, run)
     }
 
-    fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
-        let doing = "record the end of the run";
-        let values = [
-            datetime(run.finished_at),
-            run.outcome.into(),
-            run.exit_code.into(),
-            run.run_id.into(),
-        ];
-        let answers = self
-            .session
-            .ask([Statement::new(statements::END_RUN, values)])
-            .map_err(while_doing(doing))?;
-        if answers.last().touched == 1 {
-            return Ok(());
-        }
-        Err(schema::swallowed(
-            "MySQL failed to record the end of the run",
-            "fga_sync_runs",
-        ))
+    fn record_run(&mut self, run: &RunRecord) -> TargetResult<()> {
+        runs::record(&mut self.session, run)
+    }
+
+    fn under_way(&mut self, name: &str) -> TargetResult<Option<RunUnderWay>> {
+        runs::under_way(&mut self.session, name)
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {

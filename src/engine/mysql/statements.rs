@@ -66,7 +66,8 @@ pub(super) const COLUMNS: &str = "
 pub(super) const CHECKPOINTS: &str = "
     select name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
            date_format(position_time, '%Y-%m-%dT%H:%i:%s.%fZ'), fence, commits,
-           date_format(start_time, '%Y-%m-%dT%H:%i:%s.%fZ'), page_size
+           date_format(start_time, '%Y-%m-%dT%H:%i:%s.%fZ'), page_size,
+           date_format(complete_as_of, '%Y-%m-%dT%H:%i:%s.%fZ')
     from `{prefix}fga_sync_state`";
 
 pub(super) const TAKE_CHECKPOINT: &str = "
@@ -94,14 +95,14 @@ pub(super) const OVERLAP: &str = "
 
 pub(super) const UPDATE_CHECKPOINT: &str = "
     update `{prefix}fga_sync_state`
-    set source = ?, store_id = ?, store_name = ?, store_created_at = ?, type_filter = ?, mode = ?,
+    set run_id = ?, source = ?, store_id = ?, store_name = ?, store_created_at = ?, type_filter = ?, mode = ?,
         start_time = if(token is null, ?, start_time)
     where name = ?";
 
 pub(super) const BEGIN_RUN: &str = "
     insert into `{prefix}fga_sync_runs`
-        (run_id, name, version, started_at, pages, changes, writes, deletes, late_arrivals, order_anomalies)
-    values (?, ?, ?, ?, 0, 0, 0, 0, 0, 0)
+        (run_id, name, version, started_at, host, pid, pages, changes, writes, deletes, late_arrivals, order_anomalies)
+    values (?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0)
     on duplicate key update run_id = if(run_id = values(run_id), run_id, null)";
 
 pub(super) const TOUCH_CHECKPOINT: &str = "
@@ -110,8 +111,10 @@ pub(super) const TOUCH_CHECKPOINT: &str = "
 pub(super) const LAST_COMMIT: &str = "
     select commits from `{prefix}fga_sync_state` where name = ? and fence = ?";
 
-pub(super) const REMEMBER_PAGE_SIZE: &str = "
-    update `{prefix}fga_sync_state` set page_size = ? where name = ? and fence = ?";
+/// The size of pages, and as of when the mirror is complete, null where the end was not proven.
+pub(super) const LEAVE_CHECKPOINT: &str = "
+    update `{prefix}fga_sync_state` set page_size = ?, complete_as_of = coalesce(?, complete_as_of)
+    where name = ? and fence = ?";
 
 /// The position, its time and the watermark are null where they stay.
 pub(super) const MOVE_CHECKPOINT: &str = "
@@ -280,4 +283,29 @@ pub(super) const KEEP_PAGES: &ManyRows = &ManyRows {
 };
 
 pub(super) const END_RUN: &str = "
-    update `{prefix}fga_sync_runs` set finished_at = ?, outcome = ?, exit_code = ? where run_id = ?";
+    update `{prefix}fga_sync_runs`
+    set finished_at = ?, outcome = ?, exit_code = ?, error_kind = ?, error_message = ?
+    where run_id = ?";
+
+pub(super) const RECORD_RUN: &str = "
+    insert into `{prefix}fga_sync_runs`
+        (run_id, name, version, host, pid, started_at, finished_at, outcome, exit_code, error_kind, error_message,
+         pages, changes, writes, deletes, late_arrivals, order_anomalies)
+    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0)
+    on duplicate key update run_id = if(run_id = values(run_id), run_id, null)";
+
+/// The name, twice, how many of its runs stay, and the name again. The newest of the others is found by stepping over those in the
+/// index, in a derived table, since MySQL lets no statement read the table that it deletes from. The run that has the checkpoint stays: it
+/// may be under way, and old, where many that followed were kept out by it.
+pub(super) const FORGET_OLD_RUNS: &str = "
+    delete from `{prefix}fga_sync_runs`
+    where name = ?
+      and run_id <= (
+        select run_id from (
+            select run_id from `{prefix}fga_sync_runs` where name = ? order by run_id desc limit 1 offset ?) as newest)
+      and run_id not in (select run_id from `{prefix}fga_sync_state` where name = ? and run_id is not null)";
+
+pub(super) const UNDER_WAY: &str = "
+    select r.run_id, date_format(r.started_at, '%Y-%m-%dT%H:%i:%s.%fZ'), r.host, r.pid
+    from `{prefix}fga_sync_state` s join `{prefix}fga_sync_runs` r on r.run_id = s.run_id
+    where s.name = ? and r.finished_at is null";

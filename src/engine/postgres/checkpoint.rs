@@ -82,25 +82,6 @@ pub(super) fn last_commit(client: &mut Client, schema: &str, holder: &Holder) ->
         .ok_or(TargetError::Fenced)
 }
 
-/// Keeps the size of pages for the next run.
-pub(super) fn remember_page_size(
-    client: &mut Client,
-    schema: &str,
-    holder: &Holder,
-    size: Option<u32>,
-) -> TargetResult<()> {
-    let sql = in_schema(statements::REMEMBER_PAGE_SIZE, schema);
-    let remembered = [
-        (&size.map(i64::from) as _, Type::INT8),
-        (&holder.name as _, Type::TEXT),
-        (&holder.fence as _, Type::INT8),
-    ];
-    client
-        .execute_typed(&sql, &remembered)
-        .map(drop)
-        .map_err(|error| while_holding("remember the size of pages", error))
-}
-
 /// Begins the transaction in which the fence grows, and creates the row if need be; whether there was one, and what stands there then.
 fn raise_fence<'a>(
     client: &'a mut Client,
@@ -194,9 +175,11 @@ impl Tables<'_> {
     fn begin(self, run: &RunStart) -> TargetResult<Checkpoint> {
         let values = of_subject(run.subject).into_iter().chain([
             (&run.start_time).into(),
-            run.run_id.into(),
+            (&run.runner.run_id).into(),
             env!("CARGO_PKG_VERSION").into(),
             run.started_at.into(),
+            (&run.runner.host).into(),
+            i64::from(run.runner.pid).into(),
         ]);
         let last = Statement::new(statements::BEGIN_RUN, values);
         let answer = self.transaction.commit_after(last);
@@ -250,6 +233,7 @@ fn read_known(row: &SimpleQueryRow, mode: Mode) -> Option<Checkpoint> {
             Some(size) => Some(size.parse().ok()?),
             None => None,
         },
+        complete_as_of: time(14)?,
     })
 }
 

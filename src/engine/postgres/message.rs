@@ -66,6 +66,18 @@ impl From<i64> for Literal {
     }
 }
 
+impl From<Option<&str>> for Literal {
+    fn from(text: Option<&str>) -> Self {
+        text.map_or_else(|| Self("null".to_owned()), Into::into)
+    }
+}
+
+impl From<&i64> for Literal {
+    fn from(number: &i64) -> Self {
+        (*number).into()
+    }
+}
+
 impl From<Timestamp> for Literal {
     fn from(time: Timestamp) -> Self {
         let time = page::floor(time).to_zoned(TimeZone::UTC);

@@ -12,6 +12,7 @@ mod hosts;
 mod lock;
 mod message;
 mod page;
+mod runs;
 mod settings;
 mod statements;
 mod tls;
@@ -29,7 +30,9 @@ use super::Access;
 use super::ladder::{Step, statements_above};
 use crate::checkpoint::Subject;
 use crate::error::{Error, ErrorKind};
-use crate::ledger::{Admission, Found, Held, Holder, Ledger, RunEnd, RunStart};
+use crate::ledger::{
+    Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
+};
 use crate::limits::Limits;
 use crate::lookback::OverlapPage;
 use crate::mirror::{Applied, Mirror};
@@ -98,11 +101,6 @@ impl Postgres {
             }
             while_doing(&doing)(error)
         })
-    }
-
-    /// A statement for this target's tables.
-    fn sql(&self, statement: &str) -> String {
-        in_schema(statement, &self.schema)
     }
 }
 
@@ -322,31 +320,16 @@ impl Ledger for Postgres {
         checkpoint::last_commit(&mut self.client, &self.schema, holder)
     }
 
-    fn remember_page_size(&mut self, holder: &Holder, size: Option<u32>) -> TargetResult<()> {
-        checkpoint::remember_page_size(&mut self.client, &self.schema, holder, size)
+    fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
+        runs::finish(&mut self.client, &self.schema, run)
     }
 
-    fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
-        let sql = self.sql(statements::END_RUN);
-        let ended = self
-            .client
-            .execute_typed(
-                &sql,
-                &[
-                    (&run.run_id, Type::TEXT),
-                    (&page::floor(run.finished_at), Type::TIMESTAMPTZ),
-                    (&run.outcome, Type::TEXT),
-                    (&i64::from(run.exit_code), Type::INT8),
-                ],
-            )
-            .map_err(while_doing("record the end of the run"))?;
-        if ended == 1 {
-            return Ok(());
-        }
-        Err(schema::swallowed(
-            "PostgreSQL failed to record the end of the run",
-            "fga_sync_runs",
-        ))
+    fn record_run(&mut self, run: &RunRecord) -> TargetResult<()> {
+        runs::record(&mut self.client, &self.schema, run)
+    }
+
+    fn under_way(&mut self, name: &str) -> TargetResult<Option<RunUnderWay>> {
+        runs::under_way(&mut self.client, &self.schema, name)
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {

@@ -95,7 +95,7 @@ pub(super) const BEGIN_TO_LOOK: &str = "begin isolation level repeatable read re
 pub(super) const CHECKPOINTS: &str = "
     select name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
            encode(timestamptz_send(position_time), 'hex'), fence, commits, encode(timestamptz_send(start_time), 'hex'),
-           page_size
+           page_size, encode(timestamptz_send(complete_as_of), 'hex')
     from {schema}.fga_sync_state";
 
 /// $1 name, $2 now. Locks the row, and makes the fence grow.
@@ -119,21 +119,21 @@ pub(super) const OVERLAP: &str = "
     from {schema}.fga_sync_overlap
     where name = $1 order by commit_number";
 
-/// $1 name, $2 source, $3 to $5 the store, $6 type filter, $7 mode, $8 start time, $9 run id, $10 version, $11 now. Gives the row as
-/// [`CHECKPOINTS`] does.
+/// $1 name, $2 source, $3 to $5 the store, $6 type filter, $7 mode, $8 start time, $9 run id, $10 version, $11 now, $12 host and $13 process.
+/// Gives the row as [`CHECKPOINTS`] does.
 pub(super) const BEGIN_RUN: &str = "
     with begun as (
         insert into {schema}.fga_sync_runs
-            (run_id, name, version, started_at, pages, changes, writes, deletes, late_arrivals, order_anomalies)
-        values ($9, $1, $10, $11, 0, 0, 0, 0, 0, 0)
+            (run_id, name, version, started_at, host, pid, pages, changes, writes, deletes, late_arrivals, order_anomalies)
+        values ($9, $1, $10, $11, $12, $13, 0, 0, 0, 0, 0, 0)
         on conflict (run_id) do nothing)
     update {schema}.fga_sync_state
-    set source = $2, store_id = $3, store_name = $4, store_created_at = $5, type_filter = $6, mode = $7,
+    set run_id = $9, source = $2, store_id = $3, store_name = $4, store_created_at = $5, type_filter = $6, mode = $7,
         start_time = case when token is null then $8 else start_time end
     where name = $1
     returning name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
               encode(timestamptz_send(position_time), 'hex'), fence, commits, encode(timestamptz_send(start_time), 'hex'),
-              page_size";
+              page_size, encode(timestamptz_send(complete_as_of), 'hex')";
 
 /// $1 name, $2 fence. A statement that writes: a pooler sends it to the primary, and it waits for whoever has the row.
 pub(super) const LAST_COMMIT: &str = "
@@ -141,9 +141,10 @@ pub(super) const LAST_COMMIT: &str = "
     where name = $1 and fence = $2
     returning commits";
 
-/// $1 the size, $2 name, $3 fence.
-pub(super) const REMEMBER_PAGE_SIZE: &str =
-    "update {schema}.fga_sync_state set page_size = $1 where name = $2 and fence = $3";
+/// $1 the size of pages, $2 as of when the mirror is complete, null where the end was not proven; $3 name, $4 fence.
+pub(super) const LEAVE_CHECKPOINT: &str = "
+    update {schema}.fga_sync_state set page_size = $1, complete_as_of = coalesce($2, complete_as_of)
+    where name = $3 and fence = $4";
 
 /// Begins every page: $1 name, $2 fence, $3 the commit's number, $4 token and $5 its time, null where they stay, $6 run id, $7 store id, $8 writes,
 /// $9 deletes, $38 late arrivals, $39 order anomalies, $40 the watermark, null where it stays. All that follows hangs on the row in `moved`.
@@ -317,5 +318,31 @@ pub(super) const AND_UPSERTED: &str = " + (select count(*) from upserted)";
 pub(super) const OR_ELSE: &str = "
           then '1' else 'rows are missing in fga_tuples' end)::bigint";
 
+/// $1 run id, $2 now, $3 outcome, $4 exit code, $5 and $6 the error.
 pub(super) const END_RUN: &str = "
-    update {schema}.fga_sync_runs set finished_at = $2, outcome = $3, exit_code = $4 where run_id = $1";
+    update {schema}.fga_sync_runs
+    set finished_at = $2, outcome = $3, exit_code = $4, error_kind = $5, error_message = $6
+    where run_id = $1";
+
+/// $1 to $6 as it began: run id, name, version, host, process, time; $7 to $11 as [`END_RUN`] has it from the time on.
+pub(super) const RECORD_RUN: &str = "
+    insert into {schema}.fga_sync_runs
+        (run_id, name, version, host, pid, started_at, finished_at, outcome, exit_code, error_kind, error_message,
+         pages, changes, writes, deletes, late_arrivals, order_anomalies)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, 0, 0, 0, 0, 0)
+    on conflict (run_id) do nothing";
+
+/// $1 name, $2 how many of its runs stay. The newest of the others is found by stepping over those in the index. The run that has the
+/// checkpoint stays: it may be under way, and old, where many that followed were kept out by it.
+pub(super) const FORGET_OLD_RUNS: &str = "
+    delete from {schema}.fga_sync_runs
+    where name = $1
+      and run_id <= (
+        select run_id from {schema}.fga_sync_runs where name = $1 order by run_id desc limit 1 offset $2)
+      and run_id not in (select run_id from {schema}.fga_sync_state where name = $1 and run_id is not null)";
+
+/// $1 name. The time in digits as [`CHECKPOINTS`] has it.
+pub(super) const UNDER_WAY: &str = "
+    select r.run_id, encode(timestamptz_send(r.started_at), 'hex'), r.host, r.pid
+    from {schema}.fga_sync_state s join {schema}.fga_sync_runs r on r.run_id = s.run_id
+    where s.name = $1 and r.finished_at is null";

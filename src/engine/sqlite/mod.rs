@@ -4,6 +4,7 @@ mod classify;
 mod connection;
 mod lock;
 mod page;
+mod runs;
 mod statements;
 
 use std::fs::File;
@@ -19,7 +20,9 @@ use super::Access;
 use super::ladder::{Step, statements_above};
 use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
 use crate::error::Error;
-use crate::ledger::{Admission, Found, Held, Holder, Ledger, RunEnd, RunStart};
+use crate::ledger::{
+    Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
+};
 use crate::limits::Limits;
 use crate::lookback::OverlapPage;
 use crate::mirror::{Applied, Mirror};
@@ -157,6 +160,7 @@ fn take(
             mode.name(),
             started_at,
             run.start_time.map(text),
+            run.runner.run_id,
         ],
     )?;
     if is_new {
@@ -165,7 +169,14 @@ fn take(
     let version = env!("CARGO_PKG_VERSION");
     connection.execute(
         &sql(statements::BEGIN_RUN),
-        params![run.run_id, name, version, started_at],
+        params![
+            run.runner.run_id,
+            name,
+            version,
+            started_at,
+            run.runner.host,
+            run.runner.pid
+        ],
     )?;
     let read = format!("{} where name = ?1", sql(statements::CHECKPOINTS));
     Ok(Held {
@@ -233,6 +244,7 @@ fn read_checkpoint(row: &Row) -> rusqlite::Result<Checkpoint> {
         commits: row.get(11)?,
         start_time: time(12)?,
         page_size: row.get(13)?,
+        complete_as_of: time(14)?,
     })
 }
 
@@ -371,42 +383,27 @@ impl Ledger for Sqlite {
             .ok_or(TargetError::Fenced)
     }
 
-    fn remember_page_size(&mut self, holder: &Holder, size: Option<u32>) -> TargetResult<()> {
-        let remembered = params![size, holder.name, holder.fence];
-        self.connection
-            .execute(&self.sql(statements::REMEMBER_PAGE_SIZE), remembered)
-            .map(drop)
-            .map_err(|error| while_holding("remember the size of pages", error))
-    }
-
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
-        let end = self.sql(statements::END_RUN);
-        let gather_statistics = self.sql(statements::GATHER_STATISTICS);
-        let mut finish = || -> rusqlite::Result<usize> {
-            let transaction = self
-                .connection
-                .transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let ended = transaction.execute(
-                &end,
-                params![
-                    run.run_id,
-                    text(run.finished_at),
-                    run.outcome,
-                    run.exit_code
-                ],
-            )?;
-            transaction.execute_batch(&gather_statistics)?;
-            transaction.commit()?;
-            Ok(ended)
-        };
-        let ended = finish().map_err(while_doing("record the end of the run"))?;
-        if ended == 1 {
+        let prefix = &self.prefix;
+        let ended = runs::finish(&mut self.connection, |sql| with_prefix(sql, prefix), run)
+            .map_err(while_doing("record the end of the run"))?;
+        if ended {
             return Ok(());
         }
         Err(schema::swallowed(
             "SQLite failed to record the end of the run",
             "fga_sync_runs",
         ))
+    }
+
+    fn record_run(&mut self, run: &RunRecord) -> TargetResult<()> {
+        let prefix = &self.prefix;
+        runs::record(&mut self.connection, |sql| with_prefix(sql, prefix), run)
+            .map_err(while_doing("record the run"))
+    }
+
+    fn under_way(&mut self, _name: &str) -> TargetResult<Option<RunUnderWay>> {
+        runs::under_way(&self.connection, |sql| self.sql(sql)).map_err(while_doing("read the runs"))
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {

@@ -38,7 +38,7 @@ pub(super) const COLUMNS: &str = "
 
 pub(super) const CHECKPOINTS: &str = r#"
     select name, source, store_id, store_name, store_created_at, type_filter, mode, token,
-           watermark, position_time, fence, commits, start_time, page_size
+           watermark, position_time, fence, commits, start_time, page_size, complete_as_of
     from "{prefix}fga_sync_state""#;
 
 /// Whether rows are there of a store, or of a type in it.
@@ -46,18 +46,19 @@ pub(super) const HAS_ROWS: &str = include_str!("has_rows.sql");
 
 pub(super) const TAKE_CHECKPOINT: &str = r#"
     insert into "{prefix}fga_sync_state"
-        (name, source, store_id, store_name, store_created_at, type_filter, mode, fence, commits, updated_at, start_time)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, 0, ?8, ?9)
+        (name, source, store_id, store_name, store_created_at, type_filter, mode, fence, commits, updated_at, start_time,
+         run_id)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, 0, ?8, ?9, ?10)
     on conflict (name) do update
-        set fence = fence + 1, source = excluded.source, store_id = excluded.store_id, store_name = excluded.store_name,
+        set fence = fence + 1, run_id = excluded.run_id, source = excluded.source, store_id = excluded.store_id, store_name = excluded.store_name,
             store_created_at = excluded.store_created_at, type_filter = excluded.type_filter, mode = excluded.mode,
             start_time = iif(token is null, excluded.start_time, start_time),
             updated_at = excluded.updated_at"#;
 
 pub(super) const BEGIN_RUN: &str = r#"
     insert into "{prefix}fga_sync_runs"
-        (run_id, name, version, started_at, pages, changes, writes, deletes, late_arrivals, order_anomalies)
-    values (?1, ?2, ?3, ?4, 0, 0, 0, 0, 0, 0)
+        (run_id, name, version, started_at, host, pid, pages, changes, writes, deletes, late_arrivals, order_anomalies)
+    values (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, 0, 0, 0, 0)
     on conflict (run_id) do nothing"#;
 
 /// ?1 the position and ?2 its time, null where it stays; ?3 the watermark, likewise; ?4 name, ?5 fence, ?6 the commit's number.
@@ -70,9 +71,10 @@ pub(super) const MOVE_CHECKPOINT: &str = r#"
 pub(super) const LAST_COMMIT: &str = r#"
     select commits from "{prefix}fga_sync_state" where name = ?1 and fence = ?2"#;
 
-/// ?1 the size, ?2 name, ?3 fence.
-pub(super) const REMEMBER_PAGE_SIZE: &str = r#"
-    update "{prefix}fga_sync_state" set page_size = ?1 where name = ?2 and fence = ?3"#;
+/// ?1 the size of pages, ?2 as of when the mirror is complete, null where the end was not proven; ?3 name, ?4 fence.
+pub(super) const LEAVE_CHECKPOINT: &str = r#"
+    update "{prefix}fga_sync_state" set page_size = ?1, complete_as_of = coalesce(?2, complete_as_of)
+    where name = ?3 and fence = ?4"#;
 
 /// Without its checkpoint, what is kept of an overlap means nothing.
 pub(super) const OVERLAP: &str = r#"
@@ -140,7 +142,30 @@ pub(super) const UPDATE_TUPLE: &str = r#"
       and user_type = ?5 and user_id = ?6 and user_relation = ?7 and timestamp <= ?10"#;
 
 pub(super) const END_RUN: &str = r#"
-    update "{prefix}fga_sync_runs" set finished_at = ?2, outcome = ?3, exit_code = ?4 where run_id = ?1"#;
+    update "{prefix}fga_sync_runs"
+    set finished_at = ?2, outcome = ?3, exit_code = ?4, error_kind = ?5, error_message = ?6
+    where run_id = ?1"#;
+
+pub(super) const RECORD_RUN: &str = r#"
+    insert into "{prefix}fga_sync_runs"
+        (run_id, name, version, host, pid, started_at, finished_at, outcome, exit_code, error_kind, error_message,
+         pages, changes, writes, deletes, late_arrivals, order_anomalies)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, 0, 0, 0, 0, 0)
+    on conflict (run_id) do nothing"#;
+
+/// ?1 the name, ?2 how many of its runs stay. The newest of the others is found by stepping over those in the index. The run that
+/// has the checkpoint stays: it may be under way, and old, where many that followed were kept out by it.
+pub(super) const FORGET_OLD_RUNS: &str = r#"
+    delete from "{prefix}fga_sync_runs"
+    where name = ?1
+      and run_id <= (
+        select run_id from "{prefix}fga_sync_runs" where name = ?1 order by run_id desc limit 1 offset ?2)
+      and run_id not in (select run_id from "{prefix}fga_sync_state" where name = ?1 and run_id is not null)"#;
+
+pub(super) const UNDER_WAY: &str = r#"
+    select r.name, r.run_id, r.started_at, r.host, r.pid
+    from "{prefix}fga_sync_state" s join "{prefix}fga_sync_runs" r on r.run_id = s.run_id
+    where r.finished_at is null order by r.run_id desc limit 1"#;
 
 /// Without statistics, SQLite reads a whole store's tuples for those of one user: it takes two more columns of an index for
 /// no gain. No one else gathers them.

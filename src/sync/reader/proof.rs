@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{End, Fetched, Reader, as_limit, digests};
 use crate::error::Result;
@@ -35,8 +35,9 @@ pub(super) struct Proof {
 impl Reader {
     /// Asks for the end from inside what was read last.
     pub(super) fn prove(&mut self) -> Result<Option<Fetched>> {
+        let asked_at = self.reading.stop.now();
         if self.tail.is_empty() {
-            return self.prove_nothing();
+            return self.prove_nothing(asked_at);
         }
         let question = self.tail.question(|below| fastrand::usize(..below));
         let token = match question {
@@ -75,7 +76,7 @@ impl Reader {
         match verdict {
             Verdict::End => {
                 if self.is_position(token.as_ref(), limit, page)? {
-                    return self.end().map(Some);
+                    return self.end(asked_at).map(Some);
                 }
                 self.try_again(END_PAUSE)
             }
@@ -131,12 +132,12 @@ impl Reader {
     }
 
     /// Nothing was read, and nothing is known: the log looks empty. The store's tuples tell if it can't be.
-    fn prove_nothing(&mut self) -> Result<Option<Fetched>> {
+    fn prove_nothing(&mut self, asked_at: Timestamp) -> Result<Option<Fetched>> {
         let is_unread = self.reading.token.is_none() && self.known.is_empty();
         if is_unread && self.reading.source.must_have_changes()? {
             return self.try_again(END_PAUSE);
         }
-        self.end().map(Some)
+        self.end(asked_at).map(Some)
     }
 
     fn try_again(&mut self, pause: Duration) -> Result<Option<Fetched>> {
@@ -150,8 +151,8 @@ impl Reader {
         Ok(None)
     }
 
-    /// The end, if all that is known has come and the store is still there.
-    pub(super) fn end(&mut self) -> Result<Fetched> {
+    /// The end, if all that is known has come and the store is still there. The source was asked then for what has shown it.
+    pub(super) fn end(&mut self, asked_at: Timestamp) -> Result<Fetched> {
         let missing = self.known.missing();
         if !missing.is_empty() {
             self.judge_missing(&missing)?;
@@ -162,6 +163,7 @@ impl Reader {
         }
         Ok(Fetched::End(End {
             given_up: missing.unsettled,
+            proven_at: Some(asked_at).filter(|_| !self.reading.is_recorded),
         }))
     }
 

@@ -15,7 +15,7 @@ use super::cases;
 use super::look_back::overlap_page;
 use crate::changes::{tuple, write, writes};
 use crate::engine::{Database, Done, Engine};
-use crate::run::{Draft, LATER_RUN, Run, STORE, begin, found, start, subject};
+use crate::run::{Draft, LATER_RUN, Run, STORE, begin, found, runner, start, subject};
 
 cases![
     a_run_that_is_refused_changes_nothing,
@@ -43,7 +43,8 @@ fn named(name: &str) -> Subject {
 
 /// Begins a run where no other checkpoint is found.
 fn begin_alone(target: &mut dyn Target, subject: &Subject) -> TargetResult<Held> {
-    let start = start(subject, &subject.name).map_err(|error| {
+    let runner = runner(&subject.name);
+    let start = start(subject, &runner).map_err(|error| {
         TargetError::Fatal(Error::new(ErrorKind::Unexpected, error.to_string()))
     })?;
     target.begin_run(&start, &|found| {
@@ -76,7 +77,7 @@ fn a_run_that_is_refused_changes_nothing(engine: &dyn Engine) -> anyhow::Result<
     renamed.store.name = Some("renamed".to_owned());
     // The checkpoint that is there, and one that is not.
     for subject in [renamed, named("other")] {
-        let refused = target.begin_run(&start(&subject, LATER_RUN)?, &|_| Err(refusal()));
+        let refused = target.begin_run(&start(&subject, &runner(LATER_RUN))?, &|_| Err(refusal()));
         is_refused(refused)?;
         ensure!(database.dump()? == before, "{}", subject.name);
     }
@@ -101,7 +102,7 @@ fn what_was_there_before_is_told(engine: &dyn Engine) -> anyhow::Result<()> {
     let (sender, receiver) = mpsc::channel();
     let held = run
         .target
-        .begin_run(&start(&other, LATER_RUN)?, &|found| {
+        .begin_run(&start(&other, &runner(LATER_RUN))?, &|found| {
             // The receiver lives longer.
             let _ = sender.send(found.clone());
             Ok(())
@@ -204,7 +205,7 @@ fn begin_at_once(
         is_inside.recv()?;
         anyhow::Ok(begin_alone(second.as_mut(), &other))
     });
-    let held = first.begin_run(&start(&name, "first")?, &|found| {
+    let held = first.begin_run(&start(&name, &runner("first"))?, &|found| {
         ensure_none(found)?;
         let _ = inside.send(());
         thread::sleep(HELD);

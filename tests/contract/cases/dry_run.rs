@@ -3,7 +3,7 @@
 use anyhow::{Context, ensure};
 use fga_sync::checkpoint::Mode;
 use fga_sync::engine::{Access, DryRun};
-use fga_sync::ledger::{Found, RunEnd};
+use fga_sync::ledger::Found;
 use fga_sync::schema::SchemaStatus;
 use fga_sync::target::Target;
 
@@ -43,14 +43,7 @@ fn whole_run(target: Box<dyn Target>) -> anyhow::Result<Run> {
     run.pages(&writes(6), 3)?;
     run.target.reconnect().done()?;
     run.page(&writes(1))?;
-    run.target
-        .finish_run(&RunEnd {
-            run_id: LATER_RUN,
-            finished_at: "2026-11-21T10:00:07Z".parse()?,
-            outcome: "end_of_log",
-            exit_code: 0,
-        })
-        .done()?;
+    run.finish().done()?;
     Ok(run)
 }
 

@@ -10,6 +10,7 @@ mod lock;
 mod look_back;
 mod plans;
 mod questions;
+mod records;
 mod refused;
 mod runs;
 mod schema;
@@ -28,6 +29,7 @@ pub const ALL: &[(&str, &[Case])] = &[
     ("values", values::CASES),
     ("exactly_once", exactly_once::CASES),
     ("runs", runs::CASES),
+    ("records", records::CASES),
     ("admission", admission::CASES),
     ("limits", limits::CASES),
     ("refused", refused::CASES),

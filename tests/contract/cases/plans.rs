@@ -3,7 +3,6 @@
 use anyhow::{Context, ensure};
 use fga_sync::change::Change;
 use fga_sync::checkpoint::Subject;
-use fga_sync::ledger::RunEnd;
 use jiff::{SignedDuration, Timestamp};
 
 use super::cases;
@@ -57,13 +56,7 @@ fn filled(engine: &dyn Engine) -> anyhow::Result<Box<dyn Database>> {
     for (subject, run_id) in [(subject(), RUN), (other, LATER_RUN)] {
         let mut run = Run::begin_as(database.as_ref(), subject, run_id)?;
         run.pages(&changes, 1_000)?;
-        let end = RunEnd {
-            run_id,
-            finished_at: started_at()?,
-            outcome: "reached_end",
-            exit_code: 0,
-        };
-        run.target.finish_run(&end).done()?;
+        run.finish().done()?;
     }
     database.keep_house()?;
     Ok(database)

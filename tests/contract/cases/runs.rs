@@ -3,7 +3,7 @@
 use anyhow::{Context, ensure};
 use fga_sync::checkpoint::{Checkpoint, Mode, StoreIdentity, Subject};
 use fga_sync::error::ErrorKind;
-use fga_sync::ledger::RunEnd;
+use fga_sync::ledger::{RunEnd, RunResult};
 use fga_sync::target::TargetError;
 use jiff::Timestamp;
 
@@ -11,7 +11,8 @@ use super::cases;
 use crate::changes::{delete, viewer, write, writes};
 use crate::engine::{Database, Done, Engine, Row};
 use crate::run::{
-    LATER_RUN, RUN, Run, begin, holder, kept, kept_time, started_at, subject, time_text, token,
+    LATER_RUN, RUN, Run, begin, drained, ended, holder, kept, kept_time, started_at, subject,
+    time_text, token,
 };
 
 cases![
@@ -22,6 +23,7 @@ cases![
     a_checkpoint_gives_back_its_subject,
     a_checkpoint_learns_the_stores_new_name,
     a_checkpoint_remembers_the_size_of_pages,
+    a_checkpoint_knows_as_of_when_the_mirror_is_complete,
 ];
 
 fn text(parts: &[&str]) -> Row {
@@ -56,15 +58,13 @@ fn a_run_is_open_until_it_ends(engine: &dyn Engine) -> anyhow::Result<()> {
     let found = history(database.as_ref(), RUN)?;
     ensure!(found == open, "{found:?}");
 
-    let finished_at: Timestamp = "2026-11-21T10:00:07.123456789Z".parse()?;
-    let end = RunEnd {
-        run_id: RUN,
-        finished_at,
+    let end = RunResult {
         outcome: "end_of_log",
         exit_code: 143,
+        ..drained()
     };
-    run.target.finish_run(&end).done()?;
-    let finished = time_text(database.as_ref(), finished_at)?;
+    run.finish_as(end.clone()).done()?;
+    let finished = time_text(database.as_ref(), end.finished_at)?;
     let closed = [begun, text(&[&finished, "end_of_log", "143"])].concat();
     let found = history(database.as_ref(), RUN)?;
     ensure!(found == closed, "{found:?}");
@@ -88,12 +88,8 @@ fn beginning_again_keeps_the_row(engine: &dyn Engine) -> anyhow::Result<()> {
 fn ending_again_is_fine(engine: &dyn Engine) -> anyhow::Result<()> {
     let database = engine.fresh()?;
     let mut run = Run::begin(database.as_ref())?;
-    let mut end = RunEnd {
-        run_id: RUN,
-        finished_at: "2026-11-21T10:00:07Z".parse()?,
-        outcome: "interrupted",
-        exit_code: 130,
-    };
+    let subject = run.subject.clone();
+    let mut end = ended(holder(RUN, &subject, run.fence));
     run.target.finish_run(&end).done()?;
     let once = history(database.as_ref(), RUN)?;
     run.target.finish_run(&end).done()?;
@@ -101,7 +97,7 @@ fn ending_again_is_fine(engine: &dyn Engine) -> anyhow::Result<()> {
     run.target.finish_run(&end).done()?;
     ensure!(history(database.as_ref(), RUN)? == once);
     // A run that is not there has no end to record; none is made up, and that is said.
-    end.run_id = LATER_RUN;
+    end.holder.run_id = LATER_RUN;
     match run.target.finish_run(&end) {
         Err(TargetError::Fatal(error)) => ensure!(error.kind() == ErrorKind::Schema, "{error}"),
         result => anyhow::bail!("{result:?}"),
@@ -173,6 +169,7 @@ fn a_checkpoint_gives_back_its_subject(engine: &dyn Engine) -> anyhow::Result<()
             token: None,
             watermark: None,
             position_time: None,
+            complete_as_of: None,
             page_size: None,
             fence: 1,
             commits: 0,
@@ -189,6 +186,7 @@ fn a_checkpoint_gives_back_its_subject(engine: &dyn Engine) -> anyhow::Result<()
             token: Some(token(&format!("{RUN} 1"))?),
             watermark: Some(token(&format!("{RUN} 1"))?),
             position_time: Some(kept_time(database.as_ref(), changes[0].timestamp)?),
+            complete_as_of: None,
             page_size: None,
             fence: 2,
             commits: 1,
@@ -222,13 +220,15 @@ fn a_checkpoint_remembers_the_size_of_pages(engine: &dyn Engine) -> anyhow::Resu
     let database = engine.fresh()?;
     let mut run = Run::begin(database.as_ref())?;
     let subject = run.subject.clone();
-    let of_run = |fence| holder(RUN, &subject, fence);
+    let of_size = |holder, page_size| RunEnd {
+        page_size,
+        ..ended(holder)
+    };
+    let of_run = holder(RUN, &subject, run.fence);
     run.page(&writes(1))?;
     let before = run.kept()?;
     for size in [Some(100), Some(u32::MAX), None, Some(50)] {
-        run.target
-            .remember_page_size(&of_run(run.fence), size)
-            .done()?;
+        run.target.finish_run(&of_size(of_run, size)).done()?;
         let expected = Checkpoint {
             page_size: size,
             ..before.clone()
@@ -240,16 +240,52 @@ fn a_checkpoint_remembers_the_size_of_pages(engine: &dyn Engine) -> anyhow::Resu
     // The run after it goes by it, and what one says that was overtaken is not heard.
     let later = begin(run.target.as_mut(), &subject, LATER_RUN)?.checkpoint;
     ensure!(later.page_size == Some(50), "{later:?}");
-    run.target
-        .remember_page_size(&of_run(run.fence), Some(7))
-        .done()?;
+    run.target.finish_run(&of_size(of_run, Some(7))).done()?;
     ensure!(run.kept()? == later);
     // Nor is what is said of another checkpoint.
     let mut other = subject.clone();
     other.name = "other".to_owned();
-    run.target
-        .remember_page_size(&holder(RUN, &other, later.fence), Some(7))
-        .done()?;
+    let of_other = holder(RUN, &other, later.fence);
+    run.target.finish_run(&of_size(of_other, Some(7))).done()?;
     ensure!(run.kept()? == later);
+    Ok(())
+}
+
+fn a_checkpoint_knows_as_of_when_the_mirror_is_complete(engine: &dyn Engine) -> anyhow::Result<()> {
+    let database = engine.fresh()?;
+    let mut run = Run::begin(database.as_ref())?;
+    let subject = run.subject.clone();
+    let of_run = holder(RUN, &subject, run.fence);
+    let time: Timestamp = "2026-11-21T09:59:50.123456789Z".parse()?;
+    let as_of = |holder, complete_as_of| RunEnd {
+        complete_as_of,
+        ..ended(holder)
+    };
+    run.page(&writes(1))?;
+    run.target.finish_run(&as_of(of_run, None)).done()?;
+    let before = run.kept()?;
+    ensure!(before.complete_as_of.is_none(), "{before:?}");
+
+    run.target.finish_run(&as_of(of_run, Some(time))).done()?;
+    let complete = Checkpoint {
+        complete_as_of: Some(kept_time(database.as_ref(), time)?),
+        ..before
+    };
+    ensure!(run.kept()? == complete);
+    let column = database.time("complete_as_of");
+    let shown = database.value(&format!("select {column} from {{fga_sync_state}}"))?;
+    ensure!(shown == Some(time_text(database.as_ref(), time)?));
+
+    // A later run has it, and one that does not prove the end leaves it.
+    let mut later = Run::begin_as(database.as_ref(), subject.clone(), LATER_RUN)?;
+    later.page(&writes(2))?;
+    later.finish().done()?;
+    ensure!(later.kept()?.complete_as_of == complete.complete_as_of);
+    // What one says that was overtaken is not heard, but that it ended is.
+    let earlier = Timestamp::UNIX_EPOCH;
+    run.target
+        .finish_run(&as_of(of_run, Some(earlier)))
+        .done()?;
+    ensure!(later.kept()?.complete_as_of == complete.complete_as_of);
     Ok(())
 }

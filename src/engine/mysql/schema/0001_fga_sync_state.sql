@@ -10,9 +10,11 @@ create table if not exists `{prefix}fga_sync_state` (
     token            longtext comment 'the continuation token after the last applied page',
     watermark        longtext comment 'what stands before this token is complete: the next run begins here',
     position_time    datetime(6) comment 'the timestamp of the last applied change (UTC)',
+    complete_as_of   datetime(6) comment 'what was written to the source before is in the mirror (UTC), null until an end was proven',
     page_size        bigint comment 'changes in a page that the server last took after it refused more, or null',
     fence            bigint not null comment 'grows with each run: a run with an older one can commit nothing',
     commits          bigint not null comment 'the number of the last commit, of all runs',
+    run_id           varchar(26) comment 'the run that took it last',
     updated_at       datetime(6) not null comment 'when this row was last written (UTC)',
     primary key (name)
 ) engine = InnoDB, row_format = dynamic, default character set utf8mb4

@@ -10,9 +10,11 @@ create table if not exists {schema}.fga_sync_state (
     token            text collate "C",
     watermark        text collate "C",
     position_time    timestamptz,
+    complete_as_of   timestamptz,
     page_size        bigint,
     fence            bigint not null,
     commits          bigint not null,
+    run_id           text collate "C",
     updated_at       timestamptz not null
 );
 comment on table {schema}.fga_sync_state is 'How far each mirror is: one row for each job, or store';
@@ -27,7 +29,9 @@ comment on column {schema}.fga_sync_state.start_time is 'where the log began to 
 comment on column {schema}.fga_sync_state.token is 'the continuation token after the last applied page';
 comment on column {schema}.fga_sync_state.watermark is 'what stands before this token is complete: the next run begins here';
 comment on column {schema}.fga_sync_state.position_time is 'the timestamp of the last applied change';
+comment on column {schema}.fga_sync_state.complete_as_of is 'what was written to the source before is in the mirror, null until an end was proven';
 comment on column {schema}.fga_sync_state.page_size is 'changes in a page that the server last took after it refused more, or null';
 comment on column {schema}.fga_sync_state.fence is 'grows with each run: a run with an older one can commit nothing';
 comment on column {schema}.fga_sync_state.commits is 'the number of the last commit, of all runs';
+comment on column {schema}.fga_sync_state.run_id is 'the run that took it last';
 comment on column {schema}.fga_sync_state.updated_at is 'when this row was last written';

@@ -2,10 +2,14 @@ create table if not exists "{prefix}fga_sync_runs" ( -- One row for each run of 
     run_id          text primary key not null, -- a ULID: sorts by time
     name            text not null,             -- the job, or the store id
     version         text not null,             -- of fga-sync
+    host            text,                      -- where it ran, null where that has no name
+    pid             integer not null,          -- its process there
     started_at      text not null,             -- when it began (UTC)
     finished_at     text,                      -- when it ended (UTC), null while it runs and after a crash
     outcome         text,                      -- how it ended, in one word: drained where the end of the log was reached
     exit_code       integer,                   -- what the scheduler got
+    error_kind      text,                      -- of a run that failed: what kind of failure
+    error_message   text,                      -- of a run that failed: what happened
     pages           integer not null,          -- pages of changes that were committed
     changes         integer not null,          -- changes that were committed
     writes          integer not null,          -- of the changes, those that wrote a tuple
@@ -13,3 +17,6 @@ create table if not exists "{prefix}fga_sync_runs" ( -- One row for each run of 
     late_arrivals   integer not null,          -- of the changes, those that stand in the log before others that were read earlier
     order_anomalies integer not null           -- tuples whose changes contradicted each other
 ) strict;
+-- Old runs of a name are found without reading all runs.
+create index if not exists "{prefix}fga_sync_runs_by_name"
+    on "{prefix}fga_sync_runs" (name, run_id);

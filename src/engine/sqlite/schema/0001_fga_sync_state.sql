@@ -10,8 +10,10 @@ create table if not exists "{prefix}fga_sync_state" ( -- How far each mirror is:
     token            text,                      -- the continuation token after the last applied page
     watermark        text,                      -- what stands before this token is complete: the next run begins here
     position_time    text,                      -- the timestamp of the last applied change (UTC)
+    complete_as_of   text,                      -- what was written to the source before is in the mirror (UTC), null until an end was proven
     page_size        integer,                   -- changes in a page that the server last took after it refused more, or null
     fence            integer not null,          -- grows with each run: a run with an older one can commit nothing
     commits          integer not null,          -- the number of the last commit, of all runs
+    run_id           text,                      -- the run that took it last
     updated_at       text not null              -- when this row was last written (UTC)
 ) strict;

@@ -1,0 +1,150 @@
+//! Log lines: whose they are, and what a run without a terminal says of itself.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::fake_openfga::{FakeOpenFga, Reply, changes};
+use crate::sandbox::{Ended, Sandbox};
+
+/// A log that takes a second to read.
+fn slow() -> FakeOpenFga {
+    FakeOpenFga::scripted(changes(0..2_000), |_, reply| {
+        reply.after(Duration::from_millis(50))
+    })
+}
+
+fn lines(ended: &Ended) -> Vec<&str> {
+    ended.stderr.lines().collect()
+}
+
+#[test]
+fn a_run_without_a_terminal_says_every_so_often_how_far_it_is() {
+    let (sandbox, fake) = (Sandbox::new(), slow());
+    let ended = sandbox.sync(&fake, "--progress-every 200ms").code(0);
+    let said = lines(&ended);
+    assert!((2..=20).contains(&said.len()), "{ended}");
+    for line in &said {
+        let of_run = ["INFO under way changes=", " changes_per_second="];
+        assert!(of_run.iter().all(|text| line.contains(text)), "{line}");
+    }
+    let last = said[said.len() - 1];
+    assert!(
+        last.contains("read_up_to=\"20") && !last.contains("changes=0 "),
+        "{last}"
+    );
+    // So soon nobody can tell what is left.
+    assert!(!ended.stderr.contains("seconds_left"), "{ended}");
+}
+
+#[test]
+fn how_often_that_is_and_whether_at_all_can_be_told() {
+    for arguments in [
+        // Every minute unless something else is said.
+        "",
+        "--progress-every 0s",
+        "--progress-every 100ms -q",
+        "--progress-every 100ms --log-level warn",
+    ] {
+        let (sandbox, fake) = (Sandbox::new(), slow());
+        let ended = sandbox.sync(&fake, arguments).code(0);
+        assert_eq!(ended.stderr, "", "{arguments}");
+    }
+    let sandbox = Sandbox::new();
+    let (by_env, by_file) = (slow(), slow());
+    sandbox.write("fga.toml", "output.progress_every = '100ms'");
+    let env = [("FGA_SYNC_PROGRESS_EVERY", "100ms")];
+    for ended in [
+        sandbox.sync_with_env(&by_env, &env, "--target sqlite:a.db"),
+        sandbox.sync(&by_file, "--config fga.toml --log-level info"),
+    ] {
+        ended.code(0).says(&["INFO under way"]);
+    }
+}
+
+#[test]
+fn a_run_says_that_it_begins_and_how_it_ended() {
+    let (sandbox, fake) = (Sandbox::new(), FakeOpenFga::start(changes(0..3)));
+    let ended = sandbox.sync(&fake, "-v --type document").code(0);
+    let said = lines(&ended);
+    let (first, last) = (said[0], said[said.len() - 1]);
+    for text in [
+        "INFO the run begins run_id=\"",
+        "source=\"http://127.0.0.1:",
+        "store_id=\"01HVMMBCMGZNT3SED4Z17ECXCA\"",
+        "type_filter=\"document\"",
+        "target=\"sqlite:fga-sync.db\"",
+        "mode=\"both\"",
+    ] {
+        assert!(first.contains(text), "{text}: {ended}");
+    }
+    for text in [
+        "INFO the run has ended run_id=\"",
+        "outcome=\"drained\" exit_code=0 changes=3 pages=1 complete_as_of=\"20",
+        "duration_seconds=0.",
+    ] {
+        assert!(last.contains(text), "{text}: {ended}");
+    }
+    fake.script(|_, _| Reply::error(403, "forbidden", "no"));
+    let ended = sandbox
+        .sync(&fake, "--type document --log-level info --log-format json")
+        .code(6);
+    let said: Vec<Value> = lines(&ended)
+        .into_iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let end = &said[said.len() - 1];
+    assert_eq!(end["level"], "INFO", "{ended}");
+    let fields = &end["fields"];
+    assert_eq!(
+        (&fields["outcome"], &fields["exit_code"], &fields["changes"]),
+        (&"failed".into(), &6.into(), &0.into())
+    );
+    assert!(fields["duration_seconds"].is_number(), "{ended}");
+    assert_eq!(said[0]["fields"]["run_id"], fields["run_id"]);
+}
+
+/// In whatever thread it is written.
+#[test]
+fn every_log_line_of_a_job_names_the_job() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "fga.toml",
+        "[job.a.target]\ntable_prefix = 'a_'\n[job.b.target]\ntable_prefix = 'b_'\n",
+    );
+    for (arguments, jobs) in [("--all", &["a", "b"][..]), ("--job b", &["b"])] {
+        for format in ["text", "json"] {
+            let mut requests = 0;
+            let fake = FakeOpenFga::scripted(changes(0..2_000), move |_, reply| {
+                requests += 1;
+                // The store, which is asked for in a thread of its own, and pages, which are read in another.
+                if requests % 5 == 1 {
+                    return Reply::new(500, "a bad moment");
+                }
+                reply.after(Duration::from_millis(20))
+            });
+            let more = "--config fga.toml --log-level debug --progress-every 100ms --target sqlite:jobs.db";
+            let ended = sandbox
+                .sync(&fake, &format!("{arguments} {more} --log-format {format}"))
+                .code(0);
+            std::fs::remove_file(sandbox.file("jobs.db")).unwrap();
+            let mut seen = std::collections::BTreeSet::new();
+            for line in lines(&ended) {
+                let job = if format == "json" {
+                    let line: Value = serde_json::from_str(line).unwrap();
+                    line["span"]["job"].as_str().map(str::to_owned)
+                } else {
+                    let named = line.split_once("run{job=\"");
+                    named
+                        .and_then(|(_, rest)| rest.split_once('"'))
+                        .map(|(job, _)| job.to_owned())
+                };
+                seen.insert(job.unwrap_or_else(|| panic!("{line}: {ended}")));
+            }
+            assert!(seen.iter().eq(jobs), "{seen:?}: {ended}");
+            ended.says(&["retry_in_ms", "under way", "the run has ended"]);
+        }
+    }
+    let ended = sandbox.run("run --config fga.toml --all --source file:none.jsonl");
+    ended.code(4).says(&["error: a: ", "error: b: "]);
+}
