@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::cli::{self, Cli, Verb};
 use crate::config::{Config, Format, OutputSettings, masked_source, shown_as_text};
+use crate::engine::masked;
 use crate::error::{Error, ErrorKind, Result};
 use crate::report::{Subject, Summary, Tally, start_logging};
 
@@ -161,7 +162,9 @@ fn masked_argument(argument: &str) -> String {
     {
         return format!("{flag}={}", masked_argument(value));
     }
-    if is_plain(argument) || argument.starts_with("sqlite:") {
+    if argument.starts_with("sqlite:") {
+        masked(argument)
+    } else if is_plain(argument) {
         argument.to_owned()
     } else {
         masked_source(argument)

@@ -111,7 +111,7 @@ fn a_disk_that_cannot_be_written_is_a_refused_permission() {
         ended(&sandbox, name).code(6).says(&[
             "disk/fga-sync.db",
             "Read-only file system",
-            "must be writable for this user",
+            "a file on a disk that can be written",
         ]);
     }
     ended(&sandbox, "writable").code(0);

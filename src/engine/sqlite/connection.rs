@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::classify::{classify, refusal};
+use super::classify::{classify, is_refusal};
+use super::refusal::refusal;
 use crate::engine::Access;
-use crate::target::TargetResult;
+use crate::target::{TargetError, TargetResult};
 
 /// How long a statement waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,9 +53,13 @@ fn outlive_size_limits() {}
 
 pub(super) fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
     outlive_size_limits();
+    let doing = format!("can't open the SQLite file {}", path.display());
+    let refusal = || refusal(path, access, &doing).map(TargetError::Fatal);
     let failed = |error: rusqlite::Error| {
-        let doing = format!("can't open the SQLite file {}", path.display());
-        refusal(path, access, &doing, &error).unwrap_or_else(|| classify(&doing, error))
+        let refused = Some(())
+            .filter(|()| is_refusal(&error))
+            .and_then(|()| refusal());
+        refused.unwrap_or_else(|| classify(&doing, error))
     };
     let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = match access {
@@ -84,5 +89,9 @@ pub(super) fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
         connection.query_row("select count(*) from sqlite_schema", [], |_| Ok(()))
     };
     set_up().map_err(failed)?;
-    Ok(connection)
+    // SQLite takes what may not be written as something to be read, without a word, and says so at the first write.
+    match access {
+        Access::ReadWrite => refusal().map_or(Ok(connection), Err),
+        Access::ReadOnly => Ok(connection),
+    }
 }

@@ -4,7 +4,9 @@ mod classify;
 mod connection;
 mod lock;
 mod page;
+mod refusal;
 mod statements;
+mod url;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,7 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use self::classify::{while_applying, while_doing, while_holding};
 use self::connection::connect;
 use self::page::Failure;
+pub(super) use self::url::{path, without_parameters};
 use super::Access;
 use super::ladder::{Step, statements_above};
 use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
