@@ -32,6 +32,7 @@ mod mirror {
     pub mod identity;
     pub mod kill;
     pub mod late;
+    pub mod libpq;
     pub mod oidc;
     pub mod options;
     pub mod page_size;
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
         mirror::round_trips::trials,
         mirror::tls_source::trials,
         mirror::tls_target::trials,
+        mirror::libpq::trials,
         mirror::hosts::trials,
         mirror::blocked::trials,
         mirror::options::trials,

@@ -119,12 +119,16 @@ impl<'a> Config<'a> {
         jobs::in_order(&self.file.jobs)
     }
 
-    /// Every setting with its value and origin, secrets masked: (key, value, origin).
+    /// Every setting with its value and origin, secrets masked: (key, value, origin). For a PostgreSQL target those of libpq's
+    /// variables that are in effect, by their names, too.
     ///
     /// # Errors
     /// Where a secret's file can't be read.
     pub fn show(&self, job: Option<&str>) -> Result<Vec<(&'static str, Option<String>, String)>> {
         let layers = self.layers(job)?;
+        let variables = target::shown_pg_variables(&layers)?.into_iter();
+        let variables = variables
+            .map(|(name, value)| Ok((name, Some(value), Origin::Env(name.to_owned()).to_string())));
         let known = self.known.iter();
         known
             .map(|setting| {
@@ -136,6 +140,7 @@ impl<'a> Config<'a> {
                     }
                 })
             })
+            .chain(variables)
             .collect()
     }
 }

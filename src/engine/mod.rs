@@ -1,6 +1,7 @@
 //! The SQL engines. Each is a ledger and a mirror in one database, with its SQL beside it.
 
 mod dry_run;
+mod foreign;
 mod ladder;
 mod meaning;
 mod mysql;
@@ -15,9 +16,9 @@ pub use dry_run::DryRun;
 pub use ladder::Step;
 pub use mysql::{MySql, MySqlSettings};
 pub use open::{migration_sql, open};
-pub use postgres::{Postgres, PostgresSettings};
-pub(crate) use settings::holds_password;
+pub use postgres::{PgVariables, Postgres, PostgresSettings};
 pub use settings::{Database, TargetSettings, masked};
+pub(crate) use settings::{holds_password, is_postgres};
 pub use sqlite::Sqlite;
 
 /// What a target is opened for.

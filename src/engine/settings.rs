@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use secrecy::{ExposeSecret, SecretString};
 use url::form_urlencoded;
 
-use super::{MySqlSettings, PostgresSettings, sqlite};
+use super::{MySqlSettings, PgVariables, PostgresSettings, sqlite};
 use crate::error::{Error, Result};
 use crate::nearest::nearest;
 use crate::url_text::{ESCAPE, UrlText, is_ambiguous, scheme};
@@ -60,7 +60,7 @@ const SCHEMES: [&str; 5] = ["sqlite", "postgres", "postgresql", "mysql", "mariad
 const FORMS: &str = "sqlite:PATH, postgres://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE";
 
 impl TargetSettings {
-    /// Takes a URL apart; `password` is used where it is given apart from the URL.
+    /// Takes a URL apart, without libpq's environment variables; `password` is used where it is given apart from the URL.
     ///
     /// # Errors
     /// Where it is not a URL of a known scheme, or asks for what the database does not have. The text does not
@@ -71,8 +71,23 @@ impl TargetSettings {
         schema: Option<String>,
         table_prefix: Option<String>,
     ) -> Result<Self> {
-        let shown = masked(url);
+        Self::parse_with(url, password, schema, table_prefix, &PgVariables::default())
+    }
+
+    /// The same, with what libpq's environment variables say of PostgreSQL where the URL says nothing.
+    ///
+    /// # Errors
+    /// The same for the variables.
+    pub fn parse_with(
+        url: &str,
+        password: Option<&SecretString>,
+        schema: Option<String>,
+        table_prefix: Option<String>,
+        variables: &PgVariables,
+    ) -> Result<Self> {
+        let mut shown = masked(url);
         let invalid = |why: &str| {
+            let shown = masked(url);
             Error::usage(format!("the target {shown:?} can't be used: {why}")).advise(FORMS)
         };
         let (kind, after_scheme) = scheme(url).ok_or_else(|| {
@@ -108,7 +123,10 @@ impl TargetSettings {
                     return Err(Error::usage("target.table_prefix is for SQLite and MySQL")
                         .advise("on PostgreSQL, tables are kept apart by target.schema"));
                 }
-                let mut settings = PostgresSettings::parse(url)?;
+                let mut settings = PostgresSettings::parse_with(url, variables)?;
+                if let Some(place) = settings.place_of_variables() {
+                    shown = place;
+                }
                 if let Some(password) = password {
                     settings.set_password(password.expose_secret());
                 }
@@ -151,6 +169,11 @@ impl TargetSettings {
         };
         Ok(Self { database, shown })
     }
+}
+
+/// Whether a URL is one of PostgreSQL's.
+pub(crate) fn is_postgres(url: &str) -> bool {
+    scheme(url).is_some_and(|(scheme, _)| matches!(scheme, "postgres" | "postgresql"))
 }
 
 /// Whether a text that is no URL can be nothing but the path of a SQLite file, and so may be shown.

@@ -32,6 +32,7 @@ mod end_of_log;
 mod fga_yaml;
 mod headers;
 mod jobs;
+mod libpq;
 mod limits;
 mod look_back;
 mod output;

@@ -71,7 +71,7 @@ impl Here<'_> {
     /// One attempt, with [`LIMITS`] unless a pooler refuses them.
     fn attempt(&self, attempt: Attempt) -> TargetResult<Result<Client, postgres::Error>> {
         let settings = &self.complete.settings;
-        let mut config = self.place.of(&settings.config);
+        let mut config = self.complete.config_for(self.place);
         config.ssl_mode(match attempt {
             Attempt::Plain => SslMode::Disable,
             Attempt::MaybeTls => SslMode::Prefer,
