@@ -47,6 +47,7 @@ mod mirror {
     pub mod tls_source;
     pub mod tls_target;
     pub mod together;
+    pub mod wrong_server;
 }
 
 use std::process::ExitCode;
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
         mirror::blocked::trials,
         mirror::options::trials,
         mirror::recorded::trials,
+        mirror::wrong_server::trials,
     ]
     .iter()
     .flat_map(|trials| trials(&world))

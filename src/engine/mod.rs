@@ -10,6 +10,7 @@ mod postgres;
 mod settings;
 mod sqlite;
 mod standing;
+mod stranger;
 mod within;
 
 pub use dry_run::DryRun;

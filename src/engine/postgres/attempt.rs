@@ -12,6 +12,8 @@ use super::classify::classify;
 use super::hosts::Place;
 use super::settings::Complete;
 use super::tls::Attempt;
+use crate::engine::foreign::Server;
+use crate::engine::stranger::stranger;
 use crate::engine::within::sign_in;
 use crate::error::{Error, ErrorKind};
 use crate::target::{TargetError, TargetResult};
@@ -123,7 +125,12 @@ impl Here<'_> {
             None => config.connect(NoTls),
             Some(tls) => config.connect(tls),
         };
-        sign_in(&self.doing, limit, connect)
+        sign_in(&self.doing, limit, || self.stranger(), connect)
+    }
+
+    /// The error where it is another server that listens here.
+    fn stranger(&self) -> Option<TargetError> {
+        stranger(&self.doing, Server::Postgres, self.place.socket_address()?)
     }
 
     /// What a failed attempt means. Distrust does not pass by itself, so it is not tried again.
@@ -139,6 +146,11 @@ impl Here<'_> {
                 ErrorKind::TargetUnavailable
             };
             return fatal(kind, &trouble.what, &trouble.advice);
+        }
+        if makes_no_sense(&error)
+            && let Some(stranger) = self.stranger()
+        {
+            return stranger;
         }
         // The library has no public word for it.
         let offers_none =
@@ -207,6 +219,17 @@ fn is_other_encoding(error: &postgres::Error) -> bool {
     error.as_db_error().is_some_and(|error| {
         *error.code() == SqlState::FEATURE_NOT_SUPPORTED && error.message().contains("UTF8")
     })
+}
+
+/// Whether someone accepted the connection, and what came of it is not what a server says.
+fn makes_no_sense(error: &postgres::Error) -> bool {
+    let text = error.to_string();
+    let is_of_library = [
+        "error connecting",
+        "authentication error",
+        "invalid configuration",
+    ];
+    error.as_db_error().is_none() && !is_of_library.iter().any(|begin| text.starts_with(begin))
 }
 
 /// Whether TLS itself failed.

@@ -107,6 +107,11 @@ impl Place {
         }
     }
 
+    /// Where to connect to, where that is an address of the network.
+    pub(super) fn socket_address(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::from((self.address?, self.port)))
+    }
+
     /// A place for each address that the name has.
     pub(super) fn look_up(&self, limit: Duration) -> TargetResult<Vec<Self>> {
         let (Host::Tcp(name), None) = (&self.host, self.address) else {
