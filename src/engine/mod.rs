@@ -17,6 +17,7 @@ pub use dry_run::DryRun;
 pub use ladder::Step;
 pub use mysql::{MySql, MySqlSettings};
 pub use open::{migration_sql, open};
+pub(crate) use postgres::{PassFile, Wanted};
 pub use postgres::{PgVariables, Postgres, PostgresSettings};
 pub use settings::{Database, TargetSettings, masked};
 pub(crate) use settings::{holds_password, is_postgres};

@@ -17,6 +17,7 @@ mod passfile;
 mod settings;
 mod statements;
 mod tls;
+mod url;
 mod variables;
 
 use postgres::error::SqlState;
@@ -26,6 +27,7 @@ use postgres::{Client, Transaction};
 use self::classify::classify;
 use self::lock::{LockKey, RunLock};
 use self::message::{Failure, Statement, ask, flag, get};
+pub(crate) use self::passfile::{PassFile, Wanted};
 use self::settings::Complete;
 pub use self::settings::PostgresSettings;
 pub use self::variables::PgVariables;

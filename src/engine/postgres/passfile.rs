@@ -17,22 +17,27 @@ pub(super) struct PassFilePath {
 
 /// What the file holds.
 #[derive(Clone)]
-pub(super) struct PassFile(SecretSlice<u8>);
+pub(crate) struct PassFile(SecretSlice<u8>);
 
 /// What a line is for. A server may have several names.
-pub(super) struct Wanted<'a> {
-    pub(super) hosts: &'a [&'a str],
-    pub(super) port: u16,
-    pub(super) database: &'a str,
-    pub(super) user: &'a str,
+pub(crate) struct Wanted<'a> {
+    pub(crate) hosts: &'a [&'a str],
+    pub(crate) port: u16,
+    pub(crate) database: &'a str,
+    pub(crate) user: &'a str,
 }
 
 impl PassFile {
+    /// A file that holds this.
+    pub(crate) fn of(bytes: Vec<u8>) -> Self {
+        Self(SecretSlice::from(bytes))
+    }
+
     /// Reads the file. As with libpq, one that can't be used is left out: the server may ask for no password.
     pub(super) fn read(file: &PassFilePath) -> Option<Self> {
         let path = file.path.display();
         match permitted(&file.path).and_then(|()| Ok(fs::read(&file.path)?)) {
-            Ok(bytes) => Some(Self(SecretSlice::from(bytes))),
+            Ok(bytes) => Some(Self::of(bytes)),
             Err(Unusable::Io(error)) if error.kind() == ErrorKind::NotFound && !file.is_given => {
                 None
             }
@@ -48,7 +53,7 @@ impl PassFile {
     }
 
     /// The password of the first line that fits.
-    pub(super) fn password(&self, wanted: &Wanted) -> Option<Vec<u8>> {
+    pub(crate) fn password(&self, wanted: &Wanted) -> Option<Vec<u8>> {
         let lines = self.0.expose_secret().split(|byte| *byte == b'\n');
         lines.map(without_end).find_map(|line| {
             let hosts = wanted.hosts.iter();
@@ -139,7 +144,7 @@ mod tests {
 
     fn find(text: &str, host: &str, port: u16, database: &str, user: &str) -> Option<String> {
         let hosts = &[host];
-        let file = PassFile(SecretSlice::from(text.as_bytes().to_vec()));
+        let file = PassFile::of(text.as_bytes().to_vec());
         let found = file.password(&Wanted {
             hosts,
             port,

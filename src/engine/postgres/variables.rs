@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::parameters::{PARAMETERS, in_url};
+use super::parameters::PARAMETERS;
+use super::url::in_url;
 
 /// What the environment says to libpq. Where it says nothing, neither does this. No `Debug`: it may hold a password.
 #[derive(Clone, Default)]
@@ -37,17 +38,19 @@ impl PgVariables {
         let Ok(given) = in_url(url) else {
             return Vec::new();
         };
-        let is_given = |name: &str| given.iter().any(|(known, _)| *known == name);
+        let is_given = |name: &str| match name {
+            "passfile" if has_password || self.values.contains_key("PGPASSWORD") => true,
+            "password" if has_password => true,
+            _ => given.iter().any(|(known, _)| *known == name),
+        };
         PARAMETERS
             .iter()
             .filter_map(|known| {
                 let variable = known.variable?;
                 let value = self.values.get(variable)?;
                 let is_password = known.name == "password";
-                let is_overruled = is_given(known.name)
-                    || (has_password && ["password", "passfile"].contains(&known.name));
                 let shown = if is_password { "***" } else { value };
-                (!is_overruled).then(|| (variable, shown.to_owned()))
+                (!is_given(known.name)).then(|| (variable, shown.to_owned()))
             })
             .collect()
     }
