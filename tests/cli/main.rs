@@ -44,6 +44,7 @@ mod settings;
 mod sign_in;
 mod signals;
 mod source;
+mod sqlite_file;
 mod target;
 mod terminal;
 mod tls;

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use rusqlite::Connection;
 
 use crate::fake_openfga::{FakeOpenFga, changes};
-use crate::sandbox::{DATABASE, Ended, Sandbox, binary, sync_arguments};
+use crate::sandbox::{DATABASE, Sandbox};
 
 #[test]
 fn a_file_that_cannot_be_a_database_is_left_as_it_is() {
@@ -155,132 +155,6 @@ fn every_path_to_a_file_has_the_same_lock() {
         .sync(&fake, "--target sqlite:data/mirror.db")
         .code(0)
         .says(&["2 hard links", "this one alone"]);
-}
-
-/// The command as a user without the administrator's rights, for whom the files of the tests' user are another's.
-fn command_as_nobody(sandbox: &Sandbox) -> assert_cmd::Command {
-    use std::os::unix::fs::PermissionsExt;
-
-    let everybody = std::fs::Permissions::from_mode(0o777);
-    std::fs::set_permissions(sandbox.path(), everybody).unwrap();
-    let copy = sandbox.file("fga-sync");
-    std::fs::copy(binary(), &copy).unwrap();
-    let mut command = sandbox.command_of("setpriv");
-    command
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-        .arg(copy);
-    command
-}
-
-#[test]
-#[ignore = "needs setpriv and root: use ./tests/run"]
-fn a_lock_file_of_another_user_is_locked_or_named() {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-
-    if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
-        return;
-    }
-    let sandbox = Sandbox::new();
-    let fake = FakeOpenFga::start(changes(0..3));
-    let lock = sandbox.write("mirror.db.lock", "").file("mirror.db.lock");
-    for (mode, code, says) in [
-        (
-            0o600,
-            6,
-            &["mirror.db.lock", "of user 0", "while no fga-sync runs"][..],
-        ),
-        (0o644, 0, &[]),
-    ] {
-        std::fs::set_permissions(&lock, std::fs::Permissions::from_mode(mode)).unwrap();
-        let arguments = sync_arguments(&fake, "--target sqlite:mirror.db");
-        Ended::of(command_as_nobody(&sandbox).args(arguments.split_whitespace()))
-            .code(code)
-            .says(says);
-    }
-}
-
-/// What is another user's is named, with its owner: the file, one of those that SQLite keeps beside it, or the directory.
-#[test]
-#[ignore = "needs setpriv and root: use ./tests/run"]
-fn what_belongs_to_another_user_is_named() {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-
-    if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
-        return;
-    }
-    let fake = FakeOpenFga::start(changes(0..3));
-    for (name, alone, says) in [
-        (
-            "data/mirror.db",
-            0o644,
-            &["data/mirror.db is of user 0", "chown"][..],
-        ),
-        ("data/mirror.db", 0o600, &["data/mirror.db is of user 0"]),
-        ("data/mirror.db-wal", 0o644, &["mirror.db-wal is of user 0"]),
-        (
-            "data",
-            0o755,
-            &["in the directory data", "must be writable"],
-        ),
-    ] {
-        let sandbox = Sandbox::new();
-        std::fs::create_dir(sandbox.file("data")).unwrap();
-        sandbox
-            .sync(&fake, "--target sqlite:data/mirror.db")
-            .code(0);
-        sandbox.write("data/mirror.db-wal", "");
-        let allow = |name: &str, mode| {
-            let path = sandbox.file(name);
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
-        };
-        for entry in std::fs::read_dir(sandbox.file("data")).unwrap() {
-            let path = entry.unwrap().path();
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666)).unwrap();
-        }
-        allow("data", 0o777);
-        if name == "data" {
-            std::fs::remove_file(sandbox.file("data/mirror.db-wal")).unwrap();
-            let _ = std::fs::remove_file(sandbox.file("data/mirror.db-shm"));
-        }
-        allow(name, alone);
-        let arguments = sync_arguments(&fake, "--target sqlite:data/mirror.db");
-        Ended::of(command_as_nobody(&sandbox).args(arguments.split_whitespace()))
-            .code(6)
-            .says(says);
-    }
-}
-
-/// The administrator may enter every directory, so this takes one without that right.
-#[test]
-#[ignore = "needs setpriv where it runs as root: use ./tests/run"]
-fn a_dry_run_says_that_it_may_not_enter_the_directory() {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-
-    let sandbox = Sandbox::new();
-    let fake = FakeOpenFga::start(changes(0..3));
-    let locked = sandbox.file("locked");
-    std::fs::create_dir(&locked).unwrap();
-    std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o000)).unwrap();
-    let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
-    for dry in ["", "--dry-run"] {
-        let mut command = if is_root {
-            let mut command = sandbox.command_of("setpriv");
-            command
-                .arg("--bounding-set=-dac_override,-dac_read_search")
-                .arg(binary());
-            command
-        } else {
-            sandbox.command()
-        };
-        let arguments = sync_arguments(&fake, &format!("--target sqlite:locked/fga.db {dry}"));
-        Ended::of(command.args(arguments.split_whitespace()))
-            .code(6)
-            .says(&[
-                "locked/fga.db",
-                "Permission denied for this user in the directory locked",
-                "must be writable",
-            ]);
-    }
 }
 
 #[test]

@@ -79,7 +79,6 @@ pub(super) fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
         connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         if access == Access::ReadWrite {
-            connection.pragma_update(None, "journal_mode", "wal")?;
             // In WAL mode the default loses the last transactions when the power goes.
             connection.pragma_update(None, "synchronous", "full")?;
             connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
@@ -93,5 +92,22 @@ pub(super) fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
     match access {
         Access::ReadWrite => refusal().map_or(Ok(connection), Err),
         Access::ReadOnly => Ok(connection),
+    }
+}
+
+/// Makes what is written from now on go to a write-ahead log, which syncs once for a page and lets others read meanwhile.
+pub(super) fn begin_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "journal_mode", "wal")
+}
+
+/// Carries the log over into the file, and leaves the file alone: with a log, whoever reads must be able to write beside it.
+/// Best effort: it can't be done while others read.
+pub(super) fn end_log(connection: &Connection) {
+    let end = || -> rusqlite::Result<()> {
+        connection.busy_timeout(Duration::ZERO)?;
+        connection.pragma_update(None, "journal_mode", "delete")
+    };
+    if let Err(error) = end() {
+        tracing::debug!(%error, "the write-ahead log stays beside the file");
     }
 }

@@ -73,11 +73,9 @@ fn beside(path: &Path) -> Option<(String, String)> {
         opened.is_err_and(|error| error.kind() == IoErrorKind::PermissionDenied)
     });
     let directory = directory_of(path);
-    // Those of the log stay between runs, and are all that a run needs.
-    let is_complete = kept.iter().take(2).all(|file| file.exists());
     match refused {
         Some(file) => denied(file),
-        None if is_complete || is_writable(directory) => None,
+        None if is_writable(directory) => None,
         None => Some(may_not_write_in(directory)),
     }
 }
