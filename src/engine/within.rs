@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
 use crate::target::{TargetError, TargetResult};
@@ -22,6 +22,7 @@ pub(super) fn sign_in<T: Send + 'static>(
     stranger: impl FnOnce() -> Option<TargetError>,
     connect: impl FnOnce() -> T + Send + 'static,
 ) -> TargetResult<T> {
+    let until = Instant::now() + limit + GRACE;
     let done = start(connect);
     if let Ok(done) = done.recv_timeout(SILENCE.min(limit)) {
         return Ok(done);
@@ -29,20 +30,16 @@ pub(super) fn sign_in<T: Send + 'static>(
     if let Some(stranger) = stranger() {
         return Err(stranger);
     }
-    done.recv_timeout(limit.saturating_sub(SILENCE) + GRACE)
-        .map_err(|_| {
-            TargetError::Interrupted(
-                Error::new(
-                    ErrorKind::TargetUnavailable,
-                    format!(
-                        "{doing}: it accepted the connection and did not answer within {limit:?}"
-                    ),
-                )
-                .advise(
-                    "see whether the server, or the pooler before it, is overloaded or stopped",
-                ),
+    let rest = until.saturating_duration_since(Instant::now());
+    done.recv_timeout(rest).map_err(|_| {
+        TargetError::Interrupted(
+            Error::new(
+                ErrorKind::TargetUnavailable,
+                format!("{doing}: it accepted the connection and did not answer within {limit:?}"),
             )
-        })
+            .advise("see whether the server, or the pooler before it, is overloaded or stopped"),
+        )
+    })
 }
 
 /// The addresses of a host, unless nobody looks its name up in time.

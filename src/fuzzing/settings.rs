@@ -109,7 +109,7 @@ pub fn password_file(data: &[u8]) {
     let (host, database, user, password, before) = (next(), next(), next(), next(), next());
     let find = |file: &str| {
         let (hosts, port) = (&[host][..], 5432);
-        let file = PassFile::of(file.as_bytes().to_vec());
+        let file = PassFile::of(PathBuf::new(), file.as_bytes().to_vec());
         file.password(&Wanted {
             hosts,
             port,

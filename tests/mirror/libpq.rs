@@ -136,6 +136,8 @@ fn password_files(world: &World, engine: Engine) -> Result<()> {
     place.refuses(&named, 6, "chmod 0600")?;
     write(&file, &line.replace(PASSWORD, WRONG), 0o600)?;
     place.refuses(&named, 6, BAD_PASSWORD)?;
+    let said = format!("the password is that of the file {passfile}");
+    place.refuses(&named, 6, &said)?;
     write(&file, &line, 0o600)?;
     place.takes(&named)?;
     // And where libpq has its files if nobody says.

@@ -176,7 +176,21 @@ impl Here<'_> {
             (TargetError::Fatal(error) | TargetError::Interrupted(error), Some((kind, advice))) => {
                 TargetError::Fatal(Error::new(kind, error.to_string()).advise(advice))
             }
+            (TargetError::Fatal(error), None) => TargetError::Fatal(self.with_password_file(error)),
             (error, _) => error,
+        }
+    }
+
+    /// A refused sign-in, with where the password comes from, as libpq says it: nobody may think of that file.
+    fn with_password_file(&self, error: Error) -> Error {
+        match self.complete.password_of_file(self.place) {
+            Some((file, _)) if error.kind() == ErrorKind::Denied => {
+                let file = file.display();
+                let text = format!("{error}; the password is that of the file {file}");
+                let advice = error.advice().unwrap_or_default();
+                Error::new(error.kind(), text).advise(advice)
+            }
+            _ => error,
         }
     }
 }

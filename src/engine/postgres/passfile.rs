@@ -17,7 +17,10 @@ pub(super) struct PassFilePath {
 
 /// What the file holds.
 #[derive(Clone)]
-pub(crate) struct PassFile(SecretSlice<u8>);
+pub(crate) struct PassFile {
+    pub(super) path: PathBuf,
+    lines: SecretSlice<u8>,
+}
 
 /// What a line is for. A server may have several names.
 pub(crate) struct Wanted<'a> {
@@ -29,15 +32,18 @@ pub(crate) struct Wanted<'a> {
 
 impl PassFile {
     /// A file that holds this.
-    pub(crate) fn of(bytes: Vec<u8>) -> Self {
-        Self(SecretSlice::from(bytes))
+    pub(crate) fn of(path: PathBuf, bytes: Vec<u8>) -> Self {
+        Self {
+            path,
+            lines: SecretSlice::from(bytes),
+        }
     }
 
     /// Reads the file. As with libpq, one that can't be used is left out: the server may ask for no password.
     pub(super) fn read(file: &PassFilePath) -> Option<Self> {
         let path = file.path.display();
         match permitted(&file.path).and_then(|()| Ok(fs::read(&file.path)?)) {
-            Ok(bytes) => Some(Self::of(bytes)),
+            Ok(bytes) => Some(Self::of(file.path.clone(), bytes)),
             Err(Unusable::Io(error)) if error.kind() == ErrorKind::NotFound && !file.is_given => {
                 None
             }
@@ -54,7 +60,7 @@ impl PassFile {
 
     /// The password of the first line that fits.
     pub(crate) fn password(&self, wanted: &Wanted) -> Option<Vec<u8>> {
-        let lines = self.0.expose_secret().split(|byte| *byte == b'\n');
+        let lines = self.lines.expose_secret().split(|byte| *byte == b'\n');
         lines.map(without_end).find_map(|line| {
             let hosts = wanted.hosts.iter();
             let rest = hosts.copied().find_map(|host| after(line, host))?;
@@ -144,7 +150,7 @@ mod tests {
 
     fn find(text: &str, host: &str, port: u16, database: &str, user: &str) -> Option<String> {
         let hosts = &[host];
-        let file = PassFile::of(text.as_bytes().to_vec());
+        let file = PassFile::of(PathBuf::new(), text.as_bytes().to_vec());
         let found = file.password(&Wanted {
             hosts,
             port,

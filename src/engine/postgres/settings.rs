@@ -1,6 +1,6 @@
 //! What the target's URL and libpq's variables say, and what they leave open.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -134,25 +134,28 @@ impl Complete {
     /// The configuration for one of the places, with the password that the file has for it.
     pub(super) fn config_for(&self, place: &Place) -> Config {
         let mut config = place.of(&self.settings.config);
-        let Some(passfile) = &self.passfile else {
-            return config;
-        };
+        if let Some((_, password)) = self.password_of_file(place) {
+            config.password(password);
+        }
+        config
+    }
+
+    /// The password file that has a password for this place, and the password.
+    pub(super) fn password_of_file(&self, place: &Place) -> Option<(&Path, Vec<u8>)> {
+        let file = self.passfile.as_ref()?;
+        let config = &self.settings.config;
         let user = match config.get_user() {
             Some(user) => user.to_owned(),
             // As the library has it when it connects.
             None => whoami::username().unwrap_or_default(),
         };
-        let database = config.get_dbname().unwrap_or(&user).to_owned();
-        let password = passfile.password(&Wanted {
+        let password = file.password(&Wanted {
             hosts: &place.names(),
             port: place.port,
-            database: &database,
+            database: config.get_dbname().unwrap_or(&user),
             user: &user,
-        });
-        if let Some(password) = password {
-            config.password(password);
-        }
-        config
+        })?;
+        Some((&file.path, password))
     }
 }
 
