@@ -196,7 +196,7 @@ fn who_may_not_write_can_read_what_a_killed_run_leaves() {
     assert_eq!(journal_mode(&sandbox), "delete");
 }
 
-/// It keeps the file as it is while it reads, so that the run has to wait, and does.
+/// Who reads keeps the file as it is meanwhile, so that the run has to wait, and does.
 #[test]
 fn a_run_waits_for_who_reads() {
     let sandbox = Sandbox::new();
@@ -209,9 +209,26 @@ fn a_run_waits_for_who_reads() {
     fake.append(changes(3..5));
     let started = Instant::now();
     let run = sandbox.start(&fake, "");
-    std::thread::sleep(Duration::from_secs(2));
+    // Meanwhile others can read.
+    let (mut reads, mut refused) = (0, 0);
+    while started.elapsed() < Duration::from_secs(3) {
+        let another = sandbox.database();
+        another.busy_timeout(Duration::ZERO).unwrap();
+        let count = "select count(*) from fga_tuples";
+        let read = another.query_row(count, [], |row| row.get::<_, i64>(0));
+        refused += u32::from(read.is_err());
+        reads += 1;
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(
+        sandbox.column::<i64>("select max(fence) from fga_sync_state"),
+        [1]
+    );
+    assert!(
+        reads > 20 && refused < reads / 4,
+        "{refused} of {reads} were refused"
+    );
     drop(reader);
     run.end().code(0);
-    assert!(started.elapsed() > Duration::from_secs(2));
     sandbox.assert_holds(5);
 }

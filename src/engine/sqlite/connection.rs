@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::path::Path;
 #[cfg(unix)]
 use std::sync::{Arc, Once, atomic::AtomicBool};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use super::classify::{classify, is_refusal};
 use super::refusal::refusal;
@@ -15,6 +16,10 @@ use crate::target::{TargetError, TargetResult};
 
 /// How long a statement waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often it is asked meanwhile whether others have done,
+const PAUSE: Duration = Duration::from_millis(50);
+/// and how long they are kept out where they never leave a gap.
+const CROWDED_TIMEOUT: Duration = Duration::from_secs(1);
 /// Statements that stay compiled: all that a page needs.
 const CACHED_STATEMENTS: usize = 16;
 /// SQLite's page cache, in KiB.
@@ -95,8 +100,31 @@ pub(super) fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
     }
 }
 
+/// Begins a transaction that writes. Without a log it can't end while others read, and SQLite's own way to wait for them keeps out
+/// whoever wants to begin. So it begins when nobody reads, or when there is no end to that.
+pub(super) fn begin(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
+    wait_for_readers(connection)?;
+    connection.transaction_with_behavior(TransactionBehavior::Immediate)
+}
+
+fn wait_for_readers(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::ZERO)?;
+    let until = Instant::now() + BUSY_TIMEOUT;
+    let is_busy =
+        |error: &rusqlite::Error| error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
+    let timeout = loop {
+        match connection.execute_batch("begin exclusive; rollback") {
+            Err(error) if is_busy(&error) && Instant::now() < until => thread::sleep(PAUSE),
+            Err(error) if is_busy(&error) => break CROWDED_TIMEOUT,
+            done => break done.map(|()| BUSY_TIMEOUT)?,
+        }
+    };
+    connection.busy_timeout(timeout)
+}
+
 /// Makes what is written from now on go to a write-ahead log, which syncs once for a page and lets others read meanwhile.
 pub(super) fn begin_log(connection: &Connection) -> rusqlite::Result<()> {
+    wait_for_readers(connection)?;
     connection.pragma_update(None, "journal_mode", "wal")
 }
 

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use self::classify::{while_applying, while_doing, while_holding};
-use self::connection::{begin_log, connect, end_log};
+use self::connection::{begin, begin_log, connect, end_log};
 use self::page::Failure;
 pub(super) use self::url::{path, without_parameters};
 use super::Access;
@@ -358,10 +358,7 @@ impl Ledger for Sqlite {
 
     fn begin_run(&mut self, run: &RunStart, admission: Admission) -> TargetResult<Held> {
         let doing = "take the checkpoint";
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(while_doing(doing))?;
+        let transaction = begin(&mut self.connection).map_err(while_doing(doing))?;
         let sql = |statement: &str| with_prefix(statement, &self.prefix);
         let found = find(&transaction, sql, run.subject).map_err(while_doing(doing))?;
         // Dropped without a commit, it undoes everything.
@@ -401,19 +398,20 @@ impl Ledger for Sqlite {
 
     fn remember_page_size(&mut self, holder: &Holder, size: Option<u32>) -> TargetResult<()> {
         let remembered = params![size, holder.name, holder.fence];
-        self.connection
-            .execute(&self.sql(statements::REMEMBER_PAGE_SIZE), remembered)
-            .map(drop)
-            .map_err(|error| while_holding("remember the size of pages", error))
+        let sql = self.sql(statements::REMEMBER_PAGE_SIZE);
+        let mut remember = || -> rusqlite::Result<()> {
+            let transaction = begin(&mut self.connection)?;
+            transaction.execute(&sql, remembered)?;
+            transaction.commit()
+        };
+        remember().map_err(|error| while_holding("remember the size of pages", error))
     }
 
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
         let end = self.sql(statements::END_RUN);
         let gather_statistics = self.sql(statements::GATHER_STATISTICS);
         let mut finish = || -> rusqlite::Result<usize> {
-            let transaction = self
-                .connection
-                .transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let transaction = begin(&mut self.connection)?;
             let ended = transaction.execute(
                 &end,
                 params![
