@@ -14,20 +14,23 @@ mod stored;
 use std::fmt::Debug;
 
 pub use answers::{answer_headers, change_page, tuple_answer};
-pub use settings::{fga_yaml, headers_setting, secret_file, source_url, target_url, toml_file};
+pub use settings::{
+    fga_yaml, headers_setting, password_file, secret_file, source_url, target_url, toml_file,
+};
 pub use stored::{continuation_token, identifier, overlap_changes, recording, recording_token};
 
 /// A fuzz target: the name of its file and of its seeds' directory, and what it runs.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     ("answer_headers", answer_headers),
     ("change_page", change_page),
     ("continuation_token", continuation_token),
     ("fga_yaml", fga_yaml),
     ("headers_setting", headers_setting),
     ("identifier", identifier),
+    ("password_file", password_file),
     ("recording", recording),
     ("recording_token", recording_token),
     ("secret_file", secret_file),

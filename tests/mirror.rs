@@ -32,6 +32,7 @@ mod mirror {
     pub mod identity;
     pub mod kill;
     pub mod late;
+    pub mod libpq;
     pub mod oidc;
     pub mod options;
     pub mod page_size;
@@ -47,6 +48,7 @@ mod mirror {
     pub mod tls_target;
     pub mod together;
     pub mod walk;
+    pub mod wrong_server;
 }
 
 use std::process::ExitCode;
@@ -78,11 +80,13 @@ fn main() -> ExitCode {
         mirror::round_trips::trials,
         mirror::tls_source::trials,
         mirror::tls_target::trials,
+        mirror::libpq::trials,
         mirror::hosts::trials,
         mirror::blocked::trials,
         mirror::options::trials,
         mirror::recorded::trials,
         mirror::walk::trials,
+        mirror::wrong_server::trials,
     ]
     .iter()
     .flat_map(|trials| trials(&world))

@@ -19,6 +19,7 @@ pub use completions::{Shell, complete_if_asked};
 use self::show_config::{Chosen, show_config};
 use crate::cli::{self, Cli, Verb};
 use crate::config::{Config, Env, Format, OutputSettings, masked_source};
+use crate::engine::masked;
 use crate::error::{Error, ErrorKind, Result};
 use crate::one_line::one_line;
 use crate::report::{Subject, Summary, Tally, start_logging};
@@ -159,7 +160,9 @@ fn masked_argument(argument: &str) -> String {
     {
         return format!("{flag}={}", masked_argument(value));
     }
-    if is_plain(argument) || argument.starts_with("sqlite:") {
+    if argument.starts_with("sqlite:") {
+        masked(argument)
+    } else if is_plain(argument) {
         argument.to_owned()
     } else {
         masked_source(argument)

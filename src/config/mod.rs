@@ -147,7 +147,8 @@ impl<'a> Config<'a> {
     }
 
     /// Every setting as it is for a job, or without one. A value that can't be read, such as a secret whose file is not there, is told in
-    /// the place of its origin.
+    /// the place of its origin. For a PostgreSQL target
+    /// those of libpq's variables that are in effect are there by their names, too.
     ///
     /// # Errors
     /// Where there is no such job, or the official CLI's file can't be read.
@@ -167,7 +168,13 @@ impl<'a> Config<'a> {
                 origin,
             }
         };
-        Ok(self.known.iter().map(shown).collect())
+        let variables = target::shown_pg_variables(&layers).unwrap_or_default();
+        let variables = variables.into_iter().map(|(name, value)| Shown {
+            key: name,
+            value: Some(value),
+            origin: Origin::Env(name.to_owned()).to_string(),
+        });
+        Ok(self.known.iter().map(shown).chain(variables).collect())
     }
 }
 

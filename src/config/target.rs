@@ -1,12 +1,14 @@
 //! The settings of the target.
 
+use std::path::PathBuf;
+
 use secrecy::SecretString;
 
 use super::layers::{Layer, Layers};
 use super::setting::{Declaration, Setting, Takes, WithDefault};
 use crate::checkpoint::Mode;
 use crate::complete;
-use crate::engine::{self, TargetSettings};
+use crate::engine::{self, PgVariables, TargetSettings};
 use crate::error::{Error, Result};
 
 // It may hold a password, so it can come from a file too; it is shown without it.
@@ -80,11 +82,12 @@ pub(super) fn target(layers: &Layers) -> Result<TargetSettings> {
         }
         password => password.map(|(_, password)| SecretString::from(password.text)),
     };
-    TargetSettings::parse(
+    TargetSettings::parse_with(
         &url.text,
         password.as_ref(),
         layers.text(&SCHEMA)?,
         layers.text(&TABLE_PREFIX)?,
+        &pg_variables(layers, &url.text)?,
     )
 }
 
@@ -119,6 +122,26 @@ fn no_target(what: &str) -> Error {
         "--target {} (also FGA_SYNC_TARGET, target.url)",
         engine::FORMS
     ))
+}
+
+/// libpq's variables, where they are of a say: they may be there for another program.
+fn pg_variables(layers: &Layers, url: &str) -> Result<PgVariables> {
+    if !engine::is_postgres(url) {
+        return Ok(PgVariables::default());
+    }
+    let home = layers.variable("HOME").ok().flatten();
+    PgVariables::read(|name| layers.variable(name), home.map(PathBuf::from))
+}
+
+/// libpq's variables that are in effect, as they are shown: (name, value).
+pub(super) fn shown_pg_variables(layers: &Layers) -> Result<Vec<(&'static str, String)>> {
+    let Some(url) = layers.value(URL.declaration())? else {
+        return Ok(Vec::new());
+    };
+    let has_password =
+        layers.value(PASSWORD.declaration())?.is_some() || engine::holds_password(&url.text);
+    let variables = pg_variables(layers, &url.text)?;
+    Ok(variables.in_effect(&url.text, has_password))
 }
 
 #[cfg(test)]

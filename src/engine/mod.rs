@@ -1,6 +1,7 @@
 //! The SQL engines. Each is a ledger and a mirror in one database, with its SQL beside it.
 
 mod dry_run;
+mod foreign;
 mod ladder;
 mod meaning;
 mod mysql;
@@ -10,15 +11,17 @@ mod settings;
 mod shown_url;
 mod sqlite;
 mod standing;
+mod stranger;
 mod within;
 
 pub use dry_run::DryRun;
 pub use ladder::Step;
 pub use mysql::{MySql, MySqlSettings};
 pub use open::{migration_sql, open};
-pub use postgres::{Postgres, PostgresSettings};
+pub(crate) use postgres::{PassFile, Wanted};
+pub use postgres::{PgVariables, Postgres, PostgresSettings};
 pub use settings::{Database, TargetSettings, masked};
-pub(crate) use settings::{FORMS, holds_password};
+pub(crate) use settings::{FORMS, holds_password, is_postgres};
 pub(crate) use shown_url::shown_url;
 pub use sqlite::Sqlite;
 

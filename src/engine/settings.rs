@@ -1,12 +1,12 @@
 //! A target's URL, taken apart.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret, SecretString};
 use url::form_urlencoded;
 
-use super::{MySqlSettings, PostgresSettings};
+use super::{MySqlSettings, PgVariables, PostgresSettings, sqlite};
 use crate::error::{Error, Result};
 use crate::nearest::nearest;
 use crate::url_text::{ESCAPE, UrlText, is_ambiguous, scheme};
@@ -82,7 +82,7 @@ pub(crate) const FORMS: &str =
     "sqlite:PATH, postgres://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE";
 
 impl TargetSettings {
-    /// Takes a URL apart; `password` is used where it is given apart from the URL.
+    /// Takes a URL apart, without libpq's environment variables; `password` is used where it is given apart from the URL.
     ///
     /// # Errors
     /// Where it is not a URL of a known scheme, or asks for what the database does not have. The text does not
@@ -93,11 +93,32 @@ impl TargetSettings {
         schema: Option<String>,
         table_prefix: Option<String>,
     ) -> Result<Self> {
-        let shown = masked(url);
+        Self::parse_with(url, password, schema, table_prefix, &PgVariables::default())
+    }
+
+    /// The same, with what libpq's environment variables say of PostgreSQL where the URL says nothing.
+    ///
+    /// # Errors
+    /// The same for the variables.
+    pub fn parse_with(
+        url: &str,
+        password: Option<&SecretString>,
+        schema: Option<String>,
+        table_prefix: Option<String>,
+        variables: &PgVariables,
+    ) -> Result<Self> {
+        let mut shown = masked(url);
         let invalid = |why: &str| {
+            let shown = masked(url);
             Error::usage(format!("the target {shown:?} can't be used: {why}")).advise(FORMS)
         };
-        let (kind, after_scheme) = scheme(url).ok_or_else(|| invalid("it is not a URL"))?;
+        let (kind, after_scheme) = scheme(url).ok_or_else(|| {
+            let error = invalid("it is not a URL");
+            if is_file(url) {
+                return error.advise(format!("did you mean sqlite:{url}?"));
+            }
+            error
+        })?;
         if matches!(kind, "postgres" | "postgresql" | "mysql" | "mariadb") {
             if is_ambiguous(url) {
                 return Err(invalid("it is unclear where its user and password end").advise(ESCAPE));
@@ -115,22 +136,19 @@ impl TargetSettings {
             }
         }
         let database = match kind {
-            "sqlite" => {
-                let path = after_scheme.strip_prefix("//").unwrap_or(after_scheme);
-                if path.is_empty() || path.starts_with(":memory:") {
-                    return Err(invalid("it names no file"));
-                }
-                Database::Sqlite {
-                    path: PathBuf::from(path),
-                    table_prefix: prefix(schema.as_deref(), table_prefix)?,
-                }
-            }
+            "sqlite" => Database::Sqlite {
+                path: sqlite::path(after_scheme)?,
+                table_prefix: prefix(schema.as_deref(), table_prefix)?,
+            },
             "postgres" | "postgresql" => {
                 if table_prefix.is_some() {
                     return Err(Error::usage("target.table_prefix is for SQLite and MySQL")
                         .advise("on PostgreSQL, tables are kept apart by target.schema"));
                 }
-                let mut settings = PostgresSettings::parse(url)?;
+                let mut settings = PostgresSettings::parse_with(url, variables)?;
+                if let Some(place) = settings.place_of_variables() {
+                    shown = place;
+                }
                 if let Some(password) = password {
                     settings.set_password(password.expose_secret());
                 }
@@ -156,7 +174,14 @@ impl TargetSettings {
                 ));
             }
             other => {
-                let near = nearest(other, SCHEMES)
+                // Others name the driver after a plus sign, or Java's way before the scheme.
+                let database = other.split('+').next().unwrap_or_default();
+                let near = match other {
+                    "file" => Some("sqlite".to_owned()),
+                    "jdbc" => scheme(after_scheme).and_then(|(inner, _)| nearest(inner, SCHEMES)),
+                    _ => nearest(database, SCHEMES),
+                };
+                let near = near
                     .map(|near| format!(", did you mean {near:?}?"))
                     .unwrap_or_default();
                 return Err(invalid(&format!(
@@ -166,6 +191,26 @@ impl TargetSettings {
         };
         Ok(Self { database, shown })
     }
+}
+
+/// Whether a URL is one of PostgreSQL's.
+pub(crate) fn is_postgres(url: &str) -> bool {
+    scheme(url).is_some_and(|(scheme, _)| matches!(scheme, "postgres" | "postgresql"))
+}
+
+/// Whether a text that is no URL can be nothing but the path of a SQLite file, and so may be shown.
+fn is_file(text: &str) -> bool {
+    let is_path = ["/", "./", "../", "~/"]
+        .iter()
+        .any(|begin| text.starts_with(begin));
+    let named = Path::new(text).extension().is_some_and(|extension| {
+        ["db", "db3", "sqlite", "sqlite3"]
+            .iter()
+            .any(|known| extension.eq_ignore_ascii_case(known))
+    });
+    (is_path || named)
+        && !text.contains(['@', '=', '?', '#', '%'])
+        && !text.contains(char::is_control)
 }
 
 fn prefix(schema: Option<&str>, table_prefix: Option<String>) -> Result<String> {
@@ -189,8 +234,9 @@ pub(crate) fn holds_password(url: &str) -> bool {
 
 /// The URL without password and parameters. What can't be taken apart is shown as its scheme alone.
 pub fn masked(text: &str) -> String {
+    // What follows the path may be a key, to programs that encrypt the file.
     if text.starts_with("sqlite:") {
-        return text.to_owned();
+        return sqlite::without_parameters(text).to_owned();
     }
     let masked = UrlText::split(text).and_then(UrlText::masked);
     masked.unwrap_or_else(|| {
@@ -315,5 +361,56 @@ mod tests {
         ] {
             assert!(parse(url).is_ok(), "{url}");
         }
+    }
+
+    #[test]
+    fn a_path_without_a_scheme_is_told_apart_from_a_secret() {
+        for path in [
+            "audit.db",
+            "./audit",
+            "../a.b",
+            "/var/x.sqlite",
+            "~/x",
+            "A.SQLite3",
+            "./a:b.db",
+        ] {
+            let error = parse(path).unwrap_err();
+            let meant = format!("did you mean sqlite:{path}?");
+            assert_eq!(error.advice(), Some(meant.as_str()));
+        }
+        for text in [
+            "hidden",
+            "u:hidden@h/x.db",
+            "password=hidden/x.db",
+            "/hidden?x.db",
+        ] {
+            let error = parse(text).unwrap_err();
+            let said = format!("{error} {}", error.advice().unwrap());
+            assert!(!said.contains("hidden"), "{said}");
+        }
+    }
+
+    #[test]
+    fn schemes_of_other_programs_are_known() {
+        for (url, meant) in [
+            ("sqlite3:x.db", "sqlite"),
+            ("file:x.db", "sqlite"),
+            ("jdbc:postgresql://h/d", "postgresql"),
+            ("jdbc:mysql://h/d", "mysql"),
+            ("postgresql+psycopg2://u@h/d", "postgresql"),
+            ("mysql+pymysql://u@h/d", "mysql"),
+        ] {
+            let error = parse(url).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("did you mean {meant:?}?")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_follows_the_path_of_a_file_is_not_shown() {
+        assert_eq!(masked("sqlite:x.db?key=hidden"), "sqlite:x.db");
+        assert_eq!(masked("sqlite:x.db"), "sqlite:x.db");
     }
 }

@@ -4,7 +4,7 @@ use super::settings::masked;
 use crate::url_text::UrlText;
 
 /// Parameters whose values are no secrets. What is not known here may be one, or the rest of a password with a `&` in it.
-const OPEN: [&str; 33] = [
+const OPEN: [&str; 34] = [
     // PostgreSQL
     "application_name",
     "channel_binding",
@@ -17,6 +17,7 @@ const OPEN: [&str; 33] = [
     "keepalives_retries",
     "load_balance_hosts",
     "options",
+    "passfile",
     "port",
     "sslcert",
     "sslkey",

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
 use crate::span::inherited;
@@ -12,14 +12,27 @@ use crate::target::{TargetError, TargetResult};
 /// The drivers bound the time until a host accepts, and say more of it, so they get to speak first.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Connects, unless the host accepts and then stays silent: a driver would wait as long as it lives. `doing` says what
-/// failed.
+/// Silence after which it is asked whether another server than the wanted one listens. MySQL may look our name up first.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// Connects, unless the host accepts and then stays silent: a driver would wait as long as it lives. `stranger` asks whether it is
+/// because another server listens there than the wanted one, and `doing` says what failed.
 pub(super) fn sign_in<T: Send + 'static>(
     doing: &str,
     limit: Duration,
+    stranger: impl FnOnce() -> Option<TargetError>,
     connect: impl FnOnce() -> T + Send + 'static,
 ) -> TargetResult<T> {
-    within(limit + GRACE, connect).ok_or_else(|| {
+    let until = Instant::now() + limit + GRACE;
+    let done = start(connect);
+    if let Ok(done) = done.recv_timeout(SILENCE.min(limit)) {
+        return Ok(done);
+    }
+    if let Some(stranger) = stranger() {
+        return Err(stranger);
+    }
+    let rest = until.saturating_duration_since(Instant::now());
+    done.recv_timeout(rest).map_err(|_| {
         TargetError::Interrupted(
             Error::new(
                 ErrorKind::TargetUnavailable,
@@ -44,10 +57,14 @@ pub(super) fn within<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
+    start(work).recv_timeout(limit).ok()
+}
+
+fn start<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> mpsc::Receiver<T> {
     let (sender, receiver) = mpsc::sync_channel(1);
     let work = inherited(work);
     thread::spawn(move || drop(sender.send(work())));
-    receiver.recv_timeout(limit).ok()
+    receiver
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::config::{
     Origin, Value, api_url, fga_yaml::FgaYaml, file::File, masked_source, parse_headers,
     read_secret, token_url,
 };
-use crate::engine::{TargetSettings, masked, shown_url};
+use crate::engine::{PassFile, TargetSettings, Wanted, masked, shown_url};
 use crate::error::Error;
 
 fn known() -> Vec<&'static Declaration> {
@@ -100,6 +100,42 @@ pub fn target_url(data: &[u8]) {
             }
         }
     }
+}
+
+/// A password file of PostgreSQL: what was put into a line for a server comes out for it. The lines of `data` are host, database, user
+/// and password, and the rest is what the file holds before.
+pub fn password_file(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let mut lines = text.splitn(5, '\n');
+    let mut next = || lines.next().unwrap_or_default();
+    let (host, database, user, password, before) = (next(), next(), next(), next(), next());
+    let find = |file: &str| {
+        let (hosts, port) = (&[host][..], 5432);
+        let file = PassFile::of(PathBuf::new(), file.as_bytes().to_vec());
+        file.password(&Wanted {
+            hosts,
+            port,
+            database,
+            user,
+        })
+    };
+    let earlier = find(before);
+    // A comment, and what would be the line's end.
+    if host.starts_with('#') || password.ends_with('\r') {
+        return;
+    }
+    let escaped = |text: &str| text.replace('\\', r"\\").replace(':', r"\:");
+    let line = format!(
+        "{}:5432:{}:{}:{}",
+        escaped(host),
+        escaped(database),
+        escaped(user),
+        escaped(password)
+    );
+    let found = find(&format!("{before}\n{line}\r\n*:*:*:*:last"));
+    assert_eq!(found, earlier.or_else(|| Some(password.into())));
 }
 
 /// A URL of the lines that `data` holds: scheme (which is easily forgotten), user, what stands before the secret in the password, what stands

@@ -204,7 +204,7 @@ fn parameters_that_cannot_be_obeyed_are_refused() {
         ),
         (
             "postgres://u:hidden@h/d?sslcrl=a",
-            &["sslcrl", "sslrootcert"],
+            &["sslcrl", "revoked certificates"],
         ),
         (
             "postgres://u:x@h/d?sslpassword=hidden",

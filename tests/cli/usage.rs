@@ -80,8 +80,40 @@ const WRONG: &[(&str, &[&str])] = &[
         &["\"postgre\"", "did you mean \"postgres\"?"],
     ),
     (
-        "run --source file:p --target fga.db",
+        "run --source file:p --target nothing",
         &["it is not a URL", "sqlite:PATH"],
+    ),
+    (
+        "run --source file:p --target fga.db",
+        &["it is not a URL", "did you mean sqlite:fga.db?"],
+    ),
+    (
+        "run --source file:p --target ./fga",
+        &["did you mean sqlite:./fga?"],
+    ),
+    (
+        "run --source file:p --target /var/fga.sqlite",
+        &["did you mean sqlite:/var/fga.sqlite?"],
+    ),
+    (
+        "run --source file:p --target sqlite:fga-sync.db?mode=rwc",
+        &[
+            "no parameters for SQLite",
+            "sqlite:fga-sync.db, which is made",
+            "%3F",
+        ],
+    ),
+    (
+        "run --source file:p --target sqlite:file:fga-sync.db",
+        &["file:", "Try: sqlite:fga-sync.db"],
+    ),
+    (
+        "run --source file:p --target sqlite:fga-sync.db#main",
+        &["goes on after its path", "%23"],
+    ),
+    (
+        "run --source file:p --target jdbc:postgresql://h/d",
+        &["\"jdbc\"", "did you mean \"postgresql\"?"],
     ),
     ("run --source file:p --target sqlite:", &["names no file"]),
     (
@@ -190,6 +222,7 @@ fn a_url_in_the_wrong_place_is_shown_without_its_password() {
         ("run --postgres://u:s3cret@h=d", "'…'"),
         ("postgres://u:s3cret@h/d", "'postgres://u:***@h/d'"),
         ("run sqlite:audit.db", "'sqlite:audit.db'"),
+        ("run sqlite:audit.db?key=s3cret", "'sqlite:audit.db'"),
         ("run file:pages.jsonl", "'file:pages.jsonl'"),
     ] {
         for form in ["", " --log-format json --format json"] {

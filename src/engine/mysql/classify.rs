@@ -21,7 +21,9 @@ const UNREACHABLE: &str =
 const BUSY: &str =
     "look on the server for what holds connections or locks (show processlist), and run again";
 const PASSWORD: &str = "check the user and its password (FGA_SYNC_TARGET_PASSWORD_FILE, or in the URL), and from where it may sign in";
-const RIGHTS: &str = "grant the user select, insert, update and delete on the tables of fga-sync, on a server that takes writes";
+const RIGHTS: &str = "grant the user select, insert, update and delete on the tables of fga-sync";
+const READ_ONLY: &str =
+    "the server is a replica or read only: give --target the one that takes writes";
 const SPACE: &str = "free space on the database's disk and run again; what was committed is kept, and the run goes on from there";
 const ALTERED: &str = "undo what was altered in the tables of fga-sync; a run begins by comparing them and names what differs";
 const CONSTRAINED: &str = "look for a constraint, a trigger or a column that was added to the tables of fga-sync; what was applied before is kept";
@@ -147,7 +149,8 @@ fn by_code(error: &ServerError) -> Call {
         1045 | 1130 | 1251 | 1524 | 1698 | 1820 | 1862 | 3118 | 4151 => {
             GiveUp(ErrorKind::Denied, PASSWORD)
         }
-        1044 | 1142 | 1143 | 1227 | 1290 | 1370 | 1792 | 1836 => GiveUp(ErrorKind::Denied, RIGHTS),
+        1290 | 1792 | 1836 => GiveUp(ErrorKind::Denied, READ_ONLY),
+        1044 | 1142 | 1143 | 1227 | 1370 => GiveUp(ErrorKind::Denied, RIGHTS),
         1049 => GiveUp(
             ErrorKind::Usage,
             "create the database, or correct its name in the URL",

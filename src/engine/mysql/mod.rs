@@ -163,10 +163,11 @@ fn while_applying(error: ::mysql::Error) -> TargetError {
     while_holding("apply a page", error).of_page()
 }
 
-/// A migration that is refused is a matter of the tables, for another user can make them.
+/// A migration that is refused is a matter of the tables, for another user can make them; but not on a server that takes no writes.
 fn while_migrating(error: ::mysql::Error) -> TargetError {
+    let is_of_user = !classify::is_read_only(&error);
     match while_doing("create or upgrade the tables")(error) {
-        TargetError::Fatal(error) if error.kind() == ErrorKind::Denied => TargetError::Fatal(
+        TargetError::Fatal(error) if is_of_user && error.kind() == ErrorKind::Denied => TargetError::Fatal(
             Error::new(ErrorKind::Schema, error.to_string()).advise(
                 "fga-sync migrate, as a user who may create tables (--print-sql shows what it does)",
             ),

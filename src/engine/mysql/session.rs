@@ -12,6 +12,8 @@ use super::classify::classify;
 use super::message::{Answer, Answers, MESSAGE_BYTES, Message, Statement, get};
 use super::{MySqlSettings, statements};
 use crate::engine::Access;
+use crate::engine::foreign::Server;
+use crate::engine::stranger::stranger;
 use crate::engine::within::{look_up, sign_in};
 use crate::error::{Error, ErrorKind};
 use crate::target::{TargetError, TargetResult};
@@ -281,7 +283,7 @@ fn open(settings: &MySqlSettings, doing: &str) -> TargetResult<Conn> {
         .prefer_socket(false);
     let given = Opts::from(opts.clone());
     if given.get_socket().is_some() {
-        return attempt(settings, opts, doing)?.map_err(|error| classify(doing, error));
+        return attempt(settings, opts, doing, None)?.map_err(|error| classify(doing, error));
     }
     let mut failed = TargetError::Interrupted(
         Error::new(
@@ -290,8 +292,9 @@ fn open(settings: &MySqlSettings, doing: &str) -> TargetResult<Conn> {
         )
         .advise(UNKNOWN_HOST),
     );
-    for any_port in families(settings, doing)? {
-        match encrypt(settings, opts.clone().bind_address(Some(any_port)), doing) {
+    for (any_port, address) in families(settings, doing)? {
+        let opts = opts.clone().bind_address(Some(any_port));
+        match encrypt(settings, opts, doing, address) {
             // Someone answered there: another address would say the same.
             Err(TargetError::Interrupted(error)) => failed = TargetError::Interrupted(error),
             result => return result,
@@ -300,8 +303,8 @@ fn open(settings: &MySqlSettings, doing: &str) -> TargetResult<Conn> {
     Err(failed)
 }
 
-/// What to bind to for the addresses of the host, in their order.
-fn families(settings: &MySqlSettings, doing: &str) -> TargetResult<Vec<SocketAddr>> {
+/// What to bind to for the addresses of the host, in their order, each with the first of these.
+fn families(settings: &MySqlSettings, doing: &str) -> TargetResult<Vec<(SocketAddr, SocketAddr)>> {
     let (host, port) = (
         settings.opts.get_ip_or_hostname(),
         settings.opts.get_tcp_port(),
@@ -314,14 +317,14 @@ fn families(settings: &MySqlSettings, doing: &str) -> TargetResult<Vec<SocketAdd
                 .advise(UNKNOWN_HOST),
         )
     })?;
-    let mut families = Vec::new();
+    let mut families: Vec<(SocketAddr, SocketAddr)> = Vec::new();
     for address in addresses {
         let any_port = match address {
             SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
             SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
         };
-        if !families.contains(&any_port) {
-            families.push(any_port);
+        if !families.iter().any(|(known, _)| *known == any_port) {
+            families.push((any_port, address));
         }
     }
     Ok(families)
@@ -329,13 +332,23 @@ fn families(settings: &MySqlSettings, doing: &str) -> TargetResult<Vec<SocketAdd
 
 /// Connects with TLS as `ssl-mode` has it. The files are read anew for each connection: a certificate may be
 /// renewed during a long run.
-fn encrypt(settings: &MySqlSettings, opts: OptsBuilder, doing: &str) -> TargetResult<Conn> {
+fn encrypt(
+    settings: &MySqlSettings,
+    opts: OptsBuilder,
+    doing: &str,
+    address: SocketAddr,
+) -> TargetResult<Conn> {
     let tls = &settings.tls;
     let options = tls.options().map_err(TargetError::Fatal)?;
-    let mut done = attempt(settings, opts.clone().ssl_opts(options), doing)?;
+    let mut done = attempt(
+        settings,
+        opts.clone().ssl_opts(options),
+        doing,
+        Some(address),
+    )?;
     if done.as_ref().is_err_and(|error| tls.falls_back(error)) {
         tracing::debug!("the server does not offer TLS");
-        done = attempt(settings, opts, doing)?;
+        done = attempt(settings, opts, doing, Some(address))?;
     }
     done.map_err(|error| {
         tls.judge(doing, &error)
@@ -347,8 +360,10 @@ fn attempt(
     settings: &MySqlSettings,
     opts: OptsBuilder,
     doing: &str,
+    address: Option<SocketAddr>,
 ) -> TargetResult<::mysql::Result<Conn>> {
-    sign_in(doing, limit(settings), move || Conn::new(opts))
+    let stranger = || stranger(doing, Server::MySql, address?);
+    sign_in(doing, limit(settings), stranger, move || Conn::new(opts))
 }
 
 /// How long an attempt may take, and the look for the host's addresses.

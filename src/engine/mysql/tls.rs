@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use ::mysql::{ClientIdentity, DriverError, Error as MySqlError, SslOpts};
 
+use crate::engine::foreign::{self, Server};
 use crate::error::{Error, ErrorKind, Result};
 use crate::target::TargetError;
 use crate::tls::{Hints, Identity, PemFile, TlsSettings, Trust, explain};
@@ -33,6 +34,17 @@ impl Mode {
             _ => return None,
         })
     }
+}
+
+/// What says the same as one of PostgreSQL's modes.
+fn meant(name: &str) -> Option<&'static str> {
+    Some(match name.to_ascii_lowercase().as_str() {
+        "disable" => "did you mean ssl-mode=DISABLED?",
+        "prefer" | "allow" => "did you mean ssl-mode=PREFERRED?",
+        "require" => "did you mean ssl-mode=REQUIRED?",
+        "verify-full" => "did you mean ssl-mode=VERIFY_IDENTITY?",
+        _ => return None,
+    })
 }
 
 /// Words for TLS that do not say so by their beginning.
@@ -84,10 +96,11 @@ impl Parameters {
                     || other.starts_with("danger-")
                     || OTHER_WORDS.contains(&other) =>
             {
+                let known = "known for TLS are ssl-mode, ssl-ca, ssl-cert and ssl-key";
                 return Err(Error::usage(format!(
                     "the target's URL has {name}, which fga-sync can't obey"
                 ))
-                .advise("known for TLS are ssl-mode, ssl-ca, ssl-cert and ssl-key"));
+                .advise(foreign::advice(name, Server::MySql).unwrap_or(known)));
             }
             _ => return Ok(false),
         }
@@ -105,7 +118,9 @@ impl Parameters {
             None => Mode::Preferred,
             Some(name) => Mode::named(name).ok_or_else(|| {
                 Error::usage(format!("ssl-mode={name} in the target's URL is unknown")).advise(
-                    "DISABLED, PREFERRED (the default), REQUIRED, VERIFY_CA or VERIFY_IDENTITY",
+                    meant(name).unwrap_or(
+                        "DISABLED, PREFERRED (the default), REQUIRED, VERIFY_CA or VERIFY_IDENTITY",
+                    ),
                 )
             })?,
         };

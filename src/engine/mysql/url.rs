@@ -4,7 +4,9 @@ use ::mysql::{Opts, OptsBuilder};
 use ::url::{Url, form_urlencoded};
 
 use super::tls::{Parameters, Tls};
+use crate::engine::foreign::{self, Server};
 use crate::error::Error;
+use crate::nearest::nearest;
 
 /// What a `mysql://` URL says. No `Debug`: it holds the password, which the library's options would print.
 #[derive(Clone)]
@@ -122,6 +124,10 @@ fn check_name(name: &str) -> Result<(), Error> {
     ));
     Err(if PLACED.contains(&name) {
         error.advise(format!("say it in its place: {FORM}"))
+    } else if let Some(advice) = foreign::advice(name, Server::MySql) {
+        error.advise(advice)
+    } else if let Some(near) = nearest(name, OBEYED) {
+        error.advise(format!("did you mean {near}?"))
     } else {
         error.advise(format!(
             "known beside ssl-mode, ssl-ca, ssl-cert and ssl-key are {}",
@@ -217,10 +223,34 @@ mod tests {
             ("user=root", "mysql://USER"),
             ("password=hidden", "mysql://USER"),
             ("db_name=other", "mysql://USER"),
+            ("schema=authz", "--table-prefix"),
+            ("table_prefix=a_", "--table-prefix"),
+            ("charset=utf8mb4", "UTF-8"),
+            ("ssl=true", "ssl-mode=VERIFY_IDENTITY"),
+            ("tls=skip-verify", "ssl-mode=VERIFY_IDENTITY"),
+            ("useSSL=true", "ssl-mode=VERIFY_IDENTITY"),
+            ("sslmode=require", "did you mean ssl-mode=REQUIRED?"),
+            (
+                "sslmode=verify-full",
+                "did you mean ssl-mode=VERIFY_IDENTITY?",
+            ),
+            ("sslrootcert=/ca.pem", "ssl-ca=FILE"),
+            ("sslcert=/c.pem", "ssl-cert=FILE"),
+            ("connect_timeout=5", "tcp_connect_timeout_ms"),
+            ("parseTime=true", "UTC"),
+            ("connection_limit=1", "one connection"),
+            (
+                "tcp_connect_timeout=5",
+                "did you mean tcp_connect_timeout_ms?",
+            ),
         ] {
             let error = refused(&format!("mysql://u@h/d?{query}"));
-            let name = query.split('=').next().unwrap();
-            assert!(error.to_string().contains(name), "{error}");
+            let name = query
+                .split('=')
+                .next()
+                .unwrap()
+                .replace("sslmode", "ssl-mode");
+            assert!(error.to_string().contains(&name), "{error}");
             let said = error.advice().unwrap();
             assert!(said.contains(advice), "{query}: {said}");
             assert!(!format!("{error} {said}").contains("hidden"), "{error}");

@@ -12,6 +12,8 @@ use super::classify::classify;
 use super::hosts::Place;
 use super::settings::Complete;
 use super::tls::Attempt;
+use crate::engine::foreign::Server;
+use crate::engine::stranger::stranger;
 use crate::engine::within::sign_in;
 use crate::error::{Error, ErrorKind};
 use crate::target::{TargetError, TargetResult};
@@ -71,7 +73,7 @@ impl Here<'_> {
     /// One attempt, with [`LIMITS`] unless a pooler refuses them.
     fn attempt(&self, attempt: Attempt) -> TargetResult<Result<Client, postgres::Error>> {
         let settings = &self.complete.settings;
-        let mut config = self.place.of(&settings.config);
+        let mut config = self.complete.config_for(self.place);
         config.ssl_mode(match attempt {
             Attempt::Plain => SslMode::Disable,
             Attempt::MaybeTls => SslMode::Prefer,
@@ -123,7 +125,12 @@ impl Here<'_> {
             None => config.connect(NoTls),
             Some(tls) => config.connect(tls),
         };
-        sign_in(&self.doing, limit, connect)
+        sign_in(&self.doing, limit, || self.stranger(), connect)
+    }
+
+    /// The error where it is another server that listens here.
+    fn stranger(&self) -> Option<TargetError> {
+        stranger(&self.doing, Server::Postgres, self.place.socket_address()?)
     }
 
     /// What a failed attempt means. Distrust does not pass by itself, so it is not tried again.
@@ -139,6 +146,11 @@ impl Here<'_> {
                 ErrorKind::TargetUnavailable
             };
             return fatal(kind, &trouble.what, &trouble.advice);
+        }
+        if makes_no_sense(&error)
+            && let Some(stranger) = self.stranger()
+        {
+            return stranger;
         }
         // The library has no public word for it.
         let offers_none =
@@ -164,7 +176,21 @@ impl Here<'_> {
             (TargetError::Fatal(error) | TargetError::Interrupted(error), Some((kind, advice))) => {
                 TargetError::Fatal(Error::new(kind, error.to_string()).advise(advice))
             }
+            (TargetError::Fatal(error), None) => TargetError::Fatal(self.with_password_file(error)),
             (error, _) => error,
+        }
+    }
+
+    /// A refused sign-in, with where the password comes from, as libpq says it: nobody may think of that file.
+    fn with_password_file(&self, error: Error) -> Error {
+        match self.complete.password_of_file(self.place) {
+            Some((file, _)) if error.kind() == ErrorKind::Denied => {
+                let file = file.display();
+                let text = format!("{error}; the password is that of the file {file}");
+                let advice = error.advice().unwrap_or_default();
+                Error::new(error.kind(), text).advise(advice)
+            }
+            _ => error,
         }
     }
 }
@@ -207,6 +233,17 @@ fn is_other_encoding(error: &postgres::Error) -> bool {
     error.as_db_error().is_some_and(|error| {
         *error.code() == SqlState::FEATURE_NOT_SUPPORTED && error.message().contains("UTF8")
     })
+}
+
+/// Whether someone accepted the connection, and what came of it is not what a server says.
+fn makes_no_sense(error: &postgres::Error) -> bool {
+    let text = error.to_string();
+    let is_of_library = [
+        "error connecting",
+        "authentication error",
+        "invalid configuration",
+    ];
+    error.as_db_error().is_none() && !is_of_library.iter().any(|begin| text.starts_with(begin))
 }
 
 /// Whether TLS itself failed.

@@ -21,7 +21,7 @@ pub(super) struct Place {
     pub(super) host: Host,
     /// Where to connect to, unless the name is to be looked up.
     address: Option<IpAddr>,
-    port: u16,
+    pub(super) port: u16,
     /// Whether the name has other addresses as well.
     is_one_of_many: bool,
 }
@@ -47,13 +47,14 @@ pub(super) fn places(config: &Config) -> Result<Vec<Place>> {
     let (hosts, addresses) = (config.get_hosts(), config.get_hostaddrs());
     let ports = config.get_ports();
     let count = hosts.len().max(addresses.len());
-    let form = "--target postgres://USER@HOST:PORT/DATABASE";
     if count == 0 {
-        return Err(Error::usage("the PostgreSQL URL names no host").advise(form));
+        return Err(Error::usage("the PostgreSQL URL names no host").advise(
+            "--target postgres://USER@HOST:PORT/DATABASE, or PGHOST; a socket by its directory, as in PGHOST=/var/run/postgresql",
+        ));
     }
     if !hosts.is_empty() && !addresses.is_empty() && hosts.len() != addresses.len() {
         return Err(Error::usage(format!(
-            "the PostgreSQL URL has {} hosts and {} addresses (hostaddr)",
+            "{} hosts are given for PostgreSQL, and {} addresses (hostaddr, PGHOSTADDR)",
             hosts.len(),
             addresses.len()
         ))
@@ -61,7 +62,7 @@ pub(super) fn places(config: &Config) -> Result<Vec<Place>> {
     }
     if ports.len() > 1 && ports.len() != count {
         return Err(Error::usage(format!(
-            "the PostgreSQL URL has {} ports for {count} hosts",
+            "{} ports are given for PostgreSQL (PGPORT), and {count} hosts (PGHOST)",
             ports.len()
         ))
         .advise("one port for all hosts, or one for each"));
@@ -93,6 +94,24 @@ pub(super) fn in_order<T: Clone>(config: &Config, places: &[T]) -> Vec<T> {
 }
 
 impl Place {
+    /// What it is called in a password file, where libpq's own directory for sockets is `localhost`.
+    pub(super) fn names(&self) -> Vec<&str> {
+        match &self.host {
+            Host::Tcp(name) => vec![name],
+            Host::Unix(path) => {
+                let path = path.to_str().unwrap_or_default();
+                let is_usual = ["/tmp", "/var/run/postgresql", "/run/postgresql"].contains(&path);
+                let usual = Some("localhost").filter(|_| is_usual);
+                [Some(path), usual].into_iter().flatten().collect()
+            }
+        }
+    }
+
+    /// Where to connect to, where that is an address of the network.
+    pub(super) fn socket_address(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::from((self.address?, self.port)))
+    }
+
     /// A place for each address that the name has.
     pub(super) fn look_up(&self, limit: Duration) -> TargetResult<Vec<Self>> {
         let (Host::Tcp(name), None) = (&self.host, self.address) else {
@@ -210,7 +229,7 @@ mod tests {
         for url in [
             "postgres:///d",
             "postgres://u@one,two/d?hostaddr=127.0.0.1",
-            "postgres://u@one,two,three/d?port=6",
+            "postgres://u@one,two,three/d?port=6,7",
         ] {
             let error = places(&config(url)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Usage, "{url}");

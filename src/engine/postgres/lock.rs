@@ -4,6 +4,8 @@
 //! keeps its server connection for itself even at a pooler in transaction mode, and ends with the client.
 //! It has no transaction id and, read committed, no snapshot between statements: vacuum doesn't wait for it.
 
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 use postgres::Client;
@@ -18,6 +20,9 @@ use crate::target::TargetResult;
 
 /// How long the server may take to show that the lock's connection lives, or to end it.
 const ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a pooler may let the run's own connection wait while the lock keeps one for itself.
+const SECOND_CONNECTION: Duration = Duration::from_secs(15);
 
 /// The lock is of no table.
 const NO_SCHEMA: &str = "";
@@ -95,6 +100,38 @@ impl RunLock {
         self.was_taken && !self.is_held
     }
 
+    /// Does work on the run's own connection. What it came to is an error where it was not done before the lock was given up: a
+    /// pooler that has one connection to the server, which the lock keeps for itself, lets the other wait for minutes.
+    pub(super) fn beside<T: Send>(&mut self, work: impl FnOnce() -> T + Send) -> Result<T, T> {
+        thread::scope(|scope| {
+            let (sender, done) = mpsc::sync_channel(1);
+            let worker = scope.spawn(move || {
+                let done = work();
+                // Nobody hears it where the time was up.
+                let _ = sender.send(());
+                done
+            });
+            let in_time = done.recv_timeout(SECOND_CONNECTION) != Err(RecvTimeoutError::Timeout);
+            if !in_time {
+                self.release();
+            }
+            match worker.join() {
+                Ok(done) if in_time => Ok(done),
+                Ok(done) => Err(done),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
+
+    fn release(&mut self) {
+        if self.is_held
+            && let Some(mut client) = self.client.take()
+        {
+            within(ALIVE_TIMEOUT, move || client.batch_execute("rollback"));
+        }
+        self.is_held = false;
+    }
+
     /// Takes the lock, on a connection of its own; `false` says that someone else holds it. The connection stays for
     /// the next attempt, but no transaction on it: a pooler with few connections may need the one that it would pin
     /// for the run that holds the lock.
@@ -129,11 +166,7 @@ impl RunLock {
 impl Drop for RunLock {
     /// The server notices a moment later that a connection has ended, and a run that follows at once would be kept out.
     fn drop(&mut self) {
-        if self.is_held
-            && let Some(mut client) = self.client.take()
-        {
-            within(ALIVE_TIMEOUT, move || client.batch_execute("rollback"));
-        }
+        self.release();
     }
 }
 

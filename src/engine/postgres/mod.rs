@@ -12,10 +12,14 @@ mod hosts;
 mod lock;
 mod message;
 mod page;
+mod parameters;
+mod passfile;
 mod runs;
 mod settings;
 mod statements;
 mod tls;
+mod url;
+mod variables;
 
 use postgres::error::SqlState;
 use postgres::types::Type;
@@ -24,8 +28,10 @@ use postgres::{Client, Transaction};
 use self::classify::classify;
 use self::lock::{LockKey, RunLock};
 use self::message::{Failure, Statement, ask, flag, get};
+pub(crate) use self::passfile::{PassFile, Wanted};
 use self::settings::Complete;
 pub use self::settings::PostgresSettings;
+pub use self::variables::PgVariables;
 use super::Access;
 use super::ladder::{Step, statements_above};
 use crate::checkpoint::Subject;
@@ -128,6 +134,14 @@ fn check_encoding(encoding: &str) -> Result<(), Error> {
         .advise("a database whose encoding is UTF8"));
     }
     Ok(())
+}
+
+/// Not tried again within the run: it would be held up as long each time.
+fn only_one_connection() -> TargetError {
+    let what = "a run needs two connections to PostgreSQL at a time, and while its lock held the one, the pooler let the other wait for 15 s";
+    TargetError::Fatal(Error::new(ErrorKind::TargetUnavailable, what).advise(
+        "let the pooler have two connections or more for this database and user (pool_size or default_pool_size of PgBouncer), or see what keeps them busy",
+    ))
 }
 
 fn in_schema(sql: &str, schema: &str) -> String {
@@ -291,8 +305,16 @@ impl Ledger for Postgres {
     }
 
     fn schema(&mut self) -> TargetResult<SchemaStatus> {
-        let tables = read_tables(&mut self.client, &self.schema)
-            .map_err(|failure| failure.told(while_doing("read its tables")))?;
+        let mut read = || read_tables(&mut self.client, &self.schema);
+        let tables = match &mut self.lock {
+            None => read(),
+            // The first question after the lock was taken.
+            Some(lock) => match lock.beside(read) {
+                Err(Ok(_)) => return Err(only_one_connection()),
+                Ok(tables) | Err(tables) => tables,
+            },
+        };
+        let tables = tables.map_err(|failure| failure.told(while_doing("read its tables")))?;
         check_encoding(&tables.encoding).map_err(TargetError::Fatal)?;
         if let Some(table) = tables.hidden {
             return Ok(SchemaStatus::Altered(format!(

@@ -1,5 +1,6 @@
-//! What the target's URL says, and what it leaves open.
+//! What the target's URL and libpq's variables say, and what they leave open.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -8,7 +9,10 @@ use postgres::Config;
 use postgres::config::TargetSessionAttrs;
 
 use super::hosts::{Place, places};
-use super::tls::{self, Tls};
+use super::parameters::Parameters;
+use super::passfile::{PassFile, PassFilePath, Wanted};
+use super::tls::Tls;
+use super::variables::PgVariables;
 use crate::engine::Access;
 use crate::error::Error;
 
@@ -27,11 +31,13 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(60);
 /// What the library uses where the URL says nothing of `keepalives_idle`.
 const LIBRARY_KEEPALIVE_IDLE: Duration = Duration::from_secs(7_200);
 
-/// What a `postgres://` URL says. No `Debug`: it holds the password.
+/// What a `postgres://` URL and libpq's variables say. No `Debug`: it holds the password.
 #[derive(Clone)]
 pub struct PostgresSettings {
     pub(super) config: Config,
     pub(super) tls: Tls,
+    passfile: Option<PassFilePath>,
+    has_place_of_variables: bool,
     /// Whether a pooler has refused [`LIMITS`](super::attempt::LIMITS). All connections of these settings share it.
     pub(super) refuses_limits: Arc<AtomicBool>,
 }
@@ -43,30 +49,64 @@ pub(super) struct Complete {
     pub(super) places: Vec<Place>,
     /// How long each attempt may take.
     pub(super) limit: Duration,
+    /// Where there is no other password.
+    passfile: Option<PassFile>,
 }
 
 impl PostgresSettings {
-    /// Reads a `postgres://` URL.
+    /// Reads a `postgres://` URL, without libpq's environment variables.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] where it is none, or has parameters that can't be obeyed.
+    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) where it is none, or has parameters that can't be obeyed.
     pub fn parse(url: &str) -> Result<Self, Error> {
-        let (url, tls) = tls::lift(url)?;
-        let config = url.parse().map_err(|error: postgres::Error| {
-            Error::usage("can't read the PostgreSQL URL")
-                .because(error)
-                .advise("--target postgres://USER@HOST:PORT/DATABASE")
-        })?;
+        Self::parse_with(url, &PgVariables::default())
+    }
+
+    /// The same, with what libpq's environment variables say where the URL says nothing.
+    ///
+    /// # Errors
+    /// The same for the variables.
+    pub fn parse_with(url: &str, variables: &PgVariables) -> Result<Self, Error> {
+        let mut parameters = Parameters::read(url, variables)?;
+        let tls = Tls::of(&mut parameters)?;
+        let at_home = |home: &PathBuf| PassFilePath {
+            path: home.join(".pgpass"),
+            is_given: false,
+        };
+        let passfile = match parameters.take("passfile") {
+            Some(given) => Some(PassFilePath {
+                path: given.value.into(),
+                is_given: true,
+            }),
+            None => parameters.home.as_ref().map(at_home),
+        };
         Ok(Self {
-            config,
+            config: parameters.config()?,
             tls,
+            passfile,
+            has_place_of_variables: parameters.has_place_of_variables(),
             refuses_limits: Arc::default(),
         })
     }
 
-    /// Takes a password that is given apart from the URL.
+    /// Takes a password that is given apart from the URL, and counts more than that of the URL, a variable or a file.
     pub fn set_password(&mut self, password: &str) {
         self.config.password(password);
+    }
+
+    /// Where this leads, as a URL without secrets, where variables say so; the URL alone would not tell.
+    pub(in crate::engine) fn place_of_variables(&self) -> Option<String> {
+        let places = places(&self.config)
+            .ok()
+            .filter(|_| self.has_place_of_variables)?;
+        let places: Vec<_> = places.iter().map(ToString::to_string).collect();
+        let user = self.config.get_user().map(|user| format!("{user}@"));
+        Some(format!(
+            "postgres://{}{}/{}",
+            user.unwrap_or_default(),
+            places.join(","),
+            self.config.get_dbname().unwrap_or_default()
+        ))
     }
 
     /// The settings with everything that the URL left open.
@@ -75,11 +115,47 @@ impl PostgresSettings {
         let given = self.config.get_connect_timeout().copied();
         let mut settings = self.clone();
         complete(&mut settings.config, access, places.len());
+        let is_open = settings.config.get_password().is_none();
+        let passfile = self
+            .passfile
+            .as_ref()
+            .filter(|_| is_open)
+            .and_then(PassFile::read);
         Ok(Complete {
             settings,
             places,
             limit: given.unwrap_or(SIGN_IN_TIMEOUT),
+            passfile,
         })
+    }
+}
+
+impl Complete {
+    /// The configuration for one of the places, with the password that the file has for it.
+    pub(super) fn config_for(&self, place: &Place) -> Config {
+        let mut config = place.of(&self.settings.config);
+        if let Some((_, password)) = self.password_of_file(place) {
+            config.password(password);
+        }
+        config
+    }
+
+    /// The password file that has a password for this place, and the password.
+    pub(super) fn password_of_file(&self, place: &Place) -> Option<(&Path, Vec<u8>)> {
+        let file = self.passfile.as_ref()?;
+        let config = &self.settings.config;
+        let user = match config.get_user() {
+            Some(user) => user.to_owned(),
+            // As the library has it when it connects.
+            None => whoami::username().unwrap_or_default(),
+        };
+        let password = file.password(&Wanted {
+            hosts: &place.names(),
+            port: place.port,
+            database: config.get_dbname().unwrap_or(&user),
+            user: &user,
+        })?;
+        Some((&file.path, password))
     }
 }
 
@@ -162,6 +238,71 @@ mod tests {
         assert_eq!(limit("postgres://u@h/d"), SIGN_IN_TIMEOUT);
         let given = limit("postgres://u@h/d?connect_timeout=2");
         assert_eq!(given, Duration::from_secs(2));
+    }
+
+    #[test]
+    fn where_variables_lead_is_shown() {
+        let shown = |url| {
+            let variables = PgVariables::read(
+                |name| {
+                    Ok::<_, ()>(match name {
+                        "PGHOST" => Some("one,two".to_owned()),
+                        "PGDATABASE" => Some("audit".to_owned()),
+                        "PGPASSWORD" => Some("hidden".to_owned()),
+                        _ => None,
+                    })
+                },
+                None,
+            );
+            let settings = PostgresSettings::parse_with(url, &variables.unwrap()).unwrap();
+            settings.place_of_variables()
+        };
+        let both = "postgres://one:5432,two:5432/audit";
+        assert_eq!(shown("postgres://").as_deref(), Some(both));
+        assert_eq!(
+            shown("postgres://u:secret@h:7").as_deref(),
+            Some("postgres://u@h:7/audit")
+        );
+        assert_eq!(shown("postgres://u@h/d"), None);
+    }
+
+    /// A password that is given apart counts more than the file's, and each host has its own.
+    #[test]
+    fn each_host_has_the_password_that_the_file_has_for_it() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join(".pgpass");
+        let lines = "one:5432:d:u:first\n*:6:*:u:second\nlocalhost:*:*:*:socket\n";
+        std::fs::write(&file, lines).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let passwords = |url: &str, apart: Option<&str>| {
+            let home = Some(home.path().to_owned());
+            let variables = PgVariables::read(|_| Ok::<_, ()>(None), home).unwrap();
+            let mut settings = PostgresSettings::parse_with(url, &variables).unwrap();
+            if let Some(password) = apart {
+                settings.set_password(password);
+            }
+            let complete = settings.complete(Access::ReadWrite).unwrap();
+            let places = complete.places.iter();
+            let passwords = places.map(|place| {
+                let password = complete.config_for(place).get_password()?.to_vec();
+                Some(String::from_utf8(password).unwrap())
+            });
+            passwords.collect::<Vec<_>>()
+        };
+        let some = |texts: &[&str]| {
+            let owned = texts.iter().map(|text| Some((*text).to_owned()));
+            owned.collect::<Vec<_>>()
+        };
+        let url = "postgres://u@one,two:6/d";
+        assert_eq!(passwords(url, None), some(&["first", "second"]));
+        assert_eq!(passwords(url, Some("mine")), some(&["mine", "mine"]));
+        assert_eq!(passwords("postgres://u:p@one/d", None), some(&["p"]));
+        assert_eq!(passwords("postgres://v@one/d", None), [None]);
+        assert_eq!(passwords("postgres://v@%2Ftmp/d", None), some(&["socket"]));
+        let named = format!("postgres://u@one/d?passfile={}", file.display());
+        assert_eq!(passwords(&named, None), some(&["first"]));
     }
 
     #[test]

@@ -1,12 +1,11 @@
-//! What a URL says of TLS, as libpq means it
+//! What the parameters say of TLS, as libpq means it
 //! (<https://www.postgresql.org/docs/current/libpq-ssl.html>, `libpq-connect.html`).
 //!
 //! The library knows three of the six modes, and nothing of files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use url::form_urlencoded;
-
+use super::parameters::{Given, Parameters};
 use crate::error::{Error, Result};
 use crate::tls::{Hints, Identity, PemFile, TlsSettings, Trust};
 
@@ -19,6 +18,13 @@ enum Mode {
     Require,
     VerifyCa,
     VerifyFull,
+}
+
+impl Mode {
+    /// Whether certificates are checked, of some by an authority's file alone.
+    const fn may_check(self) -> bool {
+        matches!(self, Self::Require | Self::VerifyCa | Self::VerifyFull)
+    }
 }
 
 /// One way to connect.
@@ -60,99 +66,18 @@ impl Tls {
     }
 }
 
-/// What the URL's parameters for TLS hold.
-#[derive(Default)]
-struct Parameters {
-    sslmode: Option<String>,
-    sslrootcert: Option<String>,
-    sslcert: Option<PathBuf>,
-    sslkey: Option<PathBuf>,
-    sslnegotiation: Option<String>,
-    channel_binding: Option<String>,
-}
-
-/// Takes what the library does not know out of the URL.
-///
-/// # Errors
-/// Where a parameter has a value that libpq would refuse too, or is one that can't be obeyed.
-pub(super) fn lift(url: &str) -> Result<(String, Tls)> {
-    let mut parameters = Parameters::default();
-    // A password may hold a question mark.
-    let authority = url.find('@').map_or(0, |at| at + 1);
-    let Some(question_mark) = url[authority..].find('?').map(|at| authority + at) else {
-        return Ok((url.to_owned(), parameters.tls()?));
-    };
-    let mut kept = Vec::new();
-    for parameter in url[question_mark + 1..].split('&') {
-        // As the library decodes: a plus sign is one.
-        let escaped = parameter.replace('+', "%2B");
-        let Some((name, value)) = form_urlencoded::parse(escaped.as_bytes()).next() else {
-            continue;
-        };
-        let value = value.into_owned();
-        match name.as_ref() {
-            "sslmode" => parameters.sslmode = Some(value),
-            "sslrootcert" => parameters.sslrootcert = Some(value).filter(|path| !path.is_empty()),
-            "sslcert" => parameters.sslcert = path(&value),
-            "sslkey" => parameters.sslkey = path(&value),
-            "sslnegotiation" => {
-                kept.push(parameter);
-                parameters.sslnegotiation = Some(value);
-            }
-            "channel_binding" => {
-                kept.push(parameter);
-                parameters.channel_binding = Some(value);
-            }
-            "sslpassword" => {
-                return Err(unsupported("sslpassword").advise(
-                    "decrypt the key (openssl pkey -in FILE -out FILE) and let only the user who runs fga-sync read it",
-                ));
-            }
-            name if name.starts_with("ssl") || name == "requiressl" => {
-                return Err(unsupported(name).advise(
-                    "known for TLS are sslmode, sslrootcert, sslcert, sslkey and sslnegotiation",
-                ));
-            }
-            "target_session_attrs" => kept.push(session_attributes(parameter, &value)?),
-            _ => kept.push(parameter),
-        }
-    }
-    let mut rest = url[..question_mark].to_owned();
-    if !kept.is_empty() {
-        rest.push('?');
-        rest.push_str(&kept.join("&"));
-    }
-    Ok((rest, parameters.tls()?))
-}
-
-/// A parameter without a value is one that is not given.
-fn path(value: &str) -> Option<PathBuf> {
-    (!value.is_empty()).then(|| value.into())
-}
-
-fn unsupported(parameter: &str) -> Error {
-    Error::usage(format!(
-        "the PostgreSQL URL has {parameter}, which fga-sync can't obey"
-    ))
-}
-
-/// The library knows three of the six. A server that takes no writes is of no use here.
-fn session_attributes<'a>(parameter: &'a str, value: &str) -> Result<&'a str> {
-    match value {
-        "primary" => Ok("target_session_attrs=read-write"),
-        "read-only" | "standby" | "prefer-standby" => Err(unsupported(&format!(
-            "target_session_attrs={value}"
-        ))
-        .advise("target_session_attrs=primary or read-write finds the server that takes writes")),
-        _ => Ok(parameter),
-    }
-}
-
-impl Parameters {
-    fn tls(self) -> Result<Tls> {
-        let given = self.sslmode.as_deref();
-        let system = self.sslrootcert.as_deref() == Some("system");
-        let mode = match given {
+impl Tls {
+    /// Takes the parameters for TLS out of all, but for those that the library reads too.
+    ///
+    /// # Errors
+    /// Where a parameter has a value that libpq would refuse too, or they do not go together.
+    pub(super) fn of(parameters: &mut Parameters) -> Result<Self> {
+        let sslmode = parameters.take("sslmode");
+        // A URL that says how to encrypt is not held to what the environment has for other ways.
+        let of_url = sslmode.as_ref().is_some_and(Given::is_of_url);
+        let root = parameters.take("sslrootcert");
+        let system = root.as_ref().is_some_and(|given| given.value == "system");
+        let mode = match sslmode.as_ref().map(|given| given.value.as_str()) {
             None if system => Mode::VerifyFull,
             None | Some("prefer") => Mode::Prefer,
             Some("disable") => Mode::Disable,
@@ -160,23 +85,23 @@ impl Parameters {
             Some("require") => Mode::Require,
             Some("verify-ca") => Mode::VerifyCa,
             Some("verify-full") => Mode::VerifyFull,
-            Some(other) => {
-                return Err(Error::usage(format!(
-                    "sslmode={other} in the PostgreSQL URL is unknown"
-                ))
-                .advise(
+            Some(_) => {
+                let said = sslmode.as_ref().map(Given::said).unwrap_or_default();
+                return Err(Error::usage(format!("{said} is unknown")).advise(
                     "disable, allow, prefer (the default), require, verify-ca or verify-full",
                 ));
             }
         };
-        let named = given.unwrap_or("prefer (the default)");
+        let root = root.filter(|root| root.is_of_url() || !of_url || mode.may_check());
+        let system = system && root.is_some();
+        let named = sslmode.map_or_else(|| "prefer (the default)".to_owned(), |given| given.value);
         if system && mode != Mode::VerifyFull {
             return Err(Error::usage(format!(
                 "sslmode={named} is too weak for sslrootcert=system, which anybody can get a certificate from"
             ))
             .advise("sslmode=verify-full"));
         }
-        if self.sslnegotiation.as_deref() == Some("direct")
+        if parameters.value("sslnegotiation") == Some("direct")
             && matches!(mode, Mode::Disable | Mode::Allow | Mode::Prefer)
         {
             return Err(Error::usage(format!(
@@ -185,7 +110,7 @@ impl Parameters {
             .advise("sslmode=require, verify-ca or verify-full"));
         }
         // With `allow` the first attempt is without TLS, and fails in the way of a wrong password.
-        if self.channel_binding.as_deref() == Some("require")
+        if parameters.value("channel_binding") == Some("require")
             && matches!(mode, Mode::Disable | Mode::Allow)
         {
             return Err(Error::usage(format!(
@@ -193,44 +118,78 @@ impl Parameters {
             ))
             .advise("sslmode=verify-full, verify-ca, require or prefer"));
         }
-        let file = self.sslrootcert.filter(|_| !system).map(|path| PemFile {
-            path: path.into(),
-            setting: "sslrootcert",
-        });
-        let trust = match (mode, file) {
-            (Mode::VerifyFull, Some(file)) => Trust::Ca(file),
-            (Mode::VerifyFull, None) => Trust::Platform,
-            // What libpq does for the sake of its past.
-            (Mode::VerifyCa | Mode::Require, Some(file)) => Trust::CaForAnyHost(file),
-            (Mode::VerifyCa, None) => {
-                return Err(Error::usage("sslmode=verify-ca is given without sslrootcert").advise(
-                    "name the file of the certificate authority: sslrootcert=FILE, or let sslmode=verify-full trust those of this machine",
-                ));
-            }
-            // With these an attacker need only refuse to speak TLS.
-            (Mode::Disable | Mode::Allow | Mode::Prefer, Some(_)) => {
-                return Err(Error::usage(format!(
-                    "sslrootcert is given, and sslmode={named} does not check certificates"
-                ))
-                .advise("sslmode=verify-full, verify-ca or require"));
-            }
-            (Mode::Disable | Mode::Allow | Mode::Prefer | Mode::Require, None) => Trust::Anyone,
+        let kept = |name: &str| file_at_home(parameters.home.as_deref(), name);
+        let root = root.filter(|_| !system);
+        let file = match root.map(|given| PathBuf::from(given.value)) {
+            // As with libpq, it is the authority wherever certificates may be checked.
+            None if !system && mode.may_check() => kept("root.crt"),
+            given => given,
         };
-        let identity = Identity::of(self.sslcert, self.sslkey, ("sslcert", "sslkey"))?;
-        Ok(Tls {
+        let trust = trust(mode, &named, file)?;
+        let (certificate, key) = (kept("postgresql.crt"), kept("postgresql.key"));
+        let mut given = |name| {
+            parameters
+                .take(name)
+                .map(|given| PathBuf::from(given.value))
+        };
+        let (certificate, key) = match (given("sslcert"), given("sslkey")) {
+            (None, None) => certificate.map_or((None, None), |found| (Some(found), key)),
+            (Some(given), None) => (Some(given), key),
+            given => given,
+        };
+        let identity = Identity::of(certificate, key, ("sslcert", "sslkey"))?;
+        Ok(Self {
             mode,
             settings: TlsSettings { trust, identity },
         })
     }
 }
 
+/// One of the files that libpq takes where nothing is said of it, if it is there.
+fn file_at_home(home: Option<&Path>, name: &str) -> Option<PathBuf> {
+    let path = home?.join(".postgresql").join(name);
+    path.exists().then_some(path)
+}
+
+fn trust(mode: Mode, named: &str, file: Option<PathBuf>) -> Result<Trust> {
+    let file = file.map(|path| PemFile {
+        path,
+        setting: "sslrootcert",
+    });
+    Ok(match (mode, file) {
+        (Mode::VerifyFull, Some(file)) => Trust::Ca(file),
+        (Mode::VerifyFull, None) => Trust::Platform,
+        // What libpq does for the sake of its past.
+        (Mode::VerifyCa | Mode::Require, Some(file)) => Trust::CaForAnyHost(file),
+        (Mode::VerifyCa, None) => {
+            return Err(Error::usage("sslmode=verify-ca is given without sslrootcert").advise(
+                "name the file of the certificate authority: sslrootcert=FILE (PGSSLROOTCERT), or let sslmode=verify-full trust those of this machine",
+            ));
+        }
+        // With these an attacker need only refuse to speak TLS.
+        (Mode::Disable | Mode::Allow | Mode::Prefer, Some(_)) => {
+            return Err(Error::usage(format!(
+                "sslrootcert is given, and sslmode={named} does not check certificates"
+            ))
+            .advise("sslmode=verify-full, verify-ca or require"));
+        }
+        (Mode::Disable | Mode::Allow | Mode::Prefer | Mode::Require, None) => Trust::Anyone,
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::variables::PgVariables;
     use super::*;
     use crate::error::ErrorKind;
 
+    fn tls(query: &str, variables: &PgVariables) -> Result<Tls> {
+        let url = format!("postgres://u@h/d{query}");
+        Tls::of(&mut Parameters::read(&url, variables)?)
+    }
+
     fn trust(query: &str) -> (Mode, Trust) {
-        let (_, tls) = lift(&format!("postgres://u@h/d{query}")).unwrap();
+        let tls = tls(query, &PgVariables::default()).unwrap();
         (tls.mode, tls.settings.trust)
     }
 
@@ -276,25 +235,58 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_of_the_url_stays_as_it_is() {
-        let (rest, _) = lift(
-            "postgres://u:why%3F?@one:1,two:2/d?connect_timeout=3&sslmode=disable&options=-c%20a%3Db&sslcert=",
-        )
-        .unwrap();
+    fn a_url_that_checks_nothing_is_not_held_to_the_authority_of_a_variable() {
+        let root = PgVariables {
+            values: [("PGSSLROOTCERT", "/ca.pem".to_owned())].into(),
+            ..PgVariables::default()
+        };
+        let trust = |query| tls(query, &root).map(|tls| tls.settings.trust);
+        assert_eq!(trust("?sslmode=disable").unwrap(), Trust::Anyone);
         assert_eq!(
-            rest,
-            "postgres://u:why%3F?@one:1,two:2/d?connect_timeout=3&options=-c%20a%3Db"
+            trust("?sslmode=verify-full").unwrap(),
+            Trust::Ca(file("/ca.pem"))
         );
-        let (rest, _) = lift("postgres://h/d?sslmode=disable").unwrap();
-        assert_eq!(rest, "postgres://h/d");
-        for (asked, kept) in [("primary", "read-write"), ("any", "any")] {
-            let (rest, _) =
-                lift(&format!("postgres://a,b/d?target_session_attrs={asked}")).unwrap();
-            assert_eq!(
-                rest,
-                format!("postgres://a,b/d?target_session_attrs={kept}")
-            );
+        assert!(trust("").is_err());
+        assert!(trust("?sslmode=disable&sslrootcert=/ca.pem").is_err());
+    }
+
+    /// The files that libpq has at home.
+    #[test]
+    fn files_at_home_are_taken_where_none_is_named() {
+        let home = tempfile::tempdir().unwrap();
+        let kept = home.path().join(".postgresql");
+        std::fs::create_dir(&kept).unwrap();
+        let variables = PgVariables {
+            home: Some(home.path().to_owned()),
+            ..PgVariables::default()
+        };
+        let trust = |query| tls(query, &variables).unwrap().settings.trust;
+        let identity = |query| tls(query, &variables).unwrap().settings.identity;
+        assert_eq!(trust("?sslmode=verify-full"), Trust::Platform);
+        assert_eq!(identity("?sslmode=require"), None);
+        for name in ["root.crt", "postgresql.crt", "postgresql.key"] {
+            std::fs::write(kept.join(name), "").unwrap();
         }
+        let root = || file(kept.join("root.crt").to_str().unwrap());
+        for (query, expected) in [
+            ("", Trust::Anyone),
+            ("?sslmode=prefer", Trust::Anyone),
+            ("?sslmode=require", Trust::CaForAnyHost(root())),
+            ("?sslmode=verify-ca", Trust::CaForAnyHost(root())),
+            ("?sslmode=verify-full", Trust::Ca(root())),
+            ("?sslrootcert=system", Trust::Platform),
+            ("?sslmode=verify-full&sslrootcert=/c", Trust::Ca(file("/c"))),
+        ] {
+            assert_eq!(trust(query), expected, "{query}");
+        }
+        let paths = |query| {
+            let found = identity(query).unwrap();
+            (found.certificate.path, found.key.path)
+        };
+        let (certificate, key) = (kept.join("postgresql.crt"), kept.join("postgresql.key"));
+        assert_eq!(paths("?sslmode=require"), (certificate, key.clone()));
+        assert_eq!(paths("?sslcert=/c"), ("/c".into(), key));
+        assert_eq!(paths("?sslcert=/c&sslkey=/k"), ("/c".into(), "/k".into()));
     }
 
     #[test]
@@ -315,20 +307,12 @@ mod tests {
             ("sslpassword=hidden", "sslpassword"),
             ("sslcompression=1", "sslcompression"),
             (
-                "target_session_attrs=standby",
-                "target_session_attrs=standby",
-            ),
-            (
-                "target_session_attrs=read%2Donly",
-                "target_session_attrs=read-only",
-            ),
-            (
                 "channel_binding=require&sslmode=disable",
                 "sslmode=disable is too weak for channel_binding=require",
             ),
             ("sslmode=allow&channel_binding=require", "too weak"),
         ] {
-            let error = lift(&format!("postgres://u@h/d?{query}")).unwrap_err();
+            let error = tls(&format!("?{query}"), &PgVariables::default()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Usage, "{query}");
             assert!(error.to_string().contains(says), "{query}: {error}");
             assert!(error.advice().is_some(), "{query}");

@@ -1,44 +1,18 @@
 //! What an error of SQLite means for the run.
 
-use std::fs::File;
-use std::path::Path;
-
 use rusqlite::ErrorCode;
 
-use crate::engine::Access;
+use super::refusal::MUST_BE_WRITABLE;
 use crate::error::{Error, ErrorKind};
 use crate::target::TargetError;
 
-/// Why the system refuses the file. SQLite says of a missing directory, a missing right and a disk that is mounted
-/// read-only alike that it can't open it.
-pub(super) fn refusal(
-    path: &Path,
-    access: Access,
-    doing: &str,
-    error: &rusqlite::Error,
-) -> Option<TargetError> {
-    use std::io::ErrorKind::{IsADirectory, PermissionDenied, ReadOnlyFilesystem};
-    if code_of(error) != Some(ErrorCode::CannotOpen) {
-        return None;
-    }
-    let reason = File::options()
-        .append(true)
-        .create(access == Access::ReadWrite)
-        .open(path)
-        .err()?;
-    let (kind, advice) = match reason.kind() {
-        PermissionDenied | ReadOnlyFilesystem => (ErrorKind::Denied, MUST_BE_WRITABLE),
-        IsADirectory => (ErrorKind::Usage, "give --target the path of a file in it"),
-        _ => return None,
-    };
-    Some(TargetError::Fatal(
-        Error::new(kind, doing).because(reason).advise(advice),
-    ))
+/// Whether the system may have something against the file.
+pub(super) fn is_refusal(error: &rusqlite::Error) -> bool {
+    matches!(
+        code_of(error),
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly)
+    )
 }
-
-/// Reading needs it too: readers keep a table of what they read beside the file.
-const MUST_BE_WRITABLE: &str =
-    "the file, its -wal and -shm beside it, and its directory must be writable for this user";
 
 /// The library keeps the errors of SQL's text apart.
 fn code_of(error: &rusqlite::Error) -> Option<ErrorCode> {

@@ -4,16 +4,22 @@ use std::borrow::Cow;
 use std::path::Path;
 #[cfg(unix)]
 use std::sync::{Arc, Once, atomic::AtomicBool};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
-use super::classify::{classify, refusal};
+use super::classify::{classify, is_refusal};
+use super::refusal::refusal;
 use crate::engine::Access;
-use crate::target::TargetResult;
+use crate::target::{TargetError, TargetResult};
 
 /// How long a statement waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often it is asked meanwhile whether others have done,
+const PAUSE: Duration = Duration::from_millis(50);
+/// and how long they are kept out where they never leave a gap.
+const CROWDED_TIMEOUT: Duration = Duration::from_secs(1);
 /// Statements that stay compiled: all that a page needs.
 const CACHED_STATEMENTS: usize = 16;
 /// SQLite's page cache, in KiB.
@@ -52,9 +58,13 @@ fn outlive_size_limits() {}
 
 pub(super) fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
     outlive_size_limits();
+    let doing = format!("can't open the SQLite file {}", path.display());
+    let refusal = || refusal(path, access, &doing).map(TargetError::Fatal);
     let failed = |error: rusqlite::Error| {
-        let doing = format!("can't open the SQLite file {}", path.display());
-        refusal(path, access, &doing, &error).unwrap_or_else(|| classify(&doing, error))
+        let refused = Some(())
+            .filter(|()| is_refusal(&error))
+            .and_then(|()| refusal());
+        refused.unwrap_or_else(|| classify(&doing, error))
     };
     let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = match access {
@@ -74,7 +84,6 @@ pub(super) fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
         connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         if access == Access::ReadWrite {
-            connection.pragma_update(None, "journal_mode", "wal")?;
             // In WAL mode the default loses the last transactions when the power goes.
             connection.pragma_update(None, "synchronous", "full")?;
             connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
@@ -84,5 +93,49 @@ pub(super) fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
         connection.query_row("select count(*) from sqlite_schema", [], |_| Ok(()))
     };
     set_up().map_err(failed)?;
-    Ok(connection)
+    // SQLite takes what may not be written as something to be read, without a word, and says so at the first write.
+    match access {
+        Access::ReadWrite => refusal().map_or(Ok(connection), Err),
+        Access::ReadOnly => Ok(connection),
+    }
+}
+
+/// Begins a transaction that writes. Without a log it can't end while others read, and SQLite's own way to wait for them keeps out
+/// whoever wants to begin. So it begins when nobody reads, or when there is no end to that.
+pub(super) fn begin(connection: &mut Connection) -> rusqlite::Result<Transaction<'_>> {
+    wait_for_readers(connection)?;
+    connection.transaction_with_behavior(TransactionBehavior::Immediate)
+}
+
+fn wait_for_readers(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::ZERO)?;
+    let until = Instant::now() + BUSY_TIMEOUT;
+    let is_busy =
+        |error: &rusqlite::Error| error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
+    let timeout = loop {
+        match connection.execute_batch("begin exclusive; rollback") {
+            Err(error) if is_busy(&error) && Instant::now() < until => thread::sleep(PAUSE),
+            Err(error) if is_busy(&error) => break CROWDED_TIMEOUT,
+            done => break done.map(|()| BUSY_TIMEOUT)?,
+        }
+    };
+    connection.busy_timeout(timeout)
+}
+
+/// Makes what is written from now on go to a write-ahead log, which syncs once for a page and lets others read meanwhile.
+pub(super) fn begin_log(connection: &Connection) -> rusqlite::Result<()> {
+    wait_for_readers(connection)?;
+    connection.pragma_update(None, "journal_mode", "wal")
+}
+
+/// Carries the log over into the file, and leaves the file alone: with a log, whoever reads must be able to write beside it.
+/// Best effort: it can't be done while others read.
+pub(super) fn end_log(connection: &Connection) {
+    let end = || -> rusqlite::Result<()> {
+        connection.busy_timeout(Duration::ZERO)?;
+        connection.pragma_update(None, "journal_mode", "delete")
+    };
+    if let Err(error) = end() {
+        tracing::debug!(%error, "the write-ahead log stays beside the file");
+    }
 }

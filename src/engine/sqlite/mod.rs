@@ -4,8 +4,10 @@ mod classify;
 mod connection;
 mod lock;
 mod page;
+mod refusal;
 mod runs;
 mod statements;
+mod url;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,8 +16,9 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use self::classify::{while_applying, while_doing, while_holding};
-use self::connection::connect;
+use self::connection::{begin, begin_log, connect, end_log};
 use self::page::Failure;
+pub(super) use self::url::{path, without_parameters};
 use super::Access;
 use super::ladder::{Step, statements_above};
 use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
@@ -36,7 +39,18 @@ pub struct Sqlite {
     prefix: String,
     access: Access,
     connection: Connection,
+    /// Whether pages go to a write-ahead log.
+    has_log: bool,
     lock: Option<File>,
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        // Who has the lock also ends what another run has left. Who has not, and wrote nothing, leaves it to the one who has.
+        if self.has_log || self.lock.is_some() {
+            end_log(&self.connection);
+        }
+    }
 }
 
 impl Sqlite {
@@ -52,6 +66,7 @@ impl Sqlite {
             prefix: prefix.to_owned(),
             access,
             connection: connect(path, access)?,
+            has_log: false,
             lock: None,
         })
     }
@@ -68,6 +83,8 @@ impl Sqlite {
     /// # Errors
     /// Where a statement is refused.
     pub fn climb(&mut self, steps: &[Step]) -> TargetResult<()> {
+        let doing = "create or upgrade the tables";
+        self.write_to_log().map_err(while_doing(doing))?;
         let mut migrate = || -> rusqlite::Result<()> {
             let transaction = self
                 .connection
@@ -78,7 +95,16 @@ impl Sqlite {
             }
             transaction.commit()
         };
-        migrate().map_err(while_doing("create or upgrade the tables"))
+        migrate().map_err(while_doing(doing))
+    }
+
+    /// Begins the log unless it was begun. A run that has nothing to apply does without, as it costs some syncs to begin and to end it.
+    fn write_to_log(&mut self) -> rusqlite::Result<()> {
+        if !self.has_log {
+            begin_log(&self.connection)?;
+            self.has_log = true;
+        }
+        Ok(())
     }
 
     /// A statement for this target's tables.
@@ -290,6 +316,8 @@ impl Mirror for Sqlite {
 
 impl Target for Sqlite {
     fn apply(&mut self, commit: &Commit) -> TargetResult<Applied> {
+        self.write_to_log()
+            .map_err(|error| while_holding("begin its log", error))?;
         let prefix = &self.prefix;
         page::apply(&mut self.connection, commit, |sql| with_prefix(sql, prefix))
             .map_err(|failure| match failure {
@@ -342,10 +370,7 @@ impl Ledger for Sqlite {
 
     fn begin_run(&mut self, run: &RunStart, admission: Admission) -> TargetResult<Held> {
         let doing = "take the checkpoint";
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(while_doing(doing))?;
+        let transaction = begin(&mut self.connection).map_err(while_doing(doing))?;
         let sql = |statement: &str| with_prefix(statement, &self.prefix);
         let found = find(&transaction, sql, run.subject).map_err(while_doing(doing))?;
         // Dropped without a commit, it undoes everything.
@@ -408,6 +433,7 @@ impl Ledger for Sqlite {
 
     fn reconnect(&mut self) -> TargetResult<()> {
         self.connection = connect(&self.path, self.access)?;
+        self.has_log = false;
         Ok(())
     }
 }

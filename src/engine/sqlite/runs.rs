@@ -1,7 +1,8 @@
 //! The rows of `fga_sync_runs`: how runs ended, and which is under way.
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
+use super::connection::begin;
 use super::{statements, text};
 use crate::ledger::{RunEnd, RunRecord, RunResult, RunUnderWay};
 
@@ -12,7 +13,7 @@ pub(super) fn finish(
     run: &RunEnd,
 ) -> rusqlite::Result<bool> {
     let (holder, result) = (&run.holder, &run.result);
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let transaction = begin(connection)?;
     transaction.execute(
         &sql(statements::LEAVE_CHECKPOINT),
         params![
@@ -48,7 +49,7 @@ pub(super) fn record(
 ) -> rusqlite::Result<()> {
     let (runner, result) = (run.runner, &run.result);
     let error = result.error.as_ref();
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let transaction = begin(connection)?;
     transaction.execute(
         &sql(statements::RECORD_RUN),
         params![
