@@ -95,7 +95,7 @@ mod tests {
             ("postgres://u:12/hidden@h/d?sslmode=require", "postgres:…"),
             ("postgres://u:hidden/d?sslmode=require", "postgres:…"),
             ("host=h password=hidden?sslmode=require", "…"),
-            ("sqlite:a.db?mode=rwc", "sqlite:a.db?mode=rwc"),
+            ("sqlite:a%3Fb.db", "sqlite:a%3Fb.db"),
         ] {
             assert_eq!(shown_url(url), shown, "{url}");
         }

@@ -14,6 +14,11 @@ fn slow() -> FakeOpenFga {
     })
 }
 
+/// A run with a target named, so that nothing warns of the default one.
+fn sync(sandbox: &Sandbox, fake: &FakeOpenFga, arguments: &str) -> Ended {
+    sandbox.sync(fake, &format!("--target sqlite:fga-sync.db {arguments}"))
+}
+
 fn lines(ended: &Ended) -> Vec<&str> {
     ended.stderr.lines().collect()
 }
@@ -21,7 +26,7 @@ fn lines(ended: &Ended) -> Vec<&str> {
 #[test]
 fn a_run_without_a_terminal_says_every_so_often_how_far_it_is() {
     let (sandbox, fake) = (Sandbox::new(), slow());
-    let ended = sandbox.sync(&fake, "--progress-every 200ms").code(0);
+    let ended = sync(&sandbox, &fake, "--progress-every 200ms").code(0);
     let said = lines(&ended);
     assert!((2..=20).contains(&said.len()), "{ended}");
     for line in &said {
@@ -47,7 +52,7 @@ fn how_often_that_is_and_whether_at_all_can_be_told() {
         "--progress-every 100ms --log-level warn",
     ] {
         let (sandbox, fake) = (Sandbox::new(), slow());
-        let ended = sandbox.sync(&fake, arguments).code(0);
+        let ended = sync(&sandbox, &fake, arguments).code(0);
         assert_eq!(ended.stderr, "", "{arguments}");
     }
     let sandbox = Sandbox::new();
@@ -56,7 +61,7 @@ fn how_often_that_is_and_whether_at_all_can_be_told() {
     let env = [("FGA_SYNC_PROGRESS_EVERY", "100ms")];
     for ended in [
         sandbox.sync_with_env(&by_env, &env, "--target sqlite:a.db"),
-        sandbox.sync(&by_file, "--config fga.toml --log-level info"),
+        sync(&sandbox, &by_file, "--config fga.toml --log-level info"),
     ] {
         ended.code(0).says(&["INFO under way"]);
     }
@@ -65,7 +70,7 @@ fn how_often_that_is_and_whether_at_all_can_be_told() {
 #[test]
 fn a_run_says_that_it_begins_and_how_it_ended() {
     let (sandbox, fake) = (Sandbox::new(), FakeOpenFga::start(changes(0..3)));
-    let ended = sandbox.sync(&fake, "-v --type document").code(0);
+    let ended = sync(&sandbox, &fake, "-v --type document").code(0);
     let said = lines(&ended);
     let (first, last) = (said[0], said[said.len() - 1]);
     for text in [
@@ -86,9 +91,8 @@ fn a_run_says_that_it_begins_and_how_it_ended() {
         assert!(last.contains(text), "{text}: {ended}");
     }
     fake.script(|_, _| Reply::error(403, "forbidden", "no"));
-    let ended = sandbox
-        .sync(&fake, "--type document --log-level info --log-format json")
-        .code(6);
+    let arguments = "--type document --log-level info --log-format json";
+    let ended = sync(&sandbox, &fake, arguments).code(6);
     let said: Vec<Value> = lines(&ended)
         .into_iter()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -145,6 +149,7 @@ fn every_log_line_of_a_job_names_the_job() {
             ended.says(&["retry_in_ms", "under way", "the run has ended"]);
         }
     }
-    let ended = sandbox.run("run --config fga.toml --all --source file:none.jsonl");
+    let ended =
+        sandbox.run("run --config fga.toml --all --source file:none.jsonl --target sqlite:x.db");
     ended.code(4).says(&["error: a: ", "error: b: "]);
 }

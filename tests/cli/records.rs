@@ -25,7 +25,7 @@ fn every_run_has_a_row_whatever_it_ended_by() {
     sandbox.sync(&fake, "").code(6);
     let denied = message(&sandbox).unwrap();
     assert!(
-        denied.contains("\\u{1b}[31mno\\nsuch \\u{9b}2Jluck"),
+        denied.contains("\\u{1b}[31mno such \\u{9b}2Jluck"),
         "{denied:?}"
     );
     fake.script(|_, _| Reply::error(404, "store_id_not_found", "long ".repeat(2_000).as_str()));
