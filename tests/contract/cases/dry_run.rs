@@ -3,14 +3,14 @@
 use anyhow::{Context, ensure};
 use fga_sync::checkpoint::Mode;
 use fga_sync::engine::{Access, DryRun};
-use fga_sync::ledger::Found;
+use fga_sync::ledger::{Found, RunRecord};
 use fga_sync::schema::SchemaStatus;
 use fga_sync::target::Target;
 
 use super::cases;
 use crate::changes::writes;
 use crate::engine::{Database, Done, Engine, Locks};
-use crate::run::{LATER_RUN, Run, begin, found, subject};
+use crate::run::{LATER_RUN, Run, begin, drained, found, runner, started_at, subject};
 
 cases![
     an_empty_database_stays_empty,
@@ -44,6 +44,13 @@ fn whole_run(target: Box<dyn Target>) -> anyhow::Result<Run> {
     run.target.reconnect().done()?;
     run.page(&writes(1))?;
     run.finish().done()?;
+    let kept_out = RunRecord {
+        runner: &runner("kept out"),
+        name: "job",
+        started_at: started_at()?,
+        result: drained(),
+    };
+    run.target.record_run(&kept_out).done()?;
     Ok(run)
 }
 
