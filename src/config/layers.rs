@@ -12,6 +12,7 @@ use super::fga_yaml::FgaYaml;
 use super::file::{Entries, Entry, File};
 use super::setting::{Declaration, Known, Setting, WithDefault};
 use crate::error::{Error, ErrorKind, Result};
+use crate::nearest::nearest;
 
 /// What a value was read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -306,7 +307,8 @@ fn no_job(file: &File, name: &str) -> Error {
         return error.advise("jobs are tables [job.NAME] of the file that --config names");
     }
     let names: Vec<_> = file.jobs.keys().map(String::as_str).collect();
-    error.advise(format!("one of: {}", names.join(", ")))
+    let near = nearest(name, &names).map(|near| format!("did you mean {near:?}? There are: "));
+    error.advise(near.unwrap_or_else(|| "one of: ".to_owned()) + &names.join(", "))
 }
 
 /// A secret that is given twice in one place: which of the two is meant can't be told.

@@ -36,6 +36,7 @@ mod libpq;
 mod limits;
 mod log;
 mod look_back;
+mod messages;
 mod output;
 mod page_size;
 mod rate_limits;

@@ -7,7 +7,7 @@ use crate::sandbox::{DATABASE, Ended, Sandbox};
 const SOURCE: &str = "--source http://127.0.0.1:1";
 
 /// Arguments, and what is said about them.
-const WRONG: &[(&str, &[&str])] = &[
+pub const WRONG: &[(&str, &[&str])] = &[
     ("", &["Usage"]),
     ("mirror", &["unrecognized subcommand 'mirror'"]),
     (

@@ -18,6 +18,12 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         trials.push(world.trial(engine, "a_deleted_store_is_an_error", deleted));
         trials.push(world.trial(engine, "an_unknown_store_is_an_error", unknown));
         trials.push(world.trial(engine, "a_replaced_store_is_an_error", replaced));
+        trials.push(world.trial(engine, "a_store_at_another_address_is_the_same", moved));
+        trials.push(world.trial(
+            engine,
+            "an_unknown_type_is_told_and_claims_nothing",
+            unknown_type,
+        ));
         for mode in ["changelog", "stateful", "both"] {
             trials.push(world.trial(
                 engine,
@@ -74,6 +80,28 @@ fn replaced(world: &World, engine: Engine) -> Result<()> {
         .saying("created at")?;
     ensure!(dump(&database)? == before, "rows changed");
     Ok(())
+}
+
+fn moved(world: &World, engine: Engine) -> Result<()> {
+    let (mut store, database) = drained(world, engine)?;
+    store.grow(&mut Workload::disjoint(6, 1), 10)?;
+    store.url = store.url.replace("127.0.0.1", "localhost");
+    Binary::run(&store, &database)
+        .end_with(0)?
+        .saying("another address")?;
+    assert_mirrors(&database, &store.truth()?)
+}
+
+fn unknown_type(world: &World, engine: Engine) -> Result<()> {
+    let store = world.store(Source::Memory)?;
+    store.grow(&mut Workload::new(5), 100)?;
+    let database = world.database(engine)?;
+    Binary::run(&store, &database)
+        .args(["--type", "documnt"])
+        .end_with(2)?
+        .saying("did you mean \"document\"?")?;
+    Binary::run(&store, &database).end_with(0)?;
+    assert_mirrors(&database, &store.truth()?)
 }
 
 /// As where a table was restored, or emptied by hand.
