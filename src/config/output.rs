@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use super::layers::{Layer, Layers};
-use super::setting::{Declaration, Setting, Takes, WithDefault, duration};
+use super::setting::{DURATION, Declaration, Setting, Takes, WithDefault, duration};
 use crate::error::Result;
 
 static FORMAT: WithDefault<Format> = Setting::parsed(
@@ -28,10 +28,10 @@ static NO_PROGRESS: WithDefault<bool> = Setting::switch(
 static PROGRESS_EVERY: WithDefault<Duration> = Setting::parsed(
     "output.progress_every",
     "Log so often how far a run has come, where no progress line shows it (0s: never)",
-    "a duration such as 1m, or 0s",
+    "a duration with its unit, such as 1m, or 0s",
     duration,
 )
-.flag("progress-every", Takes::Value("DURATION"))
+.flag("progress-every", Takes::Value(DURATION))
 .env(&["FGA_SYNC_PROGRESS_EVERY"])
 .or("1m");
 

@@ -27,6 +27,7 @@ mod tls_proxy;
 mod token_endpoint;
 
 mod checkpoint;
+mod default_target;
 mod disk;
 mod end_of_log;
 mod fga_yaml;
