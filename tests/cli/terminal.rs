@@ -257,7 +257,7 @@ fn a_stores_name_does_not_steer_the_terminal() {
     let arguments = sync_arguments(&fake, "-v --no-progress");
     let terminal = Terminal::new().env("NO_COLOR", "1").columns(200);
     let shown = terminal.run(&sandbox, &arguments).code(0);
-    let line = "  store     \\u{1b}]0;shop\\u{7}\\n\\u{9b}2J (01HVMMBCMGZNT3SED4Z17ECXCA)\n";
+    let line = "  store     \\u{1b}]0;shop\\u{7} \\u{9b}2J (01HVMMBCMGZNT3SED4Z17ECXCA)\n";
     assert!(shown.screen.contains(line), "{shown}");
     let is_harmless = |c: char| !c.is_control() || matches!(c, '\r' | '\n');
     let written = String::from_utf8_lossy(&shown.written);
