@@ -91,7 +91,7 @@ fn large_changes(world: &World, engine: Engine) -> Result<()> {
         id,
         widest_user: usize::MAX,
         widest_object_id: usize::MAX,
-        takes_tuples_for_another: false,
+        folds_letters: false,
         server: None,
     };
     let database = world.database(engine)?;

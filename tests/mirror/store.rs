@@ -22,8 +22,9 @@ pub struct Store {
     pub widest_user: usize,
     /// The same of an object's id.
     pub widest_object_id: usize,
-    /// Whether the server takes some tuples for one that differ (v1.8.0 over MySQL folds letters, CVE-2026-55170), and refuses the second.
-    pub takes_tuples_for_another: bool,
+    /// Whether the server takes letters for one that differ in case or accents, and so one tuple for another (v1.8.0 over MySQL,
+    /// CVE-2026-55170). What it holds is not what its log says then.
+    pub folds_letters: bool,
     /// The server that is there for this store alone, if it is.
     pub server: Option<Arc<OpenFga>>,
 }
@@ -48,7 +49,7 @@ impl Store {
             id,
             widest_user: usize::MAX,
             widest_object_id: usize::MAX,
-            takes_tuples_for_another: false,
+            folds_letters: false,
             server: None,
         })
     }
@@ -77,7 +78,7 @@ impl Store {
                 Err(error) if attempts < 10 && is_transient(&error) => {
                     sleep(Duration::from_millis(20));
                 }
-                Err(error) if self.takes_tuples_for_another && is_refused(&error) => return Ok(()),
+                Err(error) if self.folds_letters && is_refused(&error) => return Ok(()),
                 result => return result.context("a writer failed"),
             }
         }
@@ -85,9 +86,18 @@ impl Store {
 
     fn can_hold(&self, key: &Value) -> bool {
         let width = |text: &str| text.chars().count();
-        let (_, object_id) = key["object"].as_str().unwrap().split_once(':').unwrap();
-        width(key["user"].as_str().unwrap()) <= self.widest_user
+        let stands_alone = |text: &str| {
+            let mut letters = text.chars();
+            letters.all(|letter| letter.is_ascii() && !letter.is_ascii_uppercase())
+        };
+        let (user, object) = (
+            key["user"].as_str().unwrap(),
+            key["object"].as_str().unwrap(),
+        );
+        let (_, object_id) = object.split_once(':').unwrap();
+        width(user) <= self.widest_user
             && width(object_id) <= self.widest_object_id
+            && (!self.folds_letters || stands_alone(user) && stands_alone(object))
     }
 
     /// What is there now.

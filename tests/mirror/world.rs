@@ -141,7 +141,7 @@ impl World {
                 store.widest_user = 256;
                 if version == Version::V1_8_0 {
                     store.widest_object_id = 128;
-                    store.takes_tuples_for_another = true;
+                    store.folds_letters = true;
                 }
                 Ok(store)
             }
