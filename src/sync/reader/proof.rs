@@ -44,6 +44,7 @@ impl Reader {
             Question::After(token) => token,
             Question::Inside { before, changes } => {
                 let page = self.ask(before.as_ref(), as_limit(changes))?.page;
+                self.note_known(&digests(&page));
                 let Some(token) = page.token.filter(|_| !page.changes.is_empty()) else {
                     return self.try_again(END_PAUSE);
                 };
@@ -55,12 +56,7 @@ impl Reader {
         let answer = self.ask(token.as_ref(), limit)?;
         let page = &answer.page;
         let digests = digests(page);
-        // They are there all the same.
-        let shows_known = digests
-            .iter()
-            .any(|change| self.known.contains(change) && self.tail.lacks(&digests, change));
-        self.is_unwell |= shows_known;
-        self.proof.shows_known |= shows_known;
+        self.note_known(&digests);
         let mut verdict = self.tail.judge(
             (token.as_ref(), page.token.as_ref()),
             &digests,
@@ -97,6 +93,15 @@ impl Reader {
                 self.try_again(END_PAUSE)
             }
         }
+    }
+
+    /// Sees whether a page has known changes that the reading lacks: they are there all the same.
+    fn note_known(&mut self, page: &[ChangeDigest]) {
+        let shows_known = page
+            .iter()
+            .any(|change| self.known.contains(change) && self.tail.lacks(page, change));
+        self.is_unwell |= shows_known;
+        self.proof.shows_known |= shows_known;
     }
 
     /// Whether a page of the proof ends where the log was read up to. Its last change tells, but for another that looks the same. So its
