@@ -168,12 +168,19 @@ impl<'a> Config<'a> {
                 origin,
             }
         };
-        let variables = target::shown_pg_variables(&layers).unwrap_or_default();
-        let variables = variables.into_iter().map(|(name, value)| Shown {
+        let in_effect = |(name, value): (&'static str, String)| Shown {
             key: name,
             value: Some(value),
             origin: Origin::Env(name.to_owned()).to_string(),
-        });
+        };
+        let variables = match target::shown_pg_variables(&layers) {
+            Ok(variables) => variables.into_iter().map(in_effect).collect(),
+            Err(error) => vec![Shown {
+                key: "PG…",
+                value: None,
+                origin: error.to_string(),
+            }],
+        };
         Ok(self.known.iter().map(shown).chain(variables).collect())
     }
 }

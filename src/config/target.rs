@@ -138,8 +138,11 @@ pub(super) fn shown_pg_variables(layers: &Layers) -> Result<Vec<(&'static str, S
     let Some(url) = layers.value(URL.declaration())? else {
         return Ok(Vec::new());
     };
-    let has_password =
-        layers.value(PASSWORD.declaration())?.is_some() || engine::holds_password(&url.text);
+    // One that can't be read is given all the same.
+    let is_given = layers
+        .value(PASSWORD.declaration())
+        .map_or(true, |password| password.is_some());
+    let has_password = is_given || engine::holds_password(&url.text);
     let variables = pg_variables(layers, &url.text)?;
     Ok(variables.in_effect(&url.text, has_password))
 }

@@ -75,3 +75,17 @@ fn what_cannot_be_obeyed_is_refused_where_the_target_is_postgres() {
         .code(2)
         .says(&["names no host", "PGHOST"]);
 }
+
+/// What can't be read hides nothing else.
+#[test]
+fn variables_in_effect_are_shown_beside_a_password_that_cannot_be_read() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.command();
+    command
+        .env("PGSSLMODE", "verify-full")
+        .env("FGA_SYNC_TARGET", "postgres://u@h/d")
+        .env("FGA_SYNC_TARGET_PASSWORD_FILE", "none");
+    Ended::of(command.args(["run", "--show-config"]))
+        .code(0)
+        .says_on_stdout(&["PGSSLMODE", "\"verify-full\"", "can't read the secret"]);
+}
