@@ -89,6 +89,7 @@ fn main() -> ExitCode {
         mirror::walk::trials,
         mirror::wrong_server::trials,
         mirror::copy::equality::trials,
+        mirror::copy::faulty::trials,
         mirror::copy::kills::trials,
         mirror::copy::overtaken::trials,
         mirror::copy::refusals::trials,

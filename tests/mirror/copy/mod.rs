@@ -2,6 +2,7 @@
 
 pub mod dense;
 pub mod equality;
+pub mod faulty;
 pub mod kills;
 pub mod overtaken;
 pub mod past;
