@@ -54,6 +54,9 @@ pub enum Verb {
     /// Create or upgrade the tables.
     #[command(override_usage = help::usage("migrate"), after_help = help::after("migrate"))]
     Migrate(MigrateArgs),
+    /// Forget the position of one mirror, and delete its rows where that is wanted.
+    #[command(override_usage = help::usage("reset"), after_help = help::after("reset"))]
+    Reset(ResetArgs),
     /// Print what a shell reads to complete command lines.
     #[command(override_usage = help::usage("completions"), help_template = WITHOUT_SETTINGS, after_help = help::examples("completions"))]
     Completions(CompletionsArgs),
@@ -119,6 +122,24 @@ pub struct MigrateArgs {
     #[arg(long, value_name = "VERSION", requires = "print_sql", value_parser = value_parser!(u32).range(..=i64::from(SCHEMA_VERSION)))]
     pub from: Option<u32>,
     /// Migrate the target of this job of the configuration file
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(complete::jobs))]
+    pub job: Option<String>,
+}
+
+/// Flags of `reset`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of reset")]
+pub struct ResetArgs {
+    /// Delete the rows too: without it, no run goes on with them
+    #[arg(long)]
+    pub truncate: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Show what would go, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Reset the mirror of this job of the configuration file
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(complete::jobs))]
     pub job: Option<String>,
 }

@@ -53,6 +53,16 @@ pub const EXAMPLES: &[Example] = &[
         line: "fga-sync migrate --print-sql --target sqlite:audit.db",
     },
     Example {
+        command: "reset",
+        what: "See what would go of a mirror that is to begin anew",
+        line: "fga-sync reset --truncate --dry-run --config /etc/fga-sync.toml --job audit",
+    },
+    Example {
+        command: "reset",
+        what: "Delete it, without a question",
+        line: "fga-sync reset --truncate --yes --config /etc/fga-sync.toml --job audit",
+    },
+    Example {
         command: "completions",
         what: "Complete what is typed, in each new shell",
         line: "fga-sync completions bash > /usr/share/bash-completion/completions/fga-sync",
@@ -76,6 +86,10 @@ pub const fn synopsis(command: &str) -> &'static [&'static str] {
             "fga-sync run --config FILE [--job NAME | --all] [OPTIONS]",
         ],
         b"migrate" => &["fga-sync migrate [--print-sql] --target URL [OPTIONS]"],
+        b"reset" => &[
+            "fga-sync reset [--truncate] [--yes | --dry-run] --store-id ID --target URL [OPTIONS]",
+            "fga-sync reset [--truncate] [--yes | --dry-run] --config FILE --job NAME [OPTIONS]",
+        ],
         b"completions" => &["fga-sync completions SHELL"],
         b"version" => &["fga-sync version [--format json]"],
         _ => &["fga-sync COMMAND [OPTIONS]"],

@@ -1,9 +1,13 @@
 //! The mirror: the rows that a page comes to.
 
+use std::ops::AddAssign;
+
 use jiff::Timestamp;
+use serde::Serialize;
 
 use crate::change::Change;
 use crate::limits::Limits;
+use crate::target_error::TargetResult;
 use crate::tuple::TupleKey;
 
 /// What the mirror must have of a tuple before some changes.
@@ -78,6 +82,29 @@ pub enum Applied {
     Unexpected(Vec<TupleKey>),
 }
 
+/// How many rows there are, or were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct RowCounts {
+    /// In `fga_changelog`.
+    pub changelog: u64,
+    /// In `fga_tuples`.
+    pub tuples: u64,
+}
+
+impl RowCounts {
+    /// All of them.
+    pub const fn all(&self) -> u64 {
+        self.changelog + self.tuples
+    }
+}
+
+impl AddAssign for RowCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.changelog += other.changelog;
+        self.tuples += other.tuples;
+    }
+}
+
 /// Who holds the rows. What it must promise:
 ///
 /// * **Lossless.** Text is stored as it is and compared byte by byte. What does not fit is refused by [`limits`](Self::limits)
@@ -92,4 +119,7 @@ pub enum Applied {
 pub trait Mirror {
     /// What it can't hold.
     fn limits(&self) -> Limits;
+
+    /// Counts the rows of a store, and of an object type in it; an empty type is all. It may read each of them.
+    fn count_rows(&mut self, store_id: &str, type_filter: &str) -> TargetResult<RowCounts>;
 }

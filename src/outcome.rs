@@ -15,6 +15,10 @@ pub enum Ending {
     Skipped,
     /// It did not begin, since a job that it needs did not reach its end.
     LeftOut,
+    /// `reset` gave a mirror up.
+    Reset,
+    /// `reset` found nothing to give up.
+    NothingToReset,
     /// `migrate` created the tables.
     Created,
     /// `migrate` upgraded the tables.
@@ -23,6 +27,8 @@ pub enum Ending {
     Unchanged,
     /// A fault of fga-sync itself, or one that fits nowhere else.
     Unexpected,
+    /// Whoever was asked said no.
+    Declined,
     /// The command line, the environment or the configuration file is wrong.
     Usage,
     /// A limit was reached, and more remains.
@@ -110,10 +116,13 @@ impl Ending {
             Self::Drained => (0, "drained", S::Done, Pod::None, "the end of the log was reached"),
             Self::Skipped => (0, "skipped", S::Done, Pod::None, "another run holds the lock, left to it"),
             Self::LeftOut => (0, "left_out", S::Done, Pod::None, "left out: a job that it needs did not reach its end"),
+            Self::Reset => (0, "reset", S::Done, Pod::None, "the position was forgotten"),
+            Self::NothingToReset => (0, "nothing_to_reset", S::Done, Pod::None, "there was nothing to reset"),
             Self::Created => (0, "created", S::Done, Pod::None, "the tables were created"),
             Self::Upgraded => (0, "upgraded", S::Done, Pod::None, "the tables were upgraded"),
             Self::Unchanged => (0, "unchanged", S::Done, Pod::None, "the tables were as needed"),
             Self::Unexpected => (1, "unexpected", S::Unknown, Pod::Count, "unexpected error"),
+            Self::Declined => (1, "declined", S::Unknown, Pod::Count, "declined: nothing was changed"),
             Self::Usage => (2, "usage", S::Lasting, Pod::FailJob, "wrong usage or configuration"),
             Self::LimitReached => (3, "limit_reached", S::Unfinished, Pod::Ignore, "stopped at a limit (--max-changes, --max-duration); more remains"),
             Self::SourceUnavailable => (4, "source_unavailable", S::MayPass, Pod::Count, "source unreachable, or still failing after retries"),

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::ledger::{Holder, Ledger};
 use crate::lookback::OverlapUpdate;
-use crate::mirror::{Applied, Mirror, Rows};
+use crate::mirror::{Applied, Mirror, RowCounts, Rows};
 use crate::page::ContinuationToken;
 pub use crate::target_error::{TargetError, TargetResult};
 
@@ -65,4 +65,16 @@ pub struct Commit<'a> {
 pub trait Target: Ledger + Mirror + Send {
     /// Commits a page. What was announced is forgotten with it.
     fn apply(&mut self, commit: &Commit) -> TargetResult<Applied>;
+
+    /// Deletes up to `most` rows of each table, those of the holder's store, and of an object type in it; an empty type is all. In the same
+    /// transaction the checkpoint loses its position: it says of no row any more that it is there. Gives how many were deleted.
+    ///
+    /// # Errors
+    /// [`TargetError::Fenced`] where another run has taken the checkpoint over.
+    fn truncate(
+        &mut self,
+        holder: &Holder,
+        type_filter: &str,
+        most: u32,
+    ) -> TargetResult<RowCounts>;
 }

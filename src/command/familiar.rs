@@ -64,7 +64,6 @@ const FAMILIAR: &[(&str, &str)] = &[
     ("--debug", "-v"),
     ("--timeout", "--max-duration DURATION"),
     ("--prefix", "--table-prefix PREFIX"),
-    ("--yes", "nothing: no command asks"),
 ];
 
 /// Says in the error of an unknown flag what does the same here.

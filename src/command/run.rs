@@ -1,26 +1,19 @@
 //! `fga-sync run`: drains the change feed into the target.
 
 use std::collections::BTreeSet;
-use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
-use super::{log_failure_of, print, print_json, told};
+use super::{log_failure_of, print_summary, runner};
 use crate::cli::RunArgs;
-use crate::config::{Config, Format, OutputSettings, RunSettings, SourceSettings};
+use crate::config::{Config, OutputSettings, RunSettings, SourceSettings};
 use crate::engine::{self, Access, DryRun};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Runner;
-use crate::one_line::shortened;
 use crate::report::{Listeners, Progress, Subject, Summaries, Summary, Tally, log_end, log_start};
 use crate::source::{ChangeSource, OpenFga, Replay};
 use crate::span;
 use crate::sync::{GivenUp, Outcome, Stop, open_persistently, run as run_once};
 use crate::target::Target;
-
-/// The characters of a machine's name that are kept. The system allows 64 of them, or 255.
-const HOST_WIDTH: usize = 255;
 
 pub(super) fn run(config: &Config, arguments: &RunArgs, output: &OutputSettings) -> Result<u8> {
     let stop = Stop::on_signals().map_err(|error| {
@@ -79,16 +72,6 @@ fn run_all(
     Ok(summaries.exit_code())
 }
 
-/// Prints how it went, in the form that is wanted.
-fn print_summary(summary: &(impl Serialize + Display), output: &OutputSettings) {
-    let printed = match output.format {
-        Format::Json => print_json(summary),
-        Format::Text if output.quiet => Ok(()),
-        Format::Text => print(&summary.to_string()),
-    };
-    told(printed, output);
-}
-
 fn subject(job: Option<&str>, settings: &RunSettings, dry_run: bool) -> Subject {
     Subject {
         command: "run",
@@ -136,17 +119,6 @@ fn run_job(
     );
     log_end(&summary);
     summary
-}
-
-/// A new run of this process.
-fn runner() -> Runner {
-    Runner {
-        run_id: ulid::Ulid::generate().to_string(),
-        host: whoami::hostname()
-            .ok()
-            .map(|host| shortened(&host, HOST_WIDTH)),
-        pid: std::process::id(),
-    }
 }
 
 fn open_and_run(

@@ -32,6 +32,7 @@ use settings::{Declaration, settings};
 pub(crate) use sign_in::{parse_headers, token_url};
 pub use source::SourceSettings;
 
+use crate::checkpoint::Subject;
 use crate::engine::TargetSettings;
 use crate::error::{Error, Result};
 use crate::one_line::shortened;
@@ -49,6 +50,17 @@ pub struct RunSettings {
     pub target: TargetSettings,
     /// How.
     pub options: RunOptions,
+}
+
+/// Which mirror is meant.
+#[derive(Debug, Clone)]
+pub struct MirrorSettings {
+    /// What it mirrors, as far as settings tell.
+    pub subject: Subject,
+    /// Where it is.
+    pub target: TargetSettings,
+    /// So many runs of its name are kept in `fga_sync_runs`.
+    pub keep_runs: u32,
 }
 
 /// The settings of a command, before they are typed.
@@ -100,7 +112,7 @@ impl<'a> Config<'a> {
         let source = source::source(&layers)?;
         let name = match (job, source.store_id()) {
             (Some(job), _) => job,
-            (None, "") => "default",
+            (None, "") => source::NAMELESS,
             (None, store_id) => store_id,
         };
         let options = run::options(&layers, name.to_owned(), source.shown())?;
@@ -115,6 +127,21 @@ impl<'a> Config<'a> {
             source,
             target,
             options,
+        })
+    }
+
+    /// The settings by which a mirror is found, without those of how it is filled.
+    ///
+    /// # Errors
+    /// Where something is missing or can't be understood.
+    pub fn mirror(&self, job: Option<&str>) -> Result<MirrorSettings> {
+        self.refuse_none_of(job, "--job NAME")?;
+        let layers = self.layers(job)?;
+        let (name, store_id) = source::mirror(&layers, job)?;
+        Ok(MirrorSettings {
+            subject: run::subject(&layers, name, store_id)?,
+            target: target::target(&layers)?,
+            keep_runs: run::keep_runs(&layers)?,
         })
     }
 

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::layers::Layers;
 use super::setting::{DURATION, Declaration, Setting, Takes, WithDefault, duration};
 use super::target;
+use crate::checkpoint::{StoreIdentity, Subject};
 use crate::error::Result;
 use crate::source::OpenFgaSettings;
 use crate::sync::{IfLocked, RunOptions};
@@ -148,6 +149,26 @@ pub(super) fn options(layers: &Layers, name: String, source: String) -> Result<R
         migrate: !layers.get_or_default(&NO_MIGRATE)?,
         keep_runs: layers.get_or_default(&KEEP_RUNS)?,
     })
+}
+
+/// What a mirror of that name has in it, if these settings fill it.
+pub(super) fn subject(layers: &Layers, name: String, store_id: String) -> Result<Subject> {
+    Ok(Subject {
+        name,
+        source: String::new(),
+        store: StoreIdentity {
+            id: store_id,
+            ..StoreIdentity::default()
+        },
+        type_filter: layers.text(&TYPE)?.unwrap_or_default(),
+        mode: layers.get_or_default(&target::MODE)?,
+        target_store: None,
+    })
+}
+
+/// How many runs are kept.
+pub(super) fn keep_runs(layers: &Layers) -> Result<u32> {
+    layers.get_or_default(&KEEP_RUNS)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::ledger::{
 };
 use crate::limits::Limits;
 use crate::lookback::{OverlapPage, TupleDigest};
-use crate::mirror::{Applied, Mirror};
+use crate::mirror::{Applied, Mirror, RowCounts};
 use crate::schema::SchemaStatus;
 use crate::target::{Commit, Target, TargetError, TargetResult};
 
@@ -21,6 +21,13 @@ pub struct DryRun {
 impl Mirror for DryRun {
     fn limits(&self) -> Limits {
         self.target.limits()
+    }
+
+    fn count_rows(&mut self, store_id: &str, type_filter: &str) -> TargetResult<RowCounts> {
+        match self.target.schema()? {
+            SchemaStatus::Current => self.target.count_rows(store_id, type_filter),
+            _ => Ok(RowCounts::default()),
+        }
     }
 }
 
@@ -80,6 +87,10 @@ impl Ledger for DryRun {
         Ok(())
     }
 
+    fn forget(&mut self, _holder: &Holder) -> TargetResult<()> {
+        Ok(())
+    }
+
     fn record_run(&mut self, _run: &RunRecord) -> TargetResult<()> {
         Ok(())
     }
@@ -96,5 +107,14 @@ impl Ledger for DryRun {
 impl Target for DryRun {
     fn apply(&mut self, _commit: &Commit) -> TargetResult<Applied> {
         Ok(Applied::Committed)
+    }
+
+    fn truncate(
+        &mut self,
+        _holder: &Holder,
+        _type_filter: &str,
+        _most: u32,
+    ) -> TargetResult<RowCounts> {
+        Ok(RowCounts::default())
     }
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::line::age;
 use super::tally::Tally;
 use crate::error::Error;
+use crate::mirror::RowCounts;
 use crate::one_line::shortened;
 use crate::outcome::Ending;
 use crate::sync::{Outcome, Signal};
@@ -54,6 +55,8 @@ pub struct Summary {
     order_anomalies: u64,
     tuples_written: u64,
     tuples_deleted: u64,
+    /// What a reset deleted.
+    rows_deleted: Option<RowCounts>,
     /// The continuation token after the last applied page.
     token: Option<String>,
     /// The timestamp of the last applied change.
@@ -152,6 +155,7 @@ impl Summary {
             order_anomalies: tally.order_anomalies,
             tuples_written: tally.tuples_written,
             tuples_deleted: tally.tuples_deleted,
+            rows_deleted: tally.rows_deleted,
             token: tally.token.clone(),
             position_time: tally.position_time,
             // A dry run leaves the target as it was.
@@ -168,13 +172,13 @@ impl Summary {
     }
 
     /// A command that is no run, and did not fail.
-    pub fn done(subject: Subject, ending: Ending, duration: Duration) -> Self {
+    pub fn done(subject: Subject, tally: &Tally, ending: Ending, duration: Duration) -> Self {
         Self {
             ending,
             outcome: ending.word(),
             exit_code: ending.exit_code(),
             lag_seconds: None,
-            ..Self::new(subject, &Tally::default(), Ok(Outcome::Drained), duration)
+            ..Self::new(subject, tally, Ok(Outcome::Drained), duration)
         }
     }
 
@@ -274,6 +278,12 @@ impl Summary {
                 if self.pages == 1 { "page" } else { "pages" },
                 self.duration_seconds,
                 self.changes_per_second
+            )?;
+        }
+        if let Some(RowCounts { changelog, tuples }) = self.rows_deleted {
+            writeln!(
+                formatter,
+                "  deleted   {changelog} rows of fga_changelog, {tuples} of fga_tuples"
             )?;
         }
         if self.late_arrivals + self.order_anomalies > 0 {

@@ -15,6 +15,8 @@ pub enum Outcome {
     Skipped,
     /// It did not begin, since a job that it needs did not reach its end.
     LeftOut,
+    /// A mirror was given up.
+    Reset,
     /// A signal asked to stop.
     Stopped(Signal),
 }
@@ -27,6 +29,7 @@ impl Outcome {
             Self::LimitReached => Ending::LimitReached,
             Self::Skipped => Ending::Skipped,
             Self::LeftOut => Ending::LeftOut,
+            Self::Reset => Ending::Reset,
             Self::Stopped(Signal::Interrupt) => Ending::Interrupted,
             Self::Stopped(Signal::Terminate) => Ending::Terminated,
         }

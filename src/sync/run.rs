@@ -13,11 +13,12 @@ use super::plan::Planner;
 use super::reader::{Reader, Reading};
 use super::session::{Session, prepare_tables, record};
 use super::stop::{GivenUp, Stop};
+use super::subject::admit;
 use super::tokens::Tokens;
 use crate::checkpoint::{Mode, StoreIdentity, Subject};
 use crate::error::Result;
 use crate::event::{Event, Listener};
-use crate::ledger::{RunStart, Runner};
+use crate::ledger::{Found, RunStart, Runner};
 use crate::lookback::{Known, Settling};
 use crate::source::{ChangeSource, LargestPage};
 use crate::target::Target;
@@ -106,7 +107,8 @@ pub fn run(
         started_at,
         start_time: options.start_time,
     };
-    let mut session = match Session::begin(target, stop, start) {
+    let admission = |found: &Found| admit(found, &subject);
+    let mut session = match Session::begin(target, stop, start, &admission) {
         Ok(session) => session,
         Err(error) => return record_failed(target, Err(error)),
     };

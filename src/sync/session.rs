@@ -5,13 +5,12 @@ use jiff::Timestamp;
 use super::outcome::Outcome;
 use super::persist::persistently;
 use super::stop::Stop;
-use super::subject::admit;
 use crate::checkpoint::{Checkpoint, Subject};
 use crate::error::{ErrorKind, Result};
 use crate::event::{Event, Listener};
-use crate::ledger::{Held, Holder, RunEnd, RunRecord, RunResult, RunStart, Runner};
+use crate::ledger::{Admission, Held, Holder, RunEnd, RunRecord, RunResult, RunStart, Runner};
 use crate::lookback::{OverlapPage, OverlapUpdate};
-use crate::mirror::{Applied, Rows};
+use crate::mirror::{Applied, RowCounts, Rows};
 use crate::schema::SchemaStatus;
 use crate::target::{Commit, Counts, Position, Target, TargetError, TargetResult};
 
@@ -37,6 +36,7 @@ pub(super) struct Session<'a> {
     target: &'a mut dyn Target,
     stop: &'a Stop,
     start: RunStart<'a>,
+    admission: Admission<'a>,
     checkpoint: Checkpoint,
     overlap: Vec<OverlapPage>,
     /// As of when the mirror is complete, once this run has proven the end.
@@ -44,7 +44,7 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Takes the checkpoint.
+    /// Takes the checkpoint, where what stands in the tables admits it.
     ///
     /// # Errors
     /// Where it belongs to something else, or the target can't be reached.
@@ -52,12 +52,14 @@ impl<'a> Session<'a> {
         target: &'a mut dyn Target,
         stop: &'a Stop,
         start: RunStart<'a>,
+        admission: Admission<'a>,
     ) -> Result<Self> {
-        let held = take(target, stop, &start)?;
+        let held = take(target, stop, &start, admission)?;
         Ok(Self {
             target,
             stop,
             start,
+            admission,
             checkpoint: held.checkpoint,
             overlap: held.overlap,
             complete_as_of: None,
@@ -69,7 +71,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// As [`begin`](Self::begin).
     pub(super) fn begin_again(&mut self) -> Result<()> {
-        let held = take(self.target, self.stop, &self.start)?;
+        let held = take(self.target, self.stop, &self.start, self.admission)?;
         (self.checkpoint, self.overlap) = (held.checkpoint, held.overlap);
         Ok(())
     }
@@ -147,6 +149,37 @@ impl<'a> Session<'a> {
             }
         }
         Ok(applied)
+    }
+
+    /// Deletes rows, and the position with them, as [`Target::truncate`] does.
+    ///
+    /// # Errors
+    /// What the target said last.
+    pub(super) fn truncate(&mut self, most: u32) -> TargetResult<RowCounts> {
+        let holder = holder(&self.start, &self.checkpoint);
+        let type_filter = &self.start.subject.type_filter;
+        persistently(self.target, self.stop, |target| {
+            target.truncate(&holder, type_filter, most)
+        })
+    }
+
+    /// Whether there are rows, where there is no position.
+    ///
+    /// # Errors
+    /// What the target said last.
+    pub(super) fn has_rows(&mut self) -> TargetResult<bool> {
+        let subject = self.start.subject;
+        let (found, _) = persistently(self.target, self.stop, |target| target.look(subject))?;
+        Ok(found.has_rows)
+    }
+
+    /// Gives the checkpoint up.
+    ///
+    /// # Errors
+    /// What the target said last.
+    pub(super) fn forget(&mut self) -> TargetResult<()> {
+        let holder = holder(&self.start, &self.checkpoint);
+        persistently(self.target, self.stop, |target| target.forget(&holder))
     }
 
     /// Notes that the end was proven, and as of when that makes the mirror complete. It is written where the run ends.
@@ -230,8 +263,12 @@ const fn holder<'a>(start: &RunStart<'a>, checkpoint: &Checkpoint) -> Holder<'a>
     }
 }
 
-fn take(target: &mut dyn Target, stop: &Stop, start: &RunStart) -> Result<Held> {
-    let admission = |found: &_| admit(found, start.subject);
-    persistently(target, stop, |target| target.begin_run(start, &admission))
+fn take(
+    target: &mut dyn Target,
+    stop: &Stop,
+    start: &RunStart,
+    admission: Admission,
+) -> Result<Held> {
+    persistently(target, stop, |target| target.begin_run(start, admission))
         .map_err(TargetError::into_error)
 }

@@ -22,7 +22,7 @@ pub(super) fn admit(found: &Found, subject: &Subject) -> Result<()> {
                 subject.store.id
             ),
         )
-        .advise("bring back the row of fga_sync_state from a backup that fits the rows, or fill empty tables (target.schema, target.table_prefix)"));
+        .advise("bring back the row of fga_sync_state from a backup that fits the rows; or delete the rows (fga-sync reset --truncate), or fill other tables (target.schema, target.table_prefix)"));
     }
     Ok(())
 }
@@ -134,13 +134,17 @@ fn check_target_store(
     .advise("check --target; where the target was replaced or made anew, reset this mirror (fga-sync reset), and fill an empty store"))
 }
 
+/// The mirror that has rows in common with this one, if there is any.
+pub(super) fn sharing<'a>(checkpoints: &'a [Checkpoint], subject: &Subject) -> Option<&'a Subject> {
+    let overlaps = |one: &str, other: &str| one.is_empty() || other.is_empty() || one == other;
+    checkpoints.iter().map(|kept| &kept.subject).find(|kept| {
+        kept.store.id == subject.store.id && overlaps(&kept.type_filter, &subject.type_filter)
+    })
+}
+
 /// Refuses to fill one store's rows twice.
 fn check_overlap(checkpoints: &[Checkpoint], subject: &Subject) -> Result<()> {
-    let overlaps = |one: &str, other: &str| one.is_empty() || other.is_empty() || one == other;
-    let twice = checkpoints.iter().map(|kept| &kept.subject).find(|kept| {
-        kept.store.id == subject.store.id && overlaps(&kept.type_filter, &subject.type_filter)
-    });
-    match twice {
+    match sharing(checkpoints, subject) {
         None => Ok(()),
         Some(kept) => Err(Error::new(
             ErrorKind::WrongPosition,
@@ -149,7 +153,7 @@ fn check_overlap(checkpoints: &[Checkpoint], subject: &Subject) -> Result<()> {
                 subject.store.id, kept.name, subject.name
             ),
         )
-        .advise("give one of them other tables (target.schema, target.table_prefix), or types that do not overlap; a row of fga_sync_state without a token holds nothing, and can be deleted")),
+        .advise("give one of them other tables (target.schema, target.table_prefix), or types that do not overlap; or give the other one up (fga-sync reset)")),
     }
 }
 

@@ -7,7 +7,7 @@ use fga_sync::ledger::{
 };
 use fga_sync::limits::Limits;
 use fga_sync::lookback::{OverlapPage, TupleDigest};
-use fga_sync::mirror::{Applied, Mirror};
+use fga_sync::mirror::{Applied, Mirror, RowCounts};
 use fga_sync::schema::SchemaStatus;
 use fga_sync::target::{Commit, Target, TargetError, TargetResult};
 
@@ -162,6 +162,10 @@ impl Mirror for Connection {
             widths: None,
         }
     }
+
+    fn count_rows(&mut self, _store_id: &str, _type_filter: &str) -> TargetResult<RowCounts> {
+        unreachable!("no history counts its rows")
+    }
 }
 
 impl Ledger for Connection {
@@ -245,6 +249,10 @@ impl Ledger for Connection {
         })
     }
 
+    fn forget(&mut self, _holder: &Holder) -> TargetResult<()> {
+        unreachable!("no history resets its mirror")
+    }
+
     fn record_run(&mut self, run: &RunRecord) -> TargetResult<()> {
         self.call("record_run", |world| {
             world.database.record_run(run);
@@ -263,6 +271,15 @@ impl Ledger for Connection {
 }
 
 impl Target for Connection {
+    fn truncate(
+        &mut self,
+        _holder: &Holder,
+        _type_filter: &str,
+        _most: u32,
+    ) -> TargetResult<RowCounts> {
+        unreachable!("no history resets its mirror")
+    }
+
     fn apply(&mut self, commit: &Commit) -> TargetResult<Applied> {
         if self.is_killed {
             return Err(killed());

@@ -72,8 +72,14 @@ pub(super) fn look(
 /// of it and a commit of the holder's on another node, one fails.
 pub(super) fn last_commit(session: &mut Session, holder: &Holder) -> TargetResult<i64> {
     let failed = |error| while_holding("read the last commit", error);
-    let of_holder = [statements::TOUCH_CHECKPOINT, statements::LAST_COMMIT]
-        .map(|sql| Statement::new(sql, [holder.name.into(), holder.fence.into()]));
+    let of_holder = [statements::TOUCH_CHECKPOINT, statements::LAST_COMMIT].map(|sql| {
+        let values = [
+            holder.name.into(),
+            holder.fence.into(),
+            holder.run_id.into(),
+        ];
+        Statement::new(sql, values)
+    });
     let last = session.transact(failed, |session| {
         let last = session.begin(of_holder)?.last().value()?;
         Ok(if last.is_some() {
@@ -96,6 +102,7 @@ pub(super) fn announce(
         encode_tuples(tuples).into(),
         holder.name.into(),
         holder.fence.into(),
+        holder.run_id.into(),
         last_commit.into(),
     ];
     let kept = session

@@ -5,6 +5,7 @@ mod classify;
 mod hash;
 mod message;
 mod page;
+mod reset;
 mod rows;
 mod runs;
 mod session;
@@ -29,7 +30,7 @@ use crate::ledger::{
 };
 use crate::limits::{Limits, Widths};
 use crate::lookback::{OverlapPage, TupleDigest};
-use crate::mirror::{Applied, Mirror};
+use crate::mirror::{Applied, Mirror, RowCounts};
 use crate::schema::{self, Column, Kind, SchemaStatus};
 use crate::target::{Commit, Target, TargetError, TargetResult};
 
@@ -247,6 +248,10 @@ impl Mirror for MySql {
             }),
         }
     }
+
+    fn count_rows(&mut self, store_id: &str, type_filter: &str) -> TargetResult<RowCounts> {
+        reset::count_rows(&mut self.session, store_id, type_filter)
+    }
 }
 
 impl Target for MySql {
@@ -256,6 +261,15 @@ impl Target for MySql {
             return Err(TargetError::Refused(classify::too_large(max_packet)));
         }
         page::apply(&mut self.session, commit)
+    }
+
+    fn truncate(
+        &mut self,
+        holder: &Holder,
+        type_filter: &str,
+        most: u32,
+    ) -> TargetResult<RowCounts> {
+        reset::truncate(&mut self.session, holder, type_filter, most)
     }
 }
 
@@ -320,6 +334,10 @@ impl Ledger for MySql {
 
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
         runs::finish(&mut self.session, run)
+    }
+
+    fn forget(&mut self, holder: &Holder) -> TargetResult<()> {
+        reset::forget(&mut self.session, holder)
     }
 
     fn record_run(&mut self, run: &RunRecord) -> TargetResult<()> {

@@ -128,6 +128,7 @@ pub(super) fn move_checkpoint(commit: &Commit) -> Step {
         commit.number.into(),
         holder.name.into(),
         holder.fence.into(),
+        holder.run_id.into(),
         commit.number.into(),
     ];
     Step {

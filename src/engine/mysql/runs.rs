@@ -19,6 +19,7 @@ pub(super) fn finish(session: &mut Session, run: &RunEnd) -> TargetResult<()> {
         run.complete_as_of.map(datetime).into(),
         holder.name.into(),
         holder.fence.into(),
+        holder.run_id.into(),
     ];
     let end = ending(result).into_iter().chain([holder.run_id.into()]);
     let mut answers = session

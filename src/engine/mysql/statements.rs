@@ -109,26 +109,26 @@ pub(super) const BEGIN_RUN: &str = "
     on duplicate key update run_id = if(run_id = values(run_id), run_id, null)";
 
 pub(super) const TOUCH_CHECKPOINT: &str = "
-    update `{prefix}fga_sync_state` set updated_at = utc_timestamp(6) where name = ? and fence = ?";
+    update `{prefix}fga_sync_state` set updated_at = utc_timestamp(6) where name = ? and fence = ? and run_id = ?";
 
-/// The tuples, name, fence, and the number of the last commit.
+/// The tuples, name, fence, the run, and the number of the last commit.
 pub(super) const ANNOUNCE: &str = "
-    update `{prefix}fga_sync_state` set announced = ? where name = ? and fence = ? and commits = ?";
+    update `{prefix}fga_sync_state` set announced = ? where name = ? and fence = ? and run_id = ? and commits = ?";
 
 pub(super) const LAST_COMMIT: &str = "
-    select commits from `{prefix}fga_sync_state` where name = ? and fence = ?";
+    select commits from `{prefix}fga_sync_state` where name = ? and fence = ? and run_id = ?";
 
 /// The size of pages, and as of when the mirror is complete, null where the end was not proven.
 pub(super) const LEAVE_CHECKPOINT: &str = "
     update `{prefix}fga_sync_state` set page_size = ?, complete_as_of = coalesce(?, complete_as_of)
-    where name = ? and fence = ?";
+    where name = ? and fence = ? and run_id = ?";
 
 /// The position, its time and the watermark are null where they stay.
 pub(super) const MOVE_CHECKPOINT: &str = "
     update `{prefix}fga_sync_state`
     set token = coalesce(?, token), position_time = coalesce(?, position_time), watermark = coalesce(?, watermark),
         commits = ?, announced = null, updated_at = utc_timestamp(6)
-    where name = ? and fence = ? and commits + 1 = ?";
+    where name = ? and fence = ? and run_id = ? and commits + 1 = ?";
 
 pub(super) const COUNT_PAGE: &str = "
     update `{prefix}fga_sync_runs`
@@ -311,6 +311,34 @@ pub(super) const FORGET_OLD_RUNS: &str = "
         select run_id from (
             select run_id from `{prefix}fga_sync_runs` where name = ? order by run_id desc limit 1 offset ?) as newest)
       and run_id not in (select run_id from `{prefix}fga_sync_state` where name = ? and run_id is not null)";
+
+/// Name, fence, and the run.
+pub(super) const FORGET_CHECKPOINT: &str = "
+    delete from `{prefix}fga_sync_state` where name = ? and fence = ? and run_id = ?";
+
+/// It locks the row, so that it is of one moment with what was deleted.
+pub(super) const HAS_CHECKPOINT: &str = "
+    select exists (select 1 from `{prefix}fga_sync_state` where name = ? for update)";
+
+/// As [`FORGET_CHECKPOINT`]. The row stays for the fence.
+pub(super) const CLEAR_CHECKPOINT: &str = "
+    update `{prefix}fga_sync_state`
+    set token = null, watermark = null, position_time = null, complete_as_of = null, start_time = null, announced = null,
+        updated_at = utc_timestamp(6)
+    where name = ? and fence = ? and run_id = ?";
+
+/// The store, and the object type, or '' for all; and both again.
+pub(super) const COUNT_ROWS: &str = "
+    select (select count(*) from `{prefix}fga_changelog` where store_id = ? and ? in ('', object_type)),
+           (select count(*) from `{prefix}fga_tuples` where store_id = ? and ? in ('', object_type))";
+
+/// The store, the object type, or '' for all, and how many rows at most.
+pub(super) const TRUNCATE_CHANGES: &str = "
+    delete from `{prefix}fga_changelog` where store_id = ? and ? in ('', object_type) limit ?";
+
+/// The same of tuples.
+pub(super) const TRUNCATE_TUPLES: &str = "
+    delete from `{prefix}fga_tuples` where store_id = ? and ? in ('', object_type) limit ?";
 
 pub(super) const UNDER_WAY: &str = "
     select r.run_id, date_format(r.started_at, '%Y-%m-%dT%H:%i:%s.%fZ'), r.host, r.pid

@@ -14,6 +14,7 @@ mod message;
 mod page;
 mod parameters;
 mod passfile;
+mod reset;
 mod runs;
 mod settings;
 mod statements;
@@ -41,7 +42,7 @@ use crate::ledger::{
 };
 use crate::limits::Limits;
 use crate::lookback::{OverlapPage, TupleDigest};
-use crate::mirror::{Applied, Mirror};
+use crate::mirror::{Applied, Mirror, RowCounts};
 use crate::schema::{self, Column, Kind, SchemaStatus};
 use crate::target::{Commit, Target, TargetError, TargetResult};
 
@@ -279,6 +280,10 @@ impl Mirror for Postgres {
             widths: None,
         }
     }
+
+    fn count_rows(&mut self, store_id: &str, type_filter: &str) -> TargetResult<RowCounts> {
+        reset::count_rows(&mut self.client, &self.schema, store_id, type_filter)
+    }
 }
 
 impl Target for Postgres {
@@ -287,6 +292,15 @@ impl Target for Postgres {
         page::apply(&mut self.client, commit, |sql| in_schema(sql, schema))
             .map_err(while_applying)?
             .ok_or(TargetError::Fenced)
+    }
+
+    fn truncate(
+        &mut self,
+        holder: &Holder,
+        type_filter: &str,
+        most: u32,
+    ) -> TargetResult<RowCounts> {
+        reset::truncate(&mut self.client, &self.schema, holder, type_filter, most)
     }
 }
 
@@ -353,6 +367,10 @@ impl Ledger for Postgres {
 
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
         runs::finish(&mut self.client, &self.schema, run)
+    }
+
+    fn forget(&mut self, holder: &Holder) -> TargetResult<()> {
+        reset::forget(&mut self.client, &self.schema, holder)
     }
 
     fn record_run(&mut self, run: &RunRecord) -> TargetResult<()> {

@@ -140,22 +140,22 @@ pub(super) const BEGIN_RUN: &str = "
               page_size, encode(timestamptz_send(complete_as_of), 'hex'), target_store_id, target_store_created_at,
               encode(announced, 'hex')";
 
-/// $1 name, $2 fence. A statement that writes: a pooler sends it to the primary, and it waits for whoever has the row.
+/// $1 name, $2 fence, $3 the run. A statement that writes: a pooler sends it to the primary, and it waits for whoever has the row.
 pub(super) const LAST_COMMIT: &str = "
     update {schema}.fga_sync_state set updated_at = updated_at
-    where name = $1 and fence = $2
+    where name = $1 and fence = $2 and run_id = $3
     returning commits";
 
-/// $1 the tuples, $2 name, $3 fence, $4 the number of the last commit.
+/// $1 the tuples, $2 name, $3 fence, $4 the number of the last commit, $5 the run.
 pub(super) const ANNOUNCE: &str = "
     update {schema}.fga_sync_state set announced = $1
-    where name = $2 and fence = $3 and commits = $4
+    where name = $2 and fence = $3 and run_id = $5 and commits = $4
     returning true";
 
-/// $1 the size of pages, $2 as of when the mirror is complete, null where the end was not proven; $3 name, $4 fence.
+/// $1 the size of pages, $2 as of when the mirror is complete, null where the end was not proven; $3 name, $4 fence, $5 the run.
 pub(super) const LEAVE_CHECKPOINT: &str = "
     update {schema}.fga_sync_state set page_size = $1, complete_as_of = coalesce($2, complete_as_of)
-    where name = $3 and fence = $4";
+    where name = $3 and fence = $4 and run_id = $5";
 
 /// Begins every page: $1 name, $2 fence, $3 the commit's number, $4 token and $5 its time, null where they stay, $6 run id, $7 store id, $8 writes,
 /// $9 deletes, $38 late arrivals, $39 order anomalies, $40 the watermark, null where it stays, $48 rejects. All that follows hangs on the row in `moved`.
@@ -164,7 +164,7 @@ pub(super) const MOVE_CHECKPOINT: &str = "
         update {schema}.fga_sync_state
         set token = coalesce($4, token), position_time = coalesce($5, position_time), watermark = coalesce($40, watermark),
             commits = $3, announced = null, updated_at = now()
-        where name = $1 and fence = $2 and commits + 1 = $3
+        where name = $1 and fence = $2 and run_id = $6 and commits + 1 = $3
         returning true),
     counted as (
         update {schema}.fga_sync_runs
@@ -329,6 +329,44 @@ pub(super) const AND_INSERTED: &str = " + (select count(*) from inserted)";
 pub(super) const AND_UPSERTED: &str = " + (select count(*) from upserted)";
 pub(super) const OR_ELSE: &str = "
           then '1' else 'rows are missing in fga_tuples' end)::bigint";
+
+/// $1 name, $2 fence, $3 the run. Whether no other run has taken the checkpoint over.
+pub(super) const FORGET_CHECKPOINT: &str = "
+    with of_another as (
+        select from {schema}.fga_sync_state where name = $1 and (fence, run_id) is distinct from ($2, $3) for update),
+    forgotten as (
+        delete from {schema}.fga_sync_state where name = $1 and fence = $2 and run_id = $3),
+    unknown as (
+        delete from {schema}.fga_sync_overlap where name = $1 and not exists (select from of_another))
+    select not exists (select from of_another)";
+
+/// $1 the store, $2 the object type, or '' for all.
+pub(super) const COUNT_ROWS: &str = "
+    select (select count(*) from {schema}.fga_changelog where store_id = $1 and $2 in ('', object_type)),
+           (select count(*) from {schema}.fga_tuples where store_id = $1 and $2 in ('', object_type))";
+
+/// $1 name, $2 fence, $3 the run, $4 the store, $5 the object type, or '' for all, and $6 how many rows of each table at most. The row of
+/// the checkpoint stays for the fence.
+pub(super) const TRUNCATE: &str = "
+    with held as (
+        update {schema}.fga_sync_state
+        set token = null, watermark = null, position_time = null, complete_as_of = null, start_time = null, announced = null,
+            updated_at = now()
+        where name = $1 and fence = $2 and run_id = $3
+        returning true),
+    forgotten as (
+        delete from {schema}.fga_sync_overlap where name = $1 and exists (select from held)),
+    changes as (
+        delete from {schema}.fga_changelog
+        where exists (select from held) and id = any (array(
+            select id from {schema}.fga_changelog where store_id = $4 and $5 in ('', object_type) limit $6))
+        returning true),
+    tuples as (
+        delete from only {schema}.fga_tuples
+        where exists (select from held) and ctid = any (array(
+            select ctid from only {schema}.fga_tuples where store_id = $4 and $5 in ('', object_type) limit $6))
+        returning true)
+    select (select count(*) from changes), (select count(*) from tuples), exists (select from held)";
 
 /// $1 run id, $2 now, $3 outcome, $4 exit code, $5 and $6 the error.
 pub(super) const END_RUN: &str = "

@@ -103,6 +103,7 @@ impl<'a> Page<'a> {
             commit.holder.name,
             commit.holder.fence,
             commit.number,
+            commit.holder.run_id,
         ])?;
         if moved == 0 {
             return Ok(false);

@@ -13,6 +13,7 @@ mod plans;
 mod questions;
 mod records;
 mod refused;
+mod reset;
 mod runs;
 mod schema;
 mod values;
@@ -37,6 +38,7 @@ pub const ALL: &[(&str, &[Case])] = &[
     ("refused", refused::CASES),
     ("lock", lock::CASES),
     ("look_back", look_back::CASES),
+    ("reset", reset::CASES),
     ("dry_run", dry_run::CASES),
     ("plans", plans::CASES),
     ("questions", questions::CASES),
