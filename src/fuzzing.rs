@@ -13,7 +13,7 @@ mod stored;
 
 use std::fmt::Debug;
 
-pub use answers::{answer_headers, change_page, tuple_answer};
+pub use answers::{answer_headers, change_page, tuple_answer, tuple_page};
 pub use settings::{
     fga_yaml, headers_setting, password_file, secret_file, source_url, target_url, toml_file,
 };
@@ -23,7 +23,7 @@ pub use stored::{continuation_token, identifier, overlap_changes, recording, rec
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     ("answer_headers", answer_headers),
     ("change_page", change_page),
     ("continuation_token", continuation_token),
@@ -38,6 +38,7 @@ pub const TARGETS: [Target; 15] = [
     ("target_url", target_url),
     ("toml_file", toml_file),
     ("tuple_answer", tuple_answer),
+    ("tuple_page", tuple_page),
     ("overlap_changes", overlap_changes),
 ];
 

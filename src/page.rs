@@ -58,6 +58,14 @@ pub struct Rejection {
     pub raw_event: String,
 }
 
+impl Rejection {
+    /// Enough of the event to find it by: a context may be large.
+    pub(crate) fn shown_event(&self) -> String {
+        const SHOWN: usize = 1_000;
+        self.raw_event.chars().take(SHOWN).collect()
+    }
+}
+
 /// Consecutive changes of the log, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {

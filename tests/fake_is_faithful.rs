@@ -186,6 +186,18 @@ fn observe(store: &Store) -> BTreeMap<String, Value> {
         tuple("a tuple that never was", 0, "document:1");
     }
     note("all tuples", store.read(&json!({})));
+    let first = note("a page of tuples", store.read(&json!({ "page_size": 4 })));
+    let next = json!({ "page_size": 2, "continuation_token": text(&first) });
+    let last = note("the last tuples", store.read(&next));
+    assert_eq!(text(&last), "", "the last page has no token");
+    for size in [0, 101] {
+        let what = format!("{size} tuples");
+        note(&what, store.read(&json!({ "page_size": size })));
+    }
+    for token in ["abc", "!!"] {
+        let what = format!("tuples after {token}");
+        note(&what, store.read(&json!({ "continuation_token": token })));
+    }
     seen
 }
 

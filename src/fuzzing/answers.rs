@@ -107,6 +107,38 @@ pub fn tuple_answer(data: &[u8]) {
     }
 }
 
+/// An answer of `POST /stores/{id}/read` for all tuples: what is understood says what was sent, and the answer never leads back to itself.
+pub fn tuple_page(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let Ok(page) = wire::decode_tuples(text, None) else {
+        return;
+    };
+    if page.token.is_some() {
+        assert!(wire::decode_tuples(text, page.token.as_ref()).is_err());
+    }
+    if let Some(rejection) = &page.rejection {
+        assert!(text.contains(&rejection.raw_event));
+        assert!(!rejection.reason.is_empty());
+    }
+    // Fails as for an event.
+    let Ok(answer) = serde_json::from_str::<Value>(text) else {
+        return;
+    };
+    assert!(answer.get("tuples").is_some(), "{text}");
+    let sent = answer["tuples"].as_array().map_or(&[][..], Vec::as_slice);
+    if page.rejection.is_some() {
+        assert!(page.changes.len() < sent.len());
+    } else {
+        assert_eq!(page.changes.len(), sent.len());
+    }
+    for (tuple, sent) in page.changes.iter().zip(sent) {
+        assert_eq!(tuple.operation, Operation::Write);
+        assert_is_the_key(&sent["key"], tuple);
+    }
+}
+
 /// The tuple that a JSON value names.
 fn tuple_of(key: &Value) -> Option<TupleKey> {
     Some(TupleKey {

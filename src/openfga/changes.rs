@@ -6,12 +6,12 @@ use super::OpenFgaSettings;
 use super::answer::{Remedy, another_store};
 use super::client::{self, Client, Request};
 use super::page_size::PageSize;
-use super::read::PointReader;
+use super::read::{PointReader, Scanner};
 use crate::checkpoint::StoreIdentity;
 use crate::error::{Error, ErrorKind, Result};
 use crate::nearest::nearest;
 use crate::page::{ContinuationToken, Page};
-use crate::source::{Answer, ChangeSource, LargestPage, TupleReader, wire};
+use crate::source::{Answer, ChangeSource, LargestPage, TupleReader, TupleScanner, wire};
 
 /// A start time is by the server's clock, the time of a tuple by its database's.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(1);
@@ -176,5 +176,9 @@ impl ChangeSource for OpenFga {
 
     fn tuple_reader(&self) -> Result<Option<Box<dyn TupleReader>>> {
         Ok(Some(Box::new(PointReader(self.client.another()?))))
+    }
+
+    fn tuple_scanner(&self) -> Result<Option<Box<dyn TupleScanner>>> {
+        Ok(Some(Box::new(Scanner(self.client.another()?))))
     }
 }

@@ -23,6 +23,7 @@ pub use assertion::AssertionKey;
 pub use changes::OpenFga;
 pub use client_credentials::{ClientCredentials, Proof};
 pub(crate) use http::is_this_machine;
+pub use read::tuple_scanner;
 pub use sign_in::SignIn;
 
 use crate::tls::TlsSettings;

@@ -6,7 +6,7 @@ pub(crate) mod wire;
 
 pub(crate) use crate::openfga::is_this_machine;
 pub use crate::openfga::{
-    AssertionKey, ClientCredentials, OpenFga, OpenFgaSettings, Proof, SignIn,
+    AssertionKey, ClientCredentials, OpenFga, OpenFgaSettings, Proof, SignIn, tuple_scanner,
 };
 pub use largest_page::LargestPage;
 pub use replay::{Input, Replay};
@@ -89,6 +89,14 @@ pub trait ChangeSource: Send {
     /// # Errors
     /// Where it can't be set up.
     fn tuple_reader(&self) -> Result<Option<Box<dyn TupleReader>>>;
+
+    /// A way to read all tuples while this reads on; `None` for a recording, which has none.
+    ///
+    /// # Errors
+    /// Where it can't be set up.
+    fn tuple_scanner(&self) -> Result<Option<Box<dyn TupleScanner>>> {
+        Ok(None)
+    }
 }
 
 /// What the server says of a tuple.
@@ -110,4 +118,26 @@ pub trait TupleReader: Send {
     /// # Errors
     /// As [`ChangeSource::read_changes`].
     fn read_tuple(&mut self, tuple: &TupleKey) -> Result<TupleState>;
+}
+
+/// A page of a store's tuples.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TuplePage {
+    /// The tuples, each as the write that made it; without the event, which only the change log has. None on a page says nothing: more may
+    /// follow.
+    pub tuples: Vec<Change>,
+    /// What the next page is read after; `None` after the last.
+    pub token: Option<ContinuationToken>,
+}
+
+/// Reads all tuples of a store, page by page, in an order of the store's own.
+///
+/// A tuple that is there all the while is read once (OpenFGA v1.18.1 over SQL). Over memory, where pages are counted off, tuples that are deleted
+/// meanwhile let others be skipped, and those that are written meanwhile may be read or not.
+pub trait TupleScanner: Send {
+    /// Reads the page after `after`, or the first. Tokens stay valid across processes.
+    ///
+    /// # Errors
+    /// As [`ChangeSource::read_changes`], and [`ErrorKind::Unstorable`](crate::error::ErrorKind::Unstorable) where a tuple can't be decoded.
+    fn read_tuples(&mut self, after: Option<&ContinuationToken>) -> Result<TuplePage>;
 }

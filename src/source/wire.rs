@@ -1,4 +1,4 @@
-//! The JSON of the API's answers (OpenFGA v1.18.1): change pages, which recordings hold too, the store, and a tuple.
+//! The JSON of the API's answers (OpenFGA v1.18.1): change pages, which recordings hold too, the store, and tuples.
 //!
 //! Gateways may leave out nulls, and empty lists but for an answer's own. Unknown fields are ignored here and kept in the raw
 //! event. A known one that comes twice makes no sense of the whole: parsers don't agree on which of the two counts.
@@ -99,6 +99,13 @@ struct TuplesJson<'a> {
 }
 
 #[derive(Deserialize)]
+struct TuplePageJson<'a> {
+    #[serde(borrow, deserialize_with = "list")]
+    tuples: Vec<&'a RawValue>,
+    continuation_token: Option<String>,
+}
+
+#[derive(Deserialize)]
 struct StoreJson {
     id: String,
     name: String,
@@ -136,6 +143,26 @@ pub(crate) fn decode_page(text: &str) -> serde_json::Result<Page> {
     ))
 }
 
+/// Decodes a page of all tuples, the answer of `POST /stores/{id}/read` after a token: each as the write that makes it, and what the next is read
+/// after, if there is more.
+///
+/// # Errors
+/// Where the text is not such an answer, or leads nowhere. A tuple that can't be understood is not an error but ends the page.
+pub(crate) fn decode_tuples(
+    text: &str,
+    after: Option<&ContinuationToken>,
+) -> serde_json::Result<Page> {
+    let JsonObject(page): JsonObject<TuplePageJson> = serde_json::from_str(text)?;
+    let token = page.continuation_token.and_then(ContinuationToken::new);
+    if token.is_some() && token.as_ref() == after {
+        return Err(serde_json::Error::custom(
+            "its continuation token is the one that it was asked after",
+        ));
+    }
+    let tuples = page.tuples.into_iter().map(RawValue::get);
+    Ok(collect_by(decode_listed_tuple, tuples, token))
+}
+
 /// Decodes the answer of `GET /stores/{id}`. The store may be another than the one that was asked for.
 ///
 /// # Errors
@@ -171,10 +198,18 @@ pub(super) fn collect<'a>(
     events: impl Iterator<Item = &'a str>,
     token: Option<ContinuationToken>,
 ) -> Page {
+    collect_by(decode_change, events, token)
+}
+
+fn collect_by<'a>(
+    decode: impl Fn(&str) -> Result<Change, String>,
+    events: impl Iterator<Item = &'a str>,
+    token: Option<ContinuationToken>,
+) -> Page {
     let mut changes = Vec::with_capacity(events.size_hint().0);
     let mut rejection = None;
     for raw_event in events {
-        match decode_change(raw_event) {
+        match decode(raw_event) {
             Ok(change) => changes.push(change),
             Err(reason) => {
                 let raw_event = raw_event.to_owned();
@@ -224,21 +259,31 @@ pub(crate) fn decode_tuple(text: &str, asked: &TupleKey) -> serde_json::Result<O
             ));
         }
     };
-    let unreadable = |reason: String| serde_json::Error::custom(reason);
-    let JsonObject(key) = found.key;
-    let tuple = decode_key(&key).map_err(unreadable)?;
-    if tuple != *asked {
-        return Err(unreadable(
-            "it is another tuple than the one that was asked for".to_owned(),
+    let found = written(found).map_err(serde_json::Error::custom)?;
+    if found.tuple != *asked {
+        return Err(serde_json::Error::custom(
+            "it is another tuple than the one that was asked for",
         ));
     }
-    Ok(Some(Change {
-        tuple,
+    Ok(Some(found))
+}
+
+fn decode_listed_tuple(raw_tuple: &str) -> Result<Change, String> {
+    let JsonObject(json) =
+        serde_json::from_str(raw_tuple).map_err(|error| format!("it is not a tuple: {error}"))?;
+    written(json)
+}
+
+/// The write that makes a tuple.
+fn written(json: TupleJson) -> Result<Change, String> {
+    let JsonObject(key) = json.key;
+    Ok(Change {
+        tuple: decode_key(&key)?,
         operation: Operation::Write,
-        condition: decode_condition(key.condition).map_err(unreadable)?,
-        timestamp: decode_timestamp(&found.timestamp).map_err(unreadable)?,
+        condition: decode_condition(key.condition)?,
+        timestamp: decode_timestamp(&json.timestamp)?,
         raw_event: String::new(),
-    }))
+    })
 }
 
 fn decode_change(raw_event: &str) -> Result<Change, String> {
@@ -455,6 +500,72 @@ mod tests {
             &format!(r#"{{"tuples":[{asked_for},{asked_for}]}}"#),
         ] {
             assert!(decode_tuple(text, &asked).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_page_of_tuples_says_what_the_next_is_read_after() {
+        let tuple = |condition: &str| {
+            let key = key(condition);
+            format!(r#"{{"key":{key},"timestamp":"2026-11-21T09:00:00Z"}}"#)
+        };
+        let text = format!(
+            r#"{{"tuples":[{},{}],"continuation_token":"more"}}"#,
+            tuple(""),
+            tuple(r#","condition":{"name":"in_office","context":{"n": 1.0}}"#)
+        );
+        let page = decode_tuples(&text, None).unwrap();
+        let names: Vec<_> = page.changes.iter().map(Change::condition_name).collect();
+        assert_eq!(names, [None, Some("in_office")]);
+        assert_eq!(page.changes[1].condition_context(), Some(r#"{"n": 1.0}"#));
+        assert_eq!(page.changes[0].tuple.to_string(), "user:a viewer doc:1");
+        assert_eq!(page.token, ContinuationToken::new("more"));
+        assert!(decode_tuples(&text, ContinuationToken::new("m").as_ref()).is_ok());
+        let error = decode_tuples(&text, page.token.as_ref()).unwrap_err();
+        assert!(error.to_string().contains("continuation token"), "{error}");
+        for (text, token) in [
+            (r#"{"tuples":[]}"#, None),
+            (r#"{"tuples":null,"continuation_token":null}"#, None),
+            (r#"{"tuples":[],"continuation_token":""}"#, None),
+            (r#"{"tuples":[],"continuation_token":"more"}"#, Some("more")),
+        ] {
+            let page = decode_tuples(text, None).unwrap();
+            let found = page.token.as_ref().map(ContinuationToken::as_str);
+            assert!(page.is_empty() && found == token, "{text}");
+        }
+        for text in [
+            "",
+            "{}",
+            "[]",
+            "[null]",
+            r#"{"tuples":7}"#,
+            r#"{"continuation_token":"t"}"#,
+            r#"{"tuples":[],"tuples":[]}"#,
+            r#"{"code":"internal_error","message":"x"}"#,
+        ] {
+            assert!(decode_tuples(text, None).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_tuple_that_is_not_understood_ends_the_page() {
+        let tuple = |key: &str| format!(r#"{{"key":{key},"timestamp":"2026-11-21T09:00:00Z"}}"#);
+        let good = tuple(&key(""));
+        for (bad, reason) in [
+            ("null".to_owned(), "not a tuple"),
+            (tuple("null"), "not a tuple"),
+            (tuple(&key("").replace("viewer", "")), "relation is empty"),
+            (tuple(&key("").replace("user:a", "user:a#")), "without loss"),
+            (tuple(&key(r#","condition":{"context":{}}"#)), "no name"),
+            (good.replace("2026", "year"), "timestamp"),
+            (key(""), "missing field `key`"),
+        ] {
+            let text = format!(r#"{{"tuples":[{good},{bad},{good}],"continuation_token":"t"}}"#);
+            let page = decode_tuples(&text, None).unwrap();
+            assert_eq!(page.changes.len(), 1);
+            let rejection = page.rejection.unwrap();
+            assert!(rejection.reason.contains(reason), "{}", rejection.reason);
+            assert_eq!(rejection.raw_event, bad);
         }
     }
 

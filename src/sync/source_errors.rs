@@ -45,10 +45,8 @@ pub(super) fn lost(changes: usize) -> Error {
 
 /// A change that is understood or stored by nobody.
 pub(super) fn unstorable(rejection: &Rejection) -> Error {
-    /// Enough to find the change by; a context may be large.
-    const SHOWN: usize = 1_000;
-    let event: String = rejection.raw_event.chars().take(SHOWN).collect();
-    Error::new(ErrorKind::Unstorable, format!("a change can't be stored: {}. The change: {event}", rejection.reason))
+    let (reason, event) = (&rejection.reason, rejection.shown_event());
+    Error::new(ErrorKind::Unstorable, format!("a change can't be stored: {reason}. The change: {event}"))
         .advise(
             "everything before it is stored. Another target may be able to hold it; leaving it out would \
          falsify the mirror, so there is no option for that",

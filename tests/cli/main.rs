@@ -44,6 +44,7 @@ mod rate_limits;
 mod recording;
 mod records;
 mod reset;
+mod scan;
 mod secrets;
 mod settings;
 mod shells;

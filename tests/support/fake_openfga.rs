@@ -344,35 +344,20 @@ fn serve_page(changes: &[String], request: &Request) -> Reply {
     }
     let type_filter = argument("type");
     let token = argument("continuation_token");
-    if !token
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || "-_=".contains(c))
-    {
-        let message =
-            "invalid ReadChangesRequest.ContinuationToken: value does not match regex pattern";
-        return Reply::error(400, "validation_error", message);
+    if let Some(refusal) = refuse_token(token) {
+        return refusal;
     }
-    let start = if token.is_empty() {
-        start_by_time(changes, argument("start_time"))
-    } else {
-        match parse_token(token) {
-            None => {
-                return Reply::error(
-                    400,
-                    "invalid_continuation_token",
-                    "Invalid continuation token",
-                );
-            }
-            Some((of_type, _)) if of_type != type_filter => {
-                let message = "The type in the querystring and the continuation token don't match";
-                return Reply::error(
-                    400,
-                    "query_string_type_continuation_token_mismatch",
-                    message,
-                );
-            }
-            Some((_, start)) => start,
+    let start = match parse_token(token) {
+        None => start_by_time(changes, argument("start_time")),
+        Some((of_type, _)) if of_type != type_filter => {
+            let message = "The type in the querystring and the continuation token don't match";
+            return Reply::error(
+                400,
+                "query_string_type_continuation_token_mismatch",
+                message,
+            );
         }
+        Some((_, start)) => start,
     };
     let is_wanted = |change: &String| {
         let change: Value = serde_json::from_str(change).unwrap_or_default();
@@ -395,8 +380,21 @@ fn serve_page(changes: &[String], request: &Request) -> Reply {
     }
 }
 
-/// The tuple that the body names, if it exists; or all of them. Larger stores than one page are not served.
+/// The tuple that the body names, if it exists; or a page of all of them, counted off as the memory engine does.
 fn serve_tuples(changes: &[String], body: &Value) -> Reply {
+    let page_size = body["page_size"].as_i64().unwrap_or(50);
+    let Some(page_size) = usize::try_from(page_size)
+        .ok()
+        .filter(|size| (1..=MAX_PAGE_SIZE).contains(size))
+    else {
+        let message = "invalid ReadRequest.PageSize: value must be inside range [1, 100]";
+        return Reply::error(400, "page_size_invalid", message);
+    };
+    let token = body["continuation_token"].as_str().unwrap_or_default();
+    if let Some(refusal) = refuse_token(token) {
+        return refusal;
+    }
+    let start = parse_token(token).map_or(0, |(_, start)| start);
     let wanted = &body["tuple_key"];
     let mut tuples: Vec<Value> = Vec::new();
     for change in changes {
@@ -415,7 +413,10 @@ fn serve_tuples(changes: &[String], body: &Value) -> Reply {
             tuples.push(json!({ "key": key, "timestamp": change["timestamp"] }));
         }
     }
-    let answer = json!({ "tuples": tuples, "continuation_token": "" });
+    let end = start + page_size;
+    let next = (end < tuples.len()).then(|| hex::encode(format!("|{end}")));
+    let tuples: Vec<_> = tuples.into_iter().skip(start).take(page_size).collect();
+    let answer = json!({ "tuples": tuples, "continuation_token": next.unwrap_or_default() });
     Reply::new(200, answer.to_string())
 }
 
@@ -439,6 +440,23 @@ fn start_by_time(changes: &[String], start_time: &str) -> usize {
         time.is_some_and(|time| time < start)
     };
     changes.iter().take_while(is_before).count()
+}
+
+/// The answer to a token that never was one.
+fn refuse_token(token: &str) -> Option<Reply> {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-_=".contains(c);
+    if !token.chars().all(is_allowed) {
+        let message = "invalid ContinuationToken: value does not match regex pattern";
+        return Some(Reply::error(400, "validation_error", message));
+    }
+    let is_one = token.is_empty() || parse_token(token).is_some();
+    (!is_one).then(|| {
+        Reply::error(
+            400,
+            "invalid_continuation_token",
+            "Invalid continuation token",
+        )
+    })
 }
 
 /// The type filter and the position.
