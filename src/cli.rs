@@ -3,6 +3,8 @@
 // The doc comments of this file are the help that a person reads, not rustdoc.
 #![allow(clippy::doc_markdown, rustdoc::bare_urls)]
 
+use std::marker::PhantomData;
+
 use clap::{
     Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
     ValueHint, value_parser,
@@ -54,6 +56,9 @@ pub enum Verb {
     /// Create or upgrade the tables.
     #[command(override_usage = help::usage("migrate"), after_help = help::after("migrate"))]
     Migrate(MigrateArgs),
+    /// Fill an empty target with the store's tuples as they stand, for runs to go on from.
+    #[command(override_usage = help::usage("seed"), after_help = help::after("seed"))]
+    Seed(Box<SeedArgs>),
     /// Forget the position of one mirror, and delete its rows where that is wanted.
     #[command(override_usage = help::usage("reset"), after_help = help::after("reset"))]
     Reset(ResetArgs),
@@ -71,7 +76,7 @@ pub enum Verb {
 #[derive(Debug, Args)]
 struct SharedArgs {
     #[command(flatten)]
-    settings: SettingFlags<false>,
+    settings: SettingFlags<OfEveryCommand>,
     /// Read settings from this TOML file
     #[arg(long, value_name = "FILE", global = true, value_hint = ValueHint::FilePath, help = "Read settings from this TOML file [env: FGA_SYNC_CONFIG]")]
     config: Option<std::path::PathBuf>,
@@ -99,7 +104,7 @@ pub struct CompletionsArgs {
 #[command(next_help_heading = "Options of run")]
 pub struct RunArgs {
     #[command(flatten)]
-    settings: SettingFlags<true>,
+    settings: SettingFlags<OfRun>,
     /// Read, plan and count, and write nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -109,6 +114,17 @@ pub struct RunArgs {
     /// Run every job of the configuration file, each after those that it needs
     #[arg(long, conflicts_with = "job")]
     pub all: bool,
+}
+
+/// Flags of `seed`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of seed")]
+pub struct SeedArgs {
+    #[command(flatten)]
+    settings: SettingFlags<OfSeed>,
+    /// Seed the target of this job of the configuration file
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(complete::jobs))]
+    pub job: Option<String>,
 }
 
 /// Flags of `migrate`.
@@ -147,23 +163,52 @@ pub struct ResetArgs {
 /// The flags that help shows first.
 const FIRST: [&str; 3] = ["source", "store-id", "target"];
 
-/// The flags of settings: of those that every command has, or of those that `run` alone has. Their values are read in
-/// [`crate::config`].
+/// The flags of a group of settings. Their values are read in [`crate::config`].
 #[derive(Debug)]
-struct SettingFlags<const OF_RUN: bool>;
+struct SettingFlags<G>(PhantomData<G>);
 
-impl<const OF_RUN: bool> Args for SettingFlags<OF_RUN> {
-    fn augment_args(command: Command) -> Command {
-        if OF_RUN {
-            return command.args(settings::of_run().filter_map(Declaration::arg));
-        }
+trait Group {
+    fn args() -> Vec<Arg>;
+}
+
+/// Those that every command has.
+#[derive(Debug)]
+struct OfEveryCommand;
+
+/// Those that `run` has besides.
+#[derive(Debug)]
+struct OfRun;
+
+/// Those that `seed` has besides.
+#[derive(Debug)]
+struct OfSeed;
+
+impl Group for OfEveryCommand {
+    fn args() -> Vec<Arg> {
         // What everybody gives stands first.
         let order = |arg: &Arg| FIRST.iter().position(|long| arg.get_long() == Some(long));
-        let mut args: Vec<_> = settings::of_every_command()
-            .filter_map(Declaration::arg)
-            .collect();
+        let args = settings::of_every_command().filter_map(Declaration::arg);
+        let mut args: Vec<_> = args.map(|arg| arg.global(true)).collect();
         args.sort_by_key(|arg| order(arg).unwrap_or(FIRST.len()));
-        command.args(args.into_iter().map(|arg| arg.global(true)))
+        args
+    }
+}
+
+impl Group for OfRun {
+    fn args() -> Vec<Arg> {
+        settings::of_run().filter_map(Declaration::arg).collect()
+    }
+}
+
+impl Group for OfSeed {
+    fn args() -> Vec<Arg> {
+        settings::of_seed().filter_map(Declaration::arg).collect()
+    }
+}
+
+impl<G: Group> Args for SettingFlags<G> {
+    fn augment_args(command: Command) -> Command {
+        command.args(G::args())
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -171,9 +216,9 @@ impl<const OF_RUN: bool> Args for SettingFlags<OF_RUN> {
     }
 }
 
-impl<const OF_RUN: bool> FromArgMatches for SettingFlags<OF_RUN> {
+impl<G> FromArgMatches for SettingFlags<G> {
     fn from_arg_matches(_: &ArgMatches) -> Result<Self, clap::Error> {
-        Ok(Self)
+        Ok(Self(PhantomData))
     }
 
     fn update_from_arg_matches(&mut self, _: &ArgMatches) -> Result<(), clap::Error> {

@@ -53,6 +53,11 @@ pub const EXAMPLES: &[Example] = &[
         line: "fga-sync migrate --print-sql --target sqlite:audit.db",
     },
     Example {
+        command: "seed",
+        what: "Begin with the tuples as they stand, where the log is too long to read, and keep up with them",
+        line: "fga-sync seed --config /etc/fga-sync.toml --job search",
+    },
+    Example {
         command: "reset",
         what: "See what would go of a mirror that is to begin anew",
         line: "fga-sync reset --truncate --dry-run --config /etc/fga-sync.toml --job audit",
@@ -86,6 +91,10 @@ pub const fn synopsis(command: &str) -> &'static [&'static str] {
             "fga-sync run --config FILE [--job NAME | --all] [OPTIONS]",
         ],
         b"migrate" => &["fga-sync migrate [--print-sql] --target URL [OPTIONS]"],
+        b"seed" => &[
+            "fga-sync seed --source URL --store-id ID --target URL [OPTIONS]",
+            "fga-sync seed --config FILE --job NAME [OPTIONS]",
+        ],
         b"reset" => &[
             "fga-sync reset [--truncate] [--yes | --dry-run] --store-id ID --target URL [OPTIONS]",
             "fga-sync reset [--truncate] [--yes | --dry-run] --config FILE --job NAME [OPTIONS]",

@@ -15,6 +15,8 @@ pub enum Ending {
     Skipped,
     /// It did not begin, since a job that it needs did not reach its end.
     LeftOut,
+    /// `seed` has read all tuples.
+    Seeded,
     /// `reset` gave a mirror up.
     Reset,
     /// `reset` found nothing to give up.
@@ -116,6 +118,7 @@ impl Ending {
             Self::Drained => (0, "drained", S::Done, Pod::None, "the end of the log was reached"),
             Self::Skipped => (0, "skipped", S::Done, Pod::None, "another run holds the lock, left to it"),
             Self::LeftOut => (0, "left_out", S::Done, Pod::None, "left out: a job that it needs did not reach its end"),
+            Self::Seeded => (0, "seeded", S::Done, Pod::None, "the store's tuples were read; a run goes on from before that"),
             Self::Reset => (0, "reset", S::Done, Pod::None, "the position was forgotten"),
             Self::NothingToReset => (0, "nothing_to_reset", S::Done, Pod::None, "there was nothing to reset"),
             Self::Created => (0, "created", S::Done, Pod::None, "the tables were created"),

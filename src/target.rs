@@ -17,6 +17,42 @@ pub struct Position<'a> {
     pub time: Timestamp,
 }
 
+/// How far a seed has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeedStep {
+    /// Where the log begins to be read after the seed.
+    pub start_time: Timestamp,
+    /// What follows the rows of this commit.
+    pub scan: Scan,
+}
+
+/// What follows in the scan of a store's tuples.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scan {
+    /// More, after this token.
+    GoesOn(ContinuationToken),
+    /// Nothing: it ended at that time.
+    Ended(Timestamp),
+}
+
+impl Scan {
+    /// Where it goes on.
+    pub const fn token(&self) -> Option<&ContinuationToken> {
+        match self {
+            Self::GoesOn(token) => Some(token),
+            Self::Ended(_) => None,
+        }
+    }
+
+    /// When it ended.
+    pub const fn ended_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::GoesOn(_) => None,
+            Self::Ended(time) => Some(*time),
+        }
+    }
+}
+
 /// What a page brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
@@ -48,6 +84,8 @@ pub struct Commit<'a> {
     pub number: i64,
     /// Where the mirror's position moves, if it does: not while the run reads again what is known.
     pub position: Option<Position<'a>>,
+    /// How far a seed has come, where this is a commit of one. Any other ends what is kept of a scan.
+    pub seed: Option<&'a SeedStep>,
     /// For `fga_sync_runs`.
     pub counts: Counts,
     /// For `fga_changelog` and `fga_tuples`.

@@ -42,6 +42,7 @@ mod mirror {
     pub mod restart;
     pub mod rights;
     pub mod round_trips;
+    pub mod seed;
     pub mod sign_in;
     pub mod stalled;
     pub mod tls_source;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         mirror::late::trials,
         mirror::coarse_clock::trials,
         mirror::false_ends::trials,
+        mirror::seed::trials,
         mirror::sign_in::trials,
         mirror::oidc::trials,
         mirror::page_size::trials,

@@ -5,6 +5,7 @@ mod familiar;
 mod migrate;
 mod reset;
 mod run;
+mod seed;
 mod show_config;
 mod version;
 
@@ -58,6 +59,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
                 migrate::migrate(config, arguments, output)
             })
         }
+        Verb::Seed(arguments) => {
+            let chosen = Chosen::Job(arguments.job.as_deref());
+            with_settings(&matches, &cli, chosen, |config, output| {
+                seed::seed(config, arguments, output)
+            })
+        }
         Verb::Reset(arguments) => {
             let chosen = Chosen::Job(arguments.job.as_deref());
             with_settings(&matches, &cli, chosen, |config, output| {
@@ -98,6 +105,7 @@ fn with_settings(
 fn command_name(verb: &str) -> &'static str {
     match verb {
         "migrate" => "migrate",
+        "seed" => "seed",
         "reset" => "reset",
         "completions" => "completions",
         "version" => "version",
@@ -140,7 +148,7 @@ fn not_a_command(error: &clap::Error, arguments: &[OsString]) -> u8 {
     }
     if output.format == Format::Json {
         let verb = arguments.iter().find(|argument| {
-            ["run", "migrate", "reset"]
+            ["run", "seed", "migrate", "reset"]
                 .iter()
                 .any(|verb| *argument == verb)
         });

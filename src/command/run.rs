@@ -9,10 +9,12 @@ use crate::config::{Config, OutputSettings, RunSettings, SourceSettings};
 use crate::engine::{self, Access, DryRun};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Runner;
-use crate::report::{Listeners, Progress, Subject, Summaries, Summary, Tally, log_end, log_start};
+use crate::report::{
+    Counted, Listeners, Progress, Subject, Summaries, Summary, Tally, log_end, log_start,
+};
 use crate::source::{ChangeSource, OpenFga, Replay};
 use crate::span;
-use crate::sync::{GivenUp, Outcome, Stop, open_persistently, run as run_once};
+use crate::sync::{self, GivenUp, Outcome, Stop, open_persistently};
 use crate::target::Target;
 
 pub(super) fn run(config: &Config, arguments: &RunArgs, output: &OutputSettings) -> Result<u8> {
@@ -24,7 +26,7 @@ pub(super) fn run(config: &Config, arguments: &RunArgs, output: &OutputSettings)
     }
     let job = arguments.job.as_deref();
     let settings = config.run(job)?;
-    let summary = run_job(job, settings, arguments.dry_run, output, &stop);
+    let summary = run_job(job, settings, work(arguments), output, &stop);
     print_summary(&summary, output);
     Ok(summary.exit_code())
 }
@@ -53,13 +55,13 @@ fn run_all(
         let summary = if let Some(needed) = after.iter().find(|name| !drained.contains(*name)) {
             tracing::warn!(job = name, needed, "left out");
             Summary::new(
-                subject(Some(&name), &settings, arguments.dry_run),
+                subject(Some(&name), &settings, work(arguments)),
                 &Tally::default(),
                 Ok(Outcome::LeftOut),
                 Duration::ZERO,
             )
         } else {
-            run_job(Some(&name), settings, arguments.dry_run, output, stop)
+            run_job(Some(&name), settings, work(arguments), output, stop)
         };
         // A job whose work was left to another run ends with code 0 too.
         if summary.is_drained() {
@@ -72,9 +74,48 @@ fn run_all(
     Ok(summaries.exit_code())
 }
 
-fn subject(job: Option<&str>, settings: &RunSettings, dry_run: bool) -> Subject {
+/// What is done with a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Its log is drained.
+    Run {
+        /// Whether nothing is written.
+        dry_run: bool,
+    },
+    /// It gets the tuples as they stand.
+    Seed,
+}
+
+impl Work {
+    const fn command(self) -> &'static str {
+        match self {
+            Self::Run { .. } => "run",
+            Self::Seed => "seed",
+        }
+    }
+
+    const fn is_dry(self) -> bool {
+        matches!(self, Self::Run { dry_run: true })
+    }
+
+    /// What is counted meanwhile.
+    const fn counts(self) -> Counted {
+        match self {
+            Self::Run { .. } => Counted::Changes,
+            Self::Seed => Counted::Tuples,
+        }
+    }
+}
+
+const fn work(arguments: &RunArgs) -> Work {
+    Work::Run {
+        dry_run: arguments.dry_run,
+    }
+}
+
+fn subject(job: Option<&str>, settings: &RunSettings, work: Work) -> Subject {
     Subject {
-        command: "run",
+        command: work.command(),
         job: job.map(str::to_owned),
         run_id: None,
         source: Some(settings.options.source.clone()),
@@ -84,7 +125,7 @@ fn subject(job: Option<&str>, settings: &RunSettings, dry_run: bool) -> Subject 
         schema: settings.target.database.schema().map(str::to_owned),
         table_prefix: settings.target.database.table_prefix().map(str::to_owned),
         mode: Some(settings.options.mode.name()),
-        dry_run,
+        dry_run: work.is_dry(),
     }
 }
 
@@ -92,22 +133,22 @@ fn given(text: &str) -> Option<String> {
     Some(text.to_owned()).filter(|text| !text.is_empty())
 }
 
-/// Runs one job and tells of a failure at once; the summary has it too. All that is logged meanwhile names the job.
-fn run_job(
+/// Works on one job and tells of a failure at once; the summary has it too. All that is logged meanwhile names the job.
+pub(super) fn run_job(
     job: Option<&str>,
     settings: RunSettings,
-    dry_run: bool,
+    work: Work,
     output: &OutputSettings,
     stop: &Stop,
 ) -> Summary {
     let _entered = span::of_job(job).entered();
     let started = Instant::now();
     let runner = runner();
-    let mut subject = subject(job, &settings, dry_run);
+    let mut subject = subject(job, &settings, work);
     subject.run_id = Some(runner.run_id.clone());
     log_start(&subject);
     let mut tally = Tally::default();
-    let result = open_and_run(settings, dry_run, &runner, output, stop, &mut tally);
+    let result = open_and_work(settings, work, &runner, output, stop, &mut tally);
     if let Err(error) = &result {
         log_failure_of(job, error, output);
     }
@@ -121,9 +162,9 @@ fn run_job(
     summary
 }
 
-fn open_and_run(
+fn open_and_work(
     settings: RunSettings,
-    dry_run: bool,
+    work: Work,
     runner: &Runner,
     output: &OutputSettings,
     stop: &Stop,
@@ -142,7 +183,7 @@ fn open_and_run(
         SourceSettings::OpenFga(settings) => Box::new(OpenFga::new(*settings)?),
         SourceSettings::Recording { input, store_id } => Box::new(Replay::new(input, store_id)),
     };
-    let access = if dry_run {
+    let access = if work.is_dry() {
         Access::ReadOnly
     } else {
         Access::ReadWrite
@@ -163,18 +204,22 @@ fn open_and_run(
     };
     options.max_duration =
         deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-    if dry_run {
+    if work.is_dry() {
         target = Box::new(DryRun {
             target,
             migrate: options.migrate,
         });
     }
-    let progress = Progress::new(output, stop);
+    let progress = Progress::new(output, stop, work.counts());
     let mut listeners = Listeners {
         tally,
         progress: &progress,
     };
-    let result = run_once(
+    let work = match work {
+        Work::Run { .. } => sync::run,
+        Work::Seed => sync::seed,
+    };
+    let result = work(
         source,
         target.as_mut(),
         runner,

@@ -109,24 +109,44 @@ impl<'a> Config<'a> {
     pub fn run(&self, job: Option<&str>) -> Result<RunSettings> {
         self.refuse_none_of(job, "--job NAME, or --all")?;
         let layers = self.layers(job)?;
-        let source = source::source(&layers)?;
+        let settings = Self::of_mirror(&layers, job)?;
+        warn_of_default(&settings, &layers)?;
+        Ok(settings)
+    }
+
+    /// The settings of a seed: those of the runs that follow it.
+    ///
+    /// # Errors
+    /// Where something is missing or can't be understood, or there is nothing to read or to fill.
+    pub fn seed(&self, job: Option<&str>) -> Result<RunSettings> {
+        self.refuse_none_of(job, "--job NAME")?;
+        let layers = self.layers(job)?;
+        let settings = Self::of_mirror(&layers, job)?;
+        if matches!(settings.source, SourceSettings::Recording { .. }) {
+            return Err(Error::usage("a recording has no tuples to seed with")
+                .advise("--source with the URL of the server's API; or fga-sync run, which reads recordings"));
+        }
+        if !settings.options.mode.keeps_tuples() {
+            return Err(
+                Error::usage("in mode changelog there are no tuples to seed")
+                    .advise("--mode both or stateful; or fga-sync run, which reads the whole log"),
+            );
+        }
+        warn_of_default(&settings, &layers)?;
+        Ok(settings)
+    }
+
+    fn of_mirror(layers: &Layers, job: Option<&str>) -> Result<RunSettings> {
+        let source = source::source(layers)?;
         let name = match (job, source.store_id()) {
             (Some(job), _) => job,
             (None, "") => source::NAMELESS,
             (None, store_id) => store_id,
         };
-        let options = run::options(&layers, name.to_owned(), source.shown())?;
-        let target = target::target(&layers)?;
-        if matches!(source, SourceSettings::OpenFga(_)) && target::is_default(&layers)? {
-            tracing::warn!(
-                "no target is given: changes go into {} in this directory (--target, FGA_SYNC_TARGET)",
-                target.shown
-            );
-        }
         Ok(RunSettings {
+            options: run::options(layers, name.to_owned(), source.shown())?,
             source,
-            target,
-            options,
+            target: target::target(layers)?,
         })
     }
 
@@ -210,6 +230,17 @@ impl<'a> Config<'a> {
         };
         Ok(self.known.iter().map(shown).chain(variables).collect())
     }
+}
+
+/// Nobody looks for a file in the working directory who did not ask for it.
+fn warn_of_default(settings: &RunSettings, layers: &Layers) -> Result<()> {
+    if matches!(settings.source, SourceSettings::OpenFga(_)) && target::is_default(layers)? {
+        tracing::warn!(
+            "no target is given: changes go into {} in this directory (--target, FGA_SYNC_TARGET)",
+            settings.target.shown
+        );
+    }
+    Ok(())
 }
 
 /// The jobs of a configuration file; none where it can't be read.

@@ -130,6 +130,18 @@ pub(super) static SETTINGS: &[&Declaration] = &[
     KEEP_RUNS.declaration(),
 ];
 
+/// Those that a seed has too.
+pub(super) static OF_SEED: &[&Declaration] = &[
+    TYPE.declaration(),
+    MAX_DURATION.declaration(),
+    LOOKBACK.declaration(),
+    MAX_RPS.declaration(),
+    RETRY_FOR.declaration(),
+    IF_LOCKED.declaration(),
+    NO_MIGRATE.declaration(),
+    KEEP_RUNS.declaration(),
+];
+
 /// How a run from `source`, a URL without secrets, is to be done. `name` is the checkpoint's.
 pub(super) fn options(layers: &Layers, name: String, source: String) -> Result<RunOptions> {
     Ok(RunOptions {

@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use listeners::Listeners;
 pub use logging::start_logging;
 pub(crate) use logging::{log_end, log_start};
-pub use progress::Progress;
+pub use progress::{Counted, Progress};
 pub use summary::{Subject, Summaries, Summary};
 pub use tally::Tally;
 

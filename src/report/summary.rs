@@ -267,7 +267,13 @@ impl fmt::Display for Summary {
 
 impl Summary {
     fn write_work(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.pages > 0 {
+        if self.command == "seed" && self.tuples_written > 0 {
+            writeln!(
+                formatter,
+                "  tuples    {} in {:.1} s, {:.0}/s",
+                self.tuples_written, self.duration_seconds, self.changes_per_second
+            )?;
+        } else if self.pages > 0 {
             writeln!(
                 formatter,
                 "  changes   {} ({} writes, {} deletes) in {} {}, {:.1} s, {:.0}/s",

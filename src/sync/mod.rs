@@ -14,10 +14,12 @@ mod reader;
 mod recent;
 mod reset;
 mod run;
+mod seed;
 mod session;
 mod source_errors;
 mod stop;
 mod subject;
+mod task;
 mod tokens;
 
 pub use clock::{Clock, SystemClock};
@@ -27,4 +29,5 @@ pub use outcome::Outcome;
 pub use persist::open_persistently;
 pub use reset::{ResetOptions, ToReset, reset, to_reset};
 pub use run::{RunOptions, run};
+pub use seed::seed;
 pub use stop::{GivenUp, Signal, Stop};

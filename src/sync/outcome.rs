@@ -15,6 +15,8 @@ pub enum Outcome {
     Skipped,
     /// It did not begin, since a job that it needs did not reach its end.
     LeftOut,
+    /// All tuples of the store were read.
+    Seeded,
     /// A mirror was given up.
     Reset,
     /// A signal asked to stop.
@@ -29,6 +31,7 @@ impl Outcome {
             Self::LimitReached => Ending::LimitReached,
             Self::Skipped => Ending::Skipped,
             Self::LeftOut => Ending::LeftOut,
+            Self::Seeded => Ending::Seeded,
             Self::Reset => Ending::Reset,
             Self::Stopped(Signal::Interrupt) => Ending::Interrupted,
             Self::Stopped(Signal::Terminate) => Ending::Terminated,

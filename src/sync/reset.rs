@@ -113,7 +113,7 @@ pub fn reset(
         Err(error) => return record_failed(target, Err(error)),
     };
     let result = take_away(&mut session, options.truncate, stop, deleted);
-    session.end(&result, None, options.keep_runs);
+    session.end(&result, options.keep_runs);
     result
 }
 

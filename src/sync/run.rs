@@ -1,24 +1,24 @@
-//! One run: from the lock to the record of how it ended.
+//! One run: what is read after the checkpoint is applied.
 
-use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use super::drain::{Drain, Interruption};
-use super::lock::{IfLocked, lock};
+use super::lock::IfLocked;
 use super::outcome::Outcome;
 use super::pages::Pages;
-use super::plan::Planner;
+use super::plan::{Planner, Whole};
 use super::reader::{Reader, Reading};
-use super::session::{Session, prepare_tables, record};
-use super::stop::{GivenUp, Stop};
-use super::subject::admit;
+use super::session::Session;
+use super::stop::Stop;
+use super::subject::admit_run;
+use super::task::Task;
 use super::tokens::Tokens;
-use crate::checkpoint::{Mode, StoreIdentity, Subject};
+use crate::checkpoint::Mode;
 use crate::error::Result;
-use crate::event::{Event, Listener};
-use crate::ledger::{Found, RunStart, Runner};
+use crate::event::Listener;
+use crate::ledger::Runner;
 use crate::lookback::{Known, Settling};
 use crate::source::{ChangeSource, LargestPage};
 use crate::target::Target;
@@ -60,9 +60,6 @@ impl RunOptions {
     pub const PAGES_AHEAD: usize = 4;
 }
 
-/// The word for it in `fga_sync_runs`.
-const COMMAND: &str = "run";
-
 /// Does one run, and records it. `listener` hears what happens on the way, whatever the result.
 ///
 /// # Errors
@@ -75,72 +72,26 @@ pub fn run(
     stop: &Stop,
     listener: &mut dyn Listener,
 ) -> Result<Outcome> {
-    let started_at = stop.now();
-    // A time that no clock reaches is no limit.
-    let deadline = options
-        .max_duration
-        .and_then(|duration| Instant::now().checked_add(duration));
-    let record_failed = |target: &mut dyn Target, result: Result<Outcome>| {
-        let result = Outcome::or_stopped(result, stop);
-        let run = (runner, COMMAND, options.name.as_str(), started_at);
-        record(target, stop, run, &result, options.keep_runs);
-        result
-    };
-    let (mut source, store) = match find_store(source, target, options, (stop, deadline)) {
-        Ok(ControlFlow::Continue(found)) => found,
-        Ok(ControlFlow::Break(outcome)) => return record_failed(target, Ok(outcome)),
-        Err(error) => return record_failed(target, Err(error)),
-    };
-    listener.hear(&Event::StoreFound(&store));
-    let subject = Subject {
-        name: options.name.clone(),
-        source: options.source.clone(),
-        store,
-        type_filter: options.type_filter.clone(),
-        mode: options.mode,
-        target_store: None,
-    };
-    let start = RunStart {
+    let task = Task {
+        command: "run",
+        admit: admit_run,
         runner,
-        command: COMMAND,
-        subject: &subject,
-        started_at,
-        start_time: options.start_time,
+        options,
+        stop,
     };
-    let admission = |found: &Found| admit(found, &subject);
-    let mut session = match Session::begin(target, stop, start, &admission) {
-        Ok(session) => session,
-        Err(error) => return record_failed(target, Err(error)),
-    };
-    let checkpoint = session.checkpoint();
-    listener.hear(&Event::CheckpointTaken(checkpoint));
-    let largest = LargestPage::kept(checkpoint.page_size, checkpoint.fence);
-    source.know_largest_page(largest.clone());
-    let result = read_and_apply(source, &mut session, options, (stop, deadline), listener);
-    let result = Outcome::or_stopped(result, stop);
-    session.end(&result, largest.known(), options.keep_runs);
-    result
-}
-
-type SourceOfStore = (Box<dyn ChangeSource>, StoreIdentity);
-
-/// Takes the lock, sees that the tables are there, and asks the source for its store. It breaks off with the outcome of a run that ends
-/// before it has begun.
-fn find_store(
-    mut source: Box<dyn ChangeSource>,
-    target: &mut dyn Target,
-    options: &RunOptions,
-    (stop, deadline): (&Stop, Option<Instant>),
-) -> Result<ControlFlow<Outcome, SourceOfStore>> {
-    if let Some(outcome) = lock(target, &options.name, options.if_locked, deadline, stop)? {
-        return Ok(ControlFlow::Break(outcome));
-    }
-    prepare_tables(target, options.migrate, stop)?;
-    Ok(match stop.or(deadline, move || (source.store(), source)) {
-        Ok((store, source)) => ControlFlow::Continue((source, store?)),
-        Err(GivenUp::Signal(signal)) => ControlFlow::Break(Outcome::Stopped(signal)),
-        Err(GivenUp::Deadline) => ControlFlow::Break(Outcome::LimitReached),
-    })
+    task.hold(
+        source,
+        target,
+        listener,
+        |mut source, session, deadline, listener| {
+            let checkpoint = session.checkpoint();
+            let largest = LargestPage::kept(checkpoint.page_size, checkpoint.fence);
+            source.know_largest_page(largest.clone());
+            let result = read_and_apply(source, session, options, (stop, deadline), listener);
+            session.note_page_size(largest.known());
+            result
+        },
+    )
 }
 
 /// Reads on from the checkpoint. Where the database refuses a value, it begins again with smaller pages: everything before the
@@ -166,7 +117,7 @@ fn read_and_apply(
             tuple_reader,
             (stop, deadline),
             options.mode.keeps_tuples(),
-            start_time.is_none(),
+            Whole::of(session.checkpoint()),
             Known::contradicted(&overlap),
         );
         let settling = if is_recorded {

@@ -10,9 +10,9 @@ use crate::error::{ErrorKind, Result};
 use crate::event::{Event, Listener};
 use crate::ledger::{Admission, Held, Holder, RunEnd, RunRecord, RunResult, RunStart, Runner};
 use crate::lookback::{OverlapPage, OverlapUpdate};
-use crate::mirror::{Applied, RowCounts, Rows};
+use crate::mirror::{Applied, NetEffect, RowCounts, Rows};
 use crate::schema::SchemaStatus;
-use crate::target::{Commit, Counts, Position, Target, TargetError, TargetResult};
+use crate::target::{Commit, Counts, Position, SeedStep, Target, TargetError, TargetResult};
 
 /// Sees that the tables are there, creating or upgrading them if that is wanted.
 ///
@@ -41,6 +41,8 @@ pub(super) struct Session<'a> {
     overlap: Vec<OverlapPage>,
     /// As of when the mirror is complete, once this run has proven the end.
     complete_as_of: Option<Timestamp>,
+    /// The changes in a page that the source takes, as far as is known.
+    page_size: Option<u32>,
 }
 
 impl<'a> Session<'a> {
@@ -60,6 +62,7 @@ impl<'a> Session<'a> {
             stop,
             start,
             admission,
+            page_size: held.checkpoint.page_size,
             checkpoint: held.checkpoint,
             overlap: held.overlap,
             complete_as_of: None,
@@ -101,8 +104,7 @@ impl<'a> Session<'a> {
         self.checkpoint.commits + 1
     }
 
-    /// Commits a page exactly once. A connection that breaks at the wrong moment leaves open whether the commit happened: its number,
-    /// asked for over a new connection, tells.
+    /// Commits a page exactly once.
     ///
     /// # Errors
     /// What the target said last.
@@ -118,28 +120,12 @@ impl<'a> Session<'a> {
             holder: holder(&self.start, &self.checkpoint),
             number: self.checkpoint.commits + 1,
             position,
+            seed: None,
             counts,
             rows,
             overlap,
         };
-        let mut in_doubt = false;
-        let applied = persistently(self.target, self.stop, |target| {
-            let is_committed = |target: &mut dyn Target| {
-                let last = target.last_commit(&commit.holder)?;
-                Ok(last == commit.number)
-            };
-            if in_doubt && is_committed(target)? {
-                return Ok(Applied::Committed);
-            }
-            let tried_before = std::mem::replace(&mut in_doubt, true);
-            match target.apply(&commit) {
-                // The session that was given up may have committed after it was asked about.
-                Err(TargetError::Fenced) if tried_before && is_committed(target)? => {
-                    Ok(Applied::Committed)
-                }
-                result => result,
-            }
-        })?;
+        let applied = commit_once(self.target, self.stop, &commit)?;
         if applied == Applied::Committed {
             listener.hear(&Event::Committed(&commit));
             self.checkpoint.commits = commit.number;
@@ -149,6 +135,35 @@ impl<'a> Session<'a> {
             }
         }
         Ok(applied)
+    }
+
+    /// Commits tuples of a seed exactly once, as [`commit`](Self::commit) does. Nothing is expected of what was there before.
+    ///
+    /// # Errors
+    /// What the target said last.
+    pub(super) fn seed(
+        &mut self,
+        step: &SeedStep,
+        counts: Counts,
+        tuples: &NetEffect,
+        listener: &mut dyn Listener,
+    ) -> TargetResult<()> {
+        let commit = Commit {
+            holder: holder(&self.start, &self.checkpoint),
+            number: self.checkpoint.commits + 1,
+            position: None,
+            seed: Some(step),
+            counts,
+            rows: Rows {
+                changelog: &[],
+                tuples,
+            },
+            overlap: &OverlapUpdate::default(),
+        };
+        commit_once(self.target, self.stop, &commit)?;
+        listener.hear(&Event::Committed(&commit));
+        self.checkpoint.commits = commit.number;
+        Ok(())
     }
 
     /// Deletes rows, and the position with them, as [`Target::truncate`] does.
@@ -187,13 +202,18 @@ impl<'a> Session<'a> {
         self.complete_as_of = Some(as_of);
     }
 
+    /// Notes how large the source's pages may be. It is written where the run ends.
+    pub(super) const fn note_page_size(&mut self, page_size: Option<u32>) {
+        self.page_size = page_size;
+    }
+
     /// Records how the run ended, and what it leaves the next one. Best effort: the pages are committed, and a run
     /// without an end in `fga_sync_runs` is one that crashed.
-    pub(super) fn end(self, result: &Result<Outcome>, page_size: Option<u32>, keep_runs: u32) {
+    pub(super) fn end(self, result: &Result<Outcome>, keep_runs: u32) {
         let end = RunEnd {
             holder: holder(&self.start, &self.checkpoint),
             result: run_result(result, self.stop, keep_runs),
-            page_size,
+            page_size: self.page_size,
             complete_as_of: self.complete_as_of,
         };
         let finished = if is_out_of_reach(result) {
@@ -205,6 +225,29 @@ impl<'a> Session<'a> {
             tracing::warn!("can't record how the run ended: {}", error.into_error());
         }
     }
+}
+
+/// Commits exactly once. A connection that breaks at the wrong moment leaves open whether the commit happened: its number, asked for over a new
+/// connection, tells.
+fn commit_once(target: &mut dyn Target, stop: &Stop, commit: &Commit) -> TargetResult<Applied> {
+    let mut in_doubt = false;
+    persistently(target, stop, |target| {
+        let is_committed = |target: &mut dyn Target| {
+            let last = target.last_commit(&commit.holder)?;
+            Ok(last == commit.number)
+        };
+        if in_doubt && is_committed(target)? {
+            return Ok(Applied::Committed);
+        }
+        let tried_before = std::mem::replace(&mut in_doubt, true);
+        match target.apply(commit) {
+            // The session that was given up may have committed after it was asked about.
+            Err(TargetError::Fenced) if tried_before && is_committed(target)? => {
+                Ok(Applied::Committed)
+            }
+            result => result,
+        }
+    })
 }
 
 /// Records a run that ended before it had a checkpoint, where there are tables to do so. Best effort: what it ended by is told anyway.

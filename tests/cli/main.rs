@@ -46,6 +46,7 @@ mod records;
 mod reset;
 mod scan;
 mod secrets;
+mod seed;
 mod settings;
 mod shells;
 mod show_config;

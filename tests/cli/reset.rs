@@ -204,8 +204,8 @@ fn each_mirror_is_given_up_by_itself() {
         .code(0)
         .says_on_stdout(&["nothing to reset"]);
     let database = Connection::open(sandbox.file(DATABASE)).unwrap();
-    let lost = "insert into fga_sync_state select 'new', source, store_id, store_name, store_created_at, type_filter, mode,
-        null, null, null, null, null, null, null, null, 1, 0, null, null, updated_at from fga_sync_state where name = 'old'";
+    let lost = "insert into fga_sync_state (name, source, store_id, type_filter, mode, fence, commits, updated_at)
+        select 'new', source, store_id, type_filter, mode, 1, 0, updated_at from fga_sync_state where name = 'old'";
     database.execute(lost, []).unwrap();
     reset(&format!("--job new --truncate --yes {store}"))
         .code(7)

@@ -9,7 +9,7 @@ use fga_sync::lookback::OverlapUpdate;
 use fga_sync::mirror::{Applied, NetEffect, Rows};
 use fga_sync::page::ContinuationToken;
 use fga_sync::sync::coalesce;
-use fga_sync::target::{Commit, Counts, Position, Target, TargetError, TargetResult};
+use fga_sync::target::{Commit, Counts, Position, SeedStep, Target, TargetError, TargetResult};
 use fga_sync::tuple::TupleKey;
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 
@@ -56,6 +56,8 @@ pub struct Draft {
     pub overlap: OverlapUpdate,
     /// Tuples that were left out.
     pub rejects: u32,
+    /// How far a seed has come.
+    pub seed: Option<SeedStep>,
 }
 
 /// A run under way.
@@ -151,6 +153,7 @@ impl Run {
                 ..OverlapUpdate::default()
             },
             rejects: 0,
+            seed: None,
         })
     }
 
@@ -206,6 +209,7 @@ impl Run {
                 token,
                 time: time.unwrap_or(Timestamp::UNIX_EPOCH),
             }),
+            seed: draft.seed.as_ref(),
             counts: Counts {
                 writes: count(changes, Operation::Write),
                 deletes: count(changes, Operation::Delete),

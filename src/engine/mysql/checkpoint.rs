@@ -4,8 +4,8 @@ use ::mysql::{Error as MySqlError, Result, Row, Value};
 use jiff::Timestamp;
 
 use super::message::{Answers, Statement, get};
-use super::rows::datetime;
 use super::session::{End, Session};
+use super::time::datetime;
 use super::{statements, while_doing, while_holding};
 use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
 use crate::engine::standing::Standing;
@@ -239,6 +239,7 @@ fn read_checkpoint(mut row: Row) -> Result<Checkpoint> {
             .transpose()
     };
     let (position_time, start_time, complete_as_of) = (time(9)?, time(12)?, time(14)?);
+    let seeded_at = time(19)?;
     let (target_store_id, target_store_created_at) = (get::<Option<_>>(row, 15)?, get(row, 16)?);
     let announced: Option<Vec<u8>> = get(row, 17)?;
     let announced = decode_tuples(announced.as_deref());
@@ -265,6 +266,8 @@ fn read_checkpoint(mut row: Row) -> Result<Checkpoint> {
         fence: get(row, 10)?,
         commits: get(row, 11)?,
         start_time,
+        seed_token: get::<Option<String>>(row, 18)?.and_then(ContinuationToken::new),
+        seeded_at,
         page_size: get(row, 13)?,
         complete_as_of,
         announced: announced.ok_or_else(|| invalid("announced"))?,

@@ -10,6 +10,7 @@ mod rows;
 mod runs;
 mod session;
 mod statements;
+mod time;
 mod tls;
 mod url;
 

@@ -3,8 +3,8 @@
 use ::mysql::{Error as MySqlError, Result, Row, Value};
 
 use super::message::{Statement, get};
-use super::rows::datetime;
 use super::session::Session;
+use super::time::datetime;
 use super::{statements, while_doing, while_holding};
 use crate::ledger::{RunEnd, RunRecord, RunResult, RunUnderWay};
 use crate::schema;

@@ -67,7 +67,8 @@ pub(super) const CHECKPOINTS: &str = "
     select name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
            date_format(position_time, '%Y-%m-%dT%H:%i:%s.%fZ'), fence, commits,
            date_format(start_time, '%Y-%m-%dT%H:%i:%s.%fZ'), page_size,
-           date_format(complete_as_of, '%Y-%m-%dT%H:%i:%s.%fZ'), target_store_id, target_store_created_at, announced
+           date_format(complete_as_of, '%Y-%m-%dT%H:%i:%s.%fZ'), target_store_id, target_store_created_at, announced,
+           seed_token, date_format(seeded_at, '%Y-%m-%dT%H:%i:%s.%fZ')
     from `{prefix}fga_sync_state`";
 
 pub(super) const TAKE_CHECKPOINT: &str = "
@@ -98,7 +99,7 @@ pub(super) const UPDATE_CHECKPOINT: &str = "
     update `{prefix}fga_sync_state`
     set run_id = ?, source = ?, store_id = ?, store_name = ?, store_created_at = ?, type_filter = ?, mode = ?,
         target_store_id = ?, target_store_created_at = ?,
-        start_time = if(token is null, ?, start_time)
+        start_time = if(token is null and seed_token is null and seeded_at is null, ?, start_time)
     where name = ?";
 
 pub(super) const BEGIN_RUN: &str = "
@@ -123,11 +124,13 @@ pub(super) const LEAVE_CHECKPOINT: &str = "
     update `{prefix}fga_sync_state` set page_size = ?, complete_as_of = coalesce(?, complete_as_of)
     where name = ? and fence = ? and run_id = ?";
 
-/// The position, its time and the watermark are null where they stay.
+/// The position, its time and the watermark are null where they stay, and after the commit's number where the log begins to be read after a
+/// seed, and when its scan ended; between those, where the scan goes on, or null.
 pub(super) const MOVE_CHECKPOINT: &str = "
     update `{prefix}fga_sync_state`
     set token = coalesce(?, token), position_time = coalesce(?, position_time), watermark = coalesce(?, watermark),
-        commits = ?, announced = null, updated_at = utc_timestamp(6)
+        commits = ?, announced = null, start_time = coalesce(?, start_time), seed_token = ?,
+        seeded_at = coalesce(?, seeded_at), updated_at = utc_timestamp(6)
     where name = ? and fence = ? and run_id = ? and commits + 1 = ?";
 
 pub(super) const COUNT_PAGE: &str = "
@@ -324,6 +327,7 @@ pub(super) const HAS_CHECKPOINT: &str = "
 pub(super) const CLEAR_CHECKPOINT: &str = "
     update `{prefix}fga_sync_state`
     set token = null, watermark = null, position_time = null, complete_as_of = null, start_time = null, announced = null,
+        seed_token = null, seeded_at = null,
         updated_at = utc_timestamp(6)
     where name = ? and fence = ? and run_id = ?";
 

@@ -272,6 +272,8 @@ fn read_known(row: &SimpleQueryRow, mode: Mode) -> Option<Checkpoint> {
         fence: get(row, 10)?.parse().ok()?,
         commits: get(row, 11)?.parse().ok()?,
         start_time: time(12)?,
+        seed_token: token(18),
+        seeded_at: time(19)?,
         page_size: match get(row, 13) {
             Some(size) => Some(size.parse().ok()?),
             None => None,

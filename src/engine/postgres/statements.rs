@@ -96,7 +96,7 @@ pub(super) const CHECKPOINTS: &str = "
     select name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
            encode(timestamptz_send(position_time), 'hex'), fence, commits, encode(timestamptz_send(start_time), 'hex'),
            page_size, encode(timestamptz_send(complete_as_of), 'hex'), target_store_id, target_store_created_at,
-           encode(announced, 'hex')
+           encode(announced, 'hex'), seed_token, encode(timestamptz_send(seeded_at), 'hex')
     from {schema}.fga_sync_state";
 
 /// $1 name, $2 now. Locks the row, and makes the fence grow.
@@ -133,12 +133,12 @@ pub(super) const BEGIN_RUN: &str = "
     update {schema}.fga_sync_state
     set run_id = $11, source = $2, store_id = $3, store_name = $4, store_created_at = $5, type_filter = $6, mode = $7,
         target_store_id = $8, target_store_created_at = $9,
-        start_time = case when token is null then $10 else start_time end
+        start_time = case when token is null and seed_token is null and seeded_at is null then $10 else start_time end
     where name = $1
     returning name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
               encode(timestamptz_send(position_time), 'hex'), fence, commits, encode(timestamptz_send(start_time), 'hex'),
               page_size, encode(timestamptz_send(complete_as_of), 'hex'), target_store_id, target_store_created_at,
-              encode(announced, 'hex')";
+              encode(announced, 'hex'), seed_token, encode(timestamptz_send(seeded_at), 'hex')";
 
 /// $1 name, $2 fence, $3 the run. A statement that writes: a pooler sends it to the primary, and it waits for whoever has the row.
 pub(super) const LAST_COMMIT: &str = "
@@ -158,12 +158,14 @@ pub(super) const LEAVE_CHECKPOINT: &str = "
     where name = $3 and fence = $4 and run_id = $5";
 
 /// Begins every page: $1 name, $2 fence, $3 the commit's number, $4 token and $5 its time, null where they stay, $6 run id, $7 store id, $8 writes,
-/// $9 deletes, $38 late arrivals, $39 order anomalies, $40 the watermark, null where it stays, $48 rejects. All that follows hangs on the row in `moved`.
+/// $9 deletes, $38 late arrivals, $39 order anomalies, $40 the watermark, null where it stays, $48 rejects, $49 where the log
+/// begins to be read after a seed, and $51 when its scan ended, null where they stay, $50 where the scan goes on, or null. All that follows hangs on the row in `moved`.
 pub(super) const MOVE_CHECKPOINT: &str = "
     with moved as (
         update {schema}.fga_sync_state
         set token = coalesce($4, token), position_time = coalesce($5, position_time), watermark = coalesce($40, watermark),
-            commits = $3, announced = null, updated_at = now()
+            commits = $3, announced = null, start_time = coalesce($49, start_time), seed_token = $50,
+            seeded_at = coalesce($51, seeded_at), updated_at = now()
         where name = $1 and fence = $2 and run_id = $6 and commits + 1 = $3
         returning true),
     counted as (
@@ -351,6 +353,7 @@ pub(super) const TRUNCATE: &str = "
     with held as (
         update {schema}.fga_sync_state
         set token = null, watermark = null, position_time = null, complete_as_of = null, start_time = null, announced = null,
+            seed_token = null, seeded_at = null,
             updated_at = now()
         where name = $1 and fence = $2 and run_id = $3
         returning true),

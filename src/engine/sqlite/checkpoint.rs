@@ -161,6 +161,10 @@ fn read_checkpoint(row: &Row) -> rusqlite::Result<Checkpoint> {
             .transpose()
             .map_err(|_| invalid(index))
     };
+    let token = |index: usize| -> rusqlite::Result<Option<ContinuationToken>> {
+        let token: Option<String> = row.get(index)?;
+        Ok(token.and_then(ContinuationToken::new))
+    };
     let (target_store_id, target_store_created_at) = (row.get::<_, Option<_>>(15)?, row.get(16)?);
     let announced: Option<Vec<u8>> = row.get(17)?;
     Ok(Checkpoint {
@@ -180,16 +184,14 @@ fn read_checkpoint(row: &Row) -> rusqlite::Result<Checkpoint> {
                 created_at: target_store_created_at,
             }),
         },
-        token: row
-            .get::<_, Option<String>>(7)?
-            .and_then(ContinuationToken::new),
-        watermark: row
-            .get::<_, Option<String>>(8)?
-            .and_then(ContinuationToken::new),
+        token: token(7)?,
+        watermark: token(8)?,
         position_time: time(9)?,
         fence: row.get(10)?,
         commits: row.get(11)?,
         start_time: time(12)?,
+        seed_token: token(18)?,
+        seeded_at: time(19)?,
         page_size: row.get(13)?,
         complete_as_of: time(14)?,
         announced: decode_tuples(announced.as_deref()).ok_or_else(|| invalid(17))?,

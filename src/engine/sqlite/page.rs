@@ -104,6 +104,12 @@ impl<'a> Page<'a> {
             commit.holder.fence,
             commit.number,
             commit.holder.run_id,
+            commit.seed.map(|seed| text(seed.start_time)),
+            commit
+                .seed
+                .and_then(|seed| seed.scan.token())
+                .map(ContinuationToken::as_str),
+            commit.seed.and_then(|seed| seed.scan.ended_at()).map(text),
         ])?;
         if moved == 0 {
             return Ok(false);

@@ -39,7 +39,7 @@ pub(super) const COLUMNS: &str = "
 pub(super) const CHECKPOINTS: &str = r#"
     select name, source, store_id, store_name, store_created_at, type_filter, mode, token,
            watermark, position_time, fence, commits, start_time, page_size, complete_as_of,
-           target_store_id, target_store_created_at, announced
+           target_store_id, target_store_created_at, announced, seed_token, seeded_at
     from "{prefix}fga_sync_state""#;
 
 /// Whether rows are there of a store, or of a type in it.
@@ -54,7 +54,7 @@ pub(super) const TAKE_CHECKPOINT: &str = r#"
         set fence = fence + 1, run_id = excluded.run_id, source = excluded.source, store_id = excluded.store_id, store_name = excluded.store_name,
             store_created_at = excluded.store_created_at, type_filter = excluded.type_filter, mode = excluded.mode,
             target_store_id = excluded.target_store_id, target_store_created_at = excluded.target_store_created_at,
-            start_time = iif(token is null, excluded.start_time, start_time),
+            start_time = iif(token is null and seed_token is null and seeded_at is null, excluded.start_time, start_time),
             updated_at = excluded.updated_at"#;
 
 pub(super) const BEGIN_RUN: &str = r#"
@@ -64,11 +64,13 @@ pub(super) const BEGIN_RUN: &str = r#"
     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, 0, 0, 0, 0, 0)
     on conflict (run_id) do nothing"#;
 
-/// ?1 the position and ?2 its time, null where it stays; ?3 the watermark, likewise; ?4 name, ?5 fence, ?6 the commit's number, ?7 the run.
+/// ?1 the position and ?2 its time, null where it stays; ?3 the watermark, likewise; ?4 name, ?5 fence, ?6 the commit's number, ?7 the run. ?8 where the log
+/// begins to be read after a seed, and ?10 when its scan ended, null where they stay; ?9 where the scan goes on, or null.
 pub(super) const MOVE_CHECKPOINT: &str = r#"
     update "{prefix}fga_sync_state"
     set token = coalesce(?1, token), position_time = coalesce(?2, position_time), watermark = coalesce(?3, watermark),
-        commits = ?6, announced = null, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+        commits = ?6, announced = null, start_time = coalesce(?8, start_time), seed_token = ?9,
+        seeded_at = coalesce(?10, seeded_at), updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
     where name = ?4 and fence = ?5 and run_id = ?7 and commits = ?6 - 1"#;
 
 /// ?1 the tuples, ?2 name, ?3 fence, ?4 the number of the last commit, ?5 the run.
@@ -185,6 +187,7 @@ pub(super) const HAS_CHECKPOINT: &str = r#"
 pub(super) const CLEAR_CHECKPOINT: &str = r#"
     update "{prefix}fga_sync_state"
     set token = null, watermark = null, position_time = null, complete_as_of = null, start_time = null, announced = null,
+        seed_token = null, seeded_at = null,
         updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
     where name = ?1 and fence = ?2 and run_id = ?3"#;
 

@@ -16,6 +16,7 @@ mod refused;
 mod reset;
 mod runs;
 mod schema;
+mod seed;
 mod values;
 
 use crate::engine::Engine;
@@ -38,6 +39,7 @@ pub const ALL: &[(&str, &[Case])] = &[
     ("refused", refused::CASES),
     ("lock", lock::CASES),
     ("look_back", look_back::CASES),
+    ("seed", seed::CASES),
     ("reset", reset::CASES),
     ("dry_run", dry_run::CASES),
     ("plans", plans::CASES),
