@@ -32,7 +32,9 @@ use crate::target::{Counts, Scan, SeedStep, Target, TargetError, TargetResult};
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(1);
 /// Pages that wait to be stored.
 const PAGES_AHEAD: usize = 20;
-/// So many tuples are stored at once at most, and a page more.
+/// So long pages are gathered,
+const GATHER_FOR: Duration = Duration::from_millis(100);
+/// and so many tuples are stored at once at most, and a page more.
 const TUPLES_AT_ONCE: usize = 1_000;
 /// How long a request to stop may go unnoticed while no page comes.
 const POLL: Duration = Duration::from_millis(50);
@@ -265,8 +267,8 @@ struct Pages {
 }
 
 impl Pages {
-    /// The pages that are there, as one; `None` where there is none yet. To store many at once costs less, and where storing is slower than
-    /// reading, many are there.
+    /// The pages of a moment, as one, up to `most` tuples and a page more; `None` where there is none yet. To store many at once costs less, and
+    /// the next are read meanwhile.
     fn next(&mut self, most: usize) -> Result<Option<TuplePage>> {
         if let Some(error) = self.failed.take() {
             return Err(error);
@@ -281,8 +283,10 @@ impl Pages {
                 ));
             }
         };
+        let until = Instant::now() + GATHER_FOR;
         while batch.tuples.len() < most && batch.token.is_some() {
-            match self.pages.try_recv() {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.pages.recv_timeout(left) {
                 Ok(Ok(page)) => {
                     batch.tuples.extend(page.tuples);
                     batch.token = page.token;
