@@ -1,14 +1,18 @@
 //! A target that reads and plans, and writes nothing.
 
+use jiff::Timestamp;
+
+use crate::change::Change;
 use crate::checkpoint::{Checkpoint, Subject};
 use crate::ledger::{
     Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
 };
 use crate::limits::Limits;
 use crate::lookback::OverlapPage;
-use crate::mirror::{Applied, Mirror};
+use crate::mirror::{Applied, Mirror, Place, RowPage, Scope};
 use crate::schema::SchemaStatus;
 use crate::target::{Commit, Target, TargetError, TargetResult};
+use crate::tuple::TupleKey;
 
 /// Any target, with everything that writes left out. It takes no lock either: there is nothing to protect.
 pub struct DryRun {
@@ -21,6 +25,36 @@ pub struct DryRun {
 impl Mirror for DryRun {
     fn limits(&self) -> Limits {
         self.target.limits()
+    }
+
+    fn kept_time(&self, time: Timestamp) -> Timestamp {
+        self.target.kept_time(time)
+    }
+
+    fn read_tuples(
+        &mut self,
+        scope: Scope,
+        after: Option<&Place>,
+        limit: u32,
+    ) -> TargetResult<RowPage> {
+        self.target.read_tuples(scope, after, limit)
+    }
+
+    fn read_changelog(
+        &mut self,
+        scope: Scope,
+        after: Option<&Place>,
+        limit: u32,
+    ) -> TargetResult<RowPage> {
+        self.target.read_changelog(scope, after, limit)
+    }
+
+    fn find_tuple(&mut self, store_id: &str, tuple: &TupleKey) -> TargetResult<Option<Change>> {
+        self.target.find_tuple(store_id, tuple)
+    }
+
+    fn find_changes(&mut self, store_id: &str, tuple: &TupleKey) -> TargetResult<Vec<Change>> {
+        self.target.find_changes(store_id, tuple)
     }
 }
 

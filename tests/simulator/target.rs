@@ -1,5 +1,6 @@
 //! A connection to the target: it breaks, answers get lost, commits land later, and the process is killed.
 
+use fga_sync::change::Change;
 use fga_sync::checkpoint::Subject;
 use fga_sync::error::{Error, ErrorKind};
 use fga_sync::ledger::{
@@ -7,9 +8,11 @@ use fga_sync::ledger::{
 };
 use fga_sync::limits::Limits;
 use fga_sync::lookback::OverlapPage;
-use fga_sync::mirror::{Applied, Mirror};
+use fga_sync::mirror::{Applied, Mirror, Place, RowPage, Scope};
 use fga_sync::schema::SchemaStatus;
 use fga_sync::target::{Commit, Target, TargetError, TargetResult};
+use fga_sync::tuple::TupleKey;
+use jiff::Timestamp;
 
 use super::database::OwnedCommit;
 use super::history;
@@ -161,6 +164,28 @@ impl Mirror for Connection {
             text_bytes: if is_limited { 300 } else { usize::MAX },
             widths: None,
         }
+    }
+
+    fn kept_time(&self, time: Timestamp) -> Timestamp {
+        time
+    }
+
+    // Runs read nothing back.
+
+    fn read_tuples(&mut self, _: Scope, _: Option<&Place>, _: u32) -> TargetResult<RowPage> {
+        Err(killed())
+    }
+
+    fn read_changelog(&mut self, _: Scope, _: Option<&Place>, _: u32) -> TargetResult<RowPage> {
+        Err(killed())
+    }
+
+    fn find_tuple(&mut self, _: &str, _: &TupleKey) -> TargetResult<Option<Change>> {
+        Err(killed())
+    }
+
+    fn find_changes(&mut self, _: &str, _: &TupleKey) -> TargetResult<Vec<Change>> {
+        Err(killed())
     }
 }
 

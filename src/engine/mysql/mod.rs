@@ -4,6 +4,7 @@ mod checkpoint;
 mod classify;
 mod hash;
 mod message;
+mod mirror;
 mod page;
 mod rows;
 mod runs;
@@ -17,7 +18,6 @@ use std::borrow::Cow;
 use self::classify::classify;
 use self::hash::lock_name;
 use self::message::{Answer, Statement, get};
-use self::rows::ROW_BYTES;
 use self::session::Session;
 pub use self::url::MySqlSettings;
 use super::Access;
@@ -27,9 +27,8 @@ use crate::error::{Error, ErrorKind};
 use crate::ledger::{
     Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
 };
-use crate::limits::{Limits, Widths};
 use crate::lookback::OverlapPage;
-use crate::mirror::{Applied, Mirror};
+use crate::mirror::Applied;
 use crate::schema::{self, Column, Kind, SchemaStatus};
 use crate::target::{Commit, Target, TargetError, TargetResult};
 
@@ -225,26 +224,6 @@ impl Drop for MySql {
     fn drop(&mut self) {
         for lock in &self.locks {
             self.session.release_lock(lock);
-        }
-    }
-}
-
-impl Mirror for MySql {
-    fn limits(&self) -> Limits {
-        Limits {
-            nul: true,
-            key_bytes: usize::MAX,
-            // A row of the changelog holds the event, and the context a second time.
-            text_bytes: self.session.max_packet.saturating_sub(ROW_BYTES) / 2,
-            widths: Some(Widths {
-                object_type: 254,
-                object_id: 256,
-                relation: 50,
-                user_type: 254,
-                user_id: 512,
-                user_relation: 254,
-                condition_name: 256,
-            }),
         }
     }
 }

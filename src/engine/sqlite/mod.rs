@@ -3,6 +3,7 @@
 mod classify;
 mod connection;
 mod lock;
+mod mirror;
 mod page;
 mod refusal;
 mod runs;
@@ -26,9 +27,8 @@ use crate::error::Error;
 use crate::ledger::{
     Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
 };
-use crate::limits::Limits;
 use crate::lookback::OverlapPage;
-use crate::mirror::{Applied, Mirror};
+use crate::mirror::Applied;
 use crate::page::ContinuationToken;
 use crate::schema::{self, Column, Kind, SchemaStatus};
 use crate::target::{Commit, Target, TargetError, TargetResult};
@@ -300,18 +300,6 @@ fn read_overlap(row: &Row) -> rusqlite::Result<OverlapPage> {
         is_settled: row.get(3)?,
         changes: OverlapPage::decode(&changes).ok_or_else(|| invalid(4))?,
     })
-}
-
-impl Mirror for Sqlite {
-    fn limits(&self) -> Limits {
-        Limits {
-            nul: true,
-            key_bytes: usize::MAX,
-            // SQLITE_MAX_LENGTH of the bundled build.
-            text_bytes: 1_000_000_000,
-            widths: None,
-        }
-    }
 }
 
 impl Target for Sqlite {
