@@ -190,6 +190,7 @@ fn apply(database: &Database, mode: Mode, history: &mut History, exists: &mut [b
         },
         type_filter: String::new(),
         mode,
+        target_store: None,
     };
     let runner = Runner {
         run_id: "bench".to_owned(),
@@ -198,6 +199,7 @@ fn apply(database: &Database, mode: Mode, history: &mut History, exists: &mut [b
     };
     let start = RunStart {
         runner: &runner,
+        command: "bench",
         subject: &subject,
         started_at: Timestamp::UNIX_EPOCH,
         start_time: None,

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
+use crate::lookback::TupleDigest;
 use crate::page::ContinuationToken;
 
 /// What is kept in the target.
@@ -85,6 +86,8 @@ pub struct Subject {
     pub type_filter: String,
     /// What is kept.
     pub mode: Mode,
+    /// The store that the tuples go to, where the target is one; its name is not kept.
+    pub target_store: Option<StoreIdentity>,
 }
 
 /// The row of `fga_sync_state`.
@@ -109,4 +112,24 @@ pub struct Checkpoint {
     pub fence: i64,
     /// The number of the last commit, counted through all runs.
     pub commits: i64,
+    /// The tuples that a run said it would write to another store, and has not committed yet: some of them may be there.
+    pub announced: Vec<TupleDigest>,
+}
+
+impl Checkpoint {
+    /// One that no run has taken yet.
+    pub const fn new(subject: Subject, start_time: Option<Timestamp>) -> Self {
+        Self {
+            subject,
+            start_time,
+            token: None,
+            watermark: None,
+            position_time: None,
+            complete_as_of: None,
+            page_size: None,
+            fence: 0,
+            commits: 0,
+            announced: Vec::new(),
+        }
+    }
 }

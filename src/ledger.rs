@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::checkpoint::{Checkpoint, Subject};
 use crate::error::Error;
-use crate::lookback::OverlapPage;
+use crate::lookback::{OverlapPage, TupleDigest};
 use crate::one_line::shortened;
 use crate::schema::SchemaStatus;
 use crate::target_error::TargetResult;
@@ -25,6 +25,8 @@ pub struct Runner {
 pub struct RunStart<'a> {
     /// Who does it.
     pub runner: &'a Runner,
+    /// What the user asked for, as on the command line: `run`, `seed`.
+    pub command: &'a str,
     /// What the run mirrors.
     pub subject: &'a Subject,
     /// When it began.
@@ -89,6 +91,8 @@ pub struct RunEnd<'a> {
 pub struct RunRecord<'a> {
     /// Who did it.
     pub runner: &'a Runner,
+    /// What the user asked for, as in [`RunStart`].
+    pub command: &'a str,
     /// The name of the checkpoint that it was to have.
     pub name: &'a str,
     /// When it began.
@@ -183,6 +187,19 @@ pub trait Ledger {
     /// # Errors
     /// [`TargetError::Fenced`](crate::target::TargetError::Fenced) where another run has taken it over.
     fn last_commit(&mut self, holder: &Holder) -> TargetResult<i64>;
+
+    /// Keeps with the checkpoint that the holder is about to write these tuples to another store ([`Checkpoint::announced`]). The next commit
+    /// forgets them. Can be repeated, with other tuples too.
+    ///
+    /// # Errors
+    /// [`TargetError::Fenced`](crate::target::TargetError::Fenced) where another run has taken the checkpoint over, or its last commit has
+    /// another number.
+    fn announce(
+        &mut self,
+        holder: &Holder,
+        last_commit: i64,
+        tuples: &[TupleDigest],
+    ) -> TargetResult<()>;
 
     /// Records how the run ended, and keeps with the checkpoint what it has found, unless another run has taken that over. Forgets runs of
     /// the name but the last ones. Can be repeated.

@@ -162,6 +162,8 @@ const TABLES: [Table; 5] = [
             ("store_created_at", Text, true),
             ("type_filter", Text, false),
             ("mode", Text, false),
+            ("target_store_id", Text, true),
+            ("target_store_created_at", Text, true),
             ("start_time", Time, true),
             ("token", LongText, true),
             ("watermark", LongText, true),
@@ -170,6 +172,7 @@ const TABLES: [Table; 5] = [
             ("page_size", Count, true),
             ("fence", Count, false),
             ("commits", Count, false),
+            ("announced", Bytes, true),
             ("run_id", Text, true),
             ("updated_at", Time, false),
         ],
@@ -179,6 +182,7 @@ const TABLES: [Table; 5] = [
         &[
             ("run_id", Text, false),
             ("name", Text, false),
+            ("command", Text, false),
             ("version", Text, false),
             ("host", Text, true),
             ("pid", Count, false),
@@ -194,6 +198,7 @@ const TABLES: [Table; 5] = [
             ("deletes", Count, false),
             ("late_arrivals", Count, false),
             ("order_anomalies", Count, false),
+            ("rejects", Count, false),
         ],
     ),
     (

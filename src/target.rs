@@ -28,6 +28,8 @@ pub struct Counts {
     pub late_arrivals: u32,
     /// How many tuples' changes contradict each other.
     pub order_anomalies: u32,
+    /// How many tuples the target can't hold, and were left out.
+    pub rejects: u32,
 }
 
 impl Counts {
@@ -61,6 +63,6 @@ pub struct Commit<'a> {
 /// * **Honest about doubt.** Where a commit may or may not have happened, the error is [`TargetError::Interrupted`], never
 ///   `Fatal`. The caller settles it by [`reconnect`](Ledger::reconnect) and [`last_commit`](Ledger::last_commit).
 pub trait Target: Ledger + Mirror + Send {
-    /// Commits a page.
+    /// Commits a page. What was announced is forgotten with it.
     fn apply(&mut self, commit: &Commit) -> TargetResult<Applied>;
 }

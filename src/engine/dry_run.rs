@@ -8,7 +8,7 @@ use crate::ledger::{
     Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
 };
 use crate::limits::Limits;
-use crate::lookback::OverlapPage;
+use crate::lookback::{OverlapPage, TupleDigest};
 use crate::mirror::{Applied, Mirror, Place, RowPage, Scope};
 use crate::schema::SchemaStatus;
 use crate::target::{Commit, Target, TargetError, TargetResult};
@@ -80,17 +80,9 @@ impl Ledger for DryRun {
     fn begin_run(&mut self, run: &RunStart, admission: Admission) -> TargetResult<Held> {
         let (found, overlap) = self.look(run.subject)?;
         admission(&found).map_err(TargetError::Fatal)?;
-        let checkpoint = found.kept.unwrap_or_else(|| Checkpoint {
-            subject: run.subject.clone(),
-            start_time: run.start_time,
-            token: None,
-            watermark: None,
-            position_time: None,
-            complete_as_of: None,
-            page_size: None,
-            fence: 0,
-            commits: 0,
-        });
+        let checkpoint = found
+            .kept
+            .unwrap_or_else(|| Checkpoint::new(run.subject.clone(), run.start_time));
         Ok(Held {
             checkpoint,
             overlap,
@@ -107,6 +99,15 @@ impl Ledger for DryRun {
     /// No commit is ever in doubt.
     fn last_commit(&mut self, _holder: &Holder) -> TargetResult<i64> {
         Err(TargetError::Fenced)
+    }
+
+    fn announce(
+        &mut self,
+        _holder: &Holder,
+        _last_commit: i64,
+        _tuples: &[TupleDigest],
+    ) -> TargetResult<()> {
+        Ok(())
     }
 
     fn finish_run(&mut self, _run: &RunEnd) -> TargetResult<()> {

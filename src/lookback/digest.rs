@@ -69,6 +69,17 @@ pub fn tuple_digest(tuple: &TupleKey) -> TupleDigest {
     first_bytes(hasher)
 }
 
+/// Tuples as `fga_sync_state.announced` keeps them; nothing where there are none.
+pub fn encode_tuples(tuples: &[TupleDigest]) -> Option<Vec<u8>> {
+    (!tuples.is_empty()).then(|| tuples.concat())
+}
+
+/// The tuples of such bytes; `None` where they are none.
+pub fn decode_tuples(bytes: Option<&[u8]>) -> Option<Vec<TupleDigest>> {
+    let (tuples, rest) = bytes.unwrap_or_default().as_chunks();
+    rest.is_empty().then(|| tuples.to_vec())
+}
+
 fn first_bytes<const N: usize>(hasher: Sha256) -> [u8; N] {
     let mut bytes = [0; N];
     bytes.copy_from_slice(&hasher.finalize()[..N]);
@@ -208,6 +219,16 @@ pub(super) mod tests {
             hex::encode(bytes),
             "f380afea987de9025cf9ee6c0fde4e16a3eb2aef2db96a32"
         );
+    }
+
+    #[test]
+    fn tuples_survive_their_encoding() {
+        let tuples = vec![write("1", 1).tuple, write("2", 1).tuple];
+        let bytes = encode_tuples(&tuples).unwrap();
+        assert_eq!(decode_tuples(Some(&bytes)), Some(tuples));
+        assert_eq!(decode_tuples(Some(&bytes[1..])), None);
+        assert_eq!(encode_tuples(&[]), None);
+        assert_eq!(decode_tuples(None), Some(Vec::new()));
     }
 
     #[test]

@@ -166,6 +166,7 @@ impl Drain<'_, '_> {
             deletes: count(Operation::Delete),
             late_arrivals: plan.late_arrivals,
             order_anomalies: plan.order_anomalies(),
+            rejects: 0,
         };
         let keeps_changelog = self.session.subject().mode.keeps_changelog();
         let rows = Rows {

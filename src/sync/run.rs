@@ -59,6 +59,9 @@ impl RunOptions {
     pub const PAGES_AHEAD: usize = 4;
 }
 
+/// The word for it in `fga_sync_runs`.
+const COMMAND: &str = "run";
+
 /// Does one run, and records it. `listener` hears what happens on the way, whatever the result.
 ///
 /// # Errors
@@ -78,7 +81,7 @@ pub fn run(
         .and_then(|duration| Instant::now().checked_add(duration));
     let record_failed = |target: &mut dyn Target, result: Result<Outcome>| {
         let result = Outcome::or_stopped(result, stop);
-        let run = (runner, options.name.as_str(), started_at);
+        let run = (runner, COMMAND, options.name.as_str(), started_at);
         record(target, stop, run, &result, options.keep_runs);
         result
     };
@@ -94,9 +97,11 @@ pub fn run(
         store,
         type_filter: options.type_filter.clone(),
         mode: options.mode,
+        target_store: None,
     };
     let start = RunStart {
         runner,
+        command: COMMAND,
         subject: &subject,
         started_at,
         start_time: options.start_time,

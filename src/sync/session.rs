@@ -178,7 +178,7 @@ impl<'a> Session<'a> {
 pub(super) fn record(
     target: &mut dyn Target,
     stop: &Stop,
-    (runner, name, started_at): (&Runner, &str, Timestamp),
+    (runner, command, name, started_at): (&Runner, &str, &str, Timestamp),
     result: &Result<Outcome>,
     keep_runs: u32,
 ) {
@@ -187,6 +187,7 @@ pub(super) fn record(
     }
     let run = RunRecord {
         runner,
+        command,
         name,
         started_at,
         result: run_result(result, stop, keep_runs),

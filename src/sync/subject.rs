@@ -1,14 +1,16 @@
 //! Whether a run mirrors what the target was filled with.
 
-use crate::checkpoint::{Checkpoint, Subject};
+use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Found;
 
 /// Refuses to go on from a position that belongs to something else, to begin what is mirrored already, and to begin again where
 /// the position was lost.
 pub(super) fn admit(found: &Found, subject: &Subject) -> Result<()> {
-    // One without a token holds nothing, and so belongs to nothing: it may have been taken with a mistake in the command line.
-    if let Some(kept) = found.kept.as_ref().filter(|kept| kept.token.is_some()) {
+    // One without a token holds nothing, and so belongs to nothing: it may have been taken with a mistake in the command line. But a run
+    // may have written to another store already.
+    let holds_something = |kept: &&Checkpoint| kept.token.is_some() || !kept.announced.is_empty();
+    if let Some(kept) = found.kept.as_ref().filter(holds_something) {
         check(&kept.subject, subject)?;
     }
     check_overlap(&found.others, subject)?;
@@ -91,10 +93,45 @@ fn check(kept: &Subject, subject: &Subject) -> Result<()> {
             "use the --mode that it was filled with: the tables of another mode would lack what came before",
         );
     }
+    check_target_store(
+        &subject.name,
+        kept.target_store.as_ref(),
+        subject.target_store.as_ref(),
+    )?;
     if kept.store.name != subject.store.name {
         tracing::warn!(was = ?kept.store.name, is = ?subject.store.name, "the store was renamed");
     }
     Ok(())
+}
+
+/// Refuses to go on in another store than the one that was filled.
+fn check_target_store(
+    name: &str,
+    kept: Option<&StoreIdentity>,
+    given: Option<&StoreIdentity>,
+) -> Result<()> {
+    let identity = |store: Option<&StoreIdentity>| {
+        store.map(|store| (store.id.clone(), store.created_at.clone()))
+    };
+    let told = |store: Option<&StoreIdentity>| match store {
+        None => "these tables".to_owned(),
+        Some(store) => {
+            let created_at = store.created_at.as_deref().unwrap_or("an unknown time");
+            format!("the store {:?} created at {created_at:?}", store.id)
+        }
+    };
+    if identity(kept) == identity(given) {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::WrongPosition,
+        format!(
+            "the position {name:?} is of what was written to {}, and the target is {}",
+            told(kept),
+            told(given)
+        ),
+    )
+    .advise("check --target; where the target was replaced or made anew, reset this mirror (fga-sync reset), and fill an empty store"))
 }
 
 /// Refuses to fill one store's rows twice.
@@ -113,5 +150,73 @@ fn check_overlap(checkpoints: &[Checkpoint], subject: &Subject) -> Result<()> {
             ),
         )
         .advise("give one of them other tables (target.schema, target.table_prefix), or types that do not overlap; a row of fga_sync_state without a token holds nothing, and can be deleted")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Mode;
+    use crate::page::ContinuationToken;
+
+    fn into_store(id: &str, created_at: &str, name: Option<&str>) -> Subject {
+        Subject {
+            name: "job".to_owned(),
+            source: "https://fga.example/".to_owned(),
+            store: StoreIdentity::default(),
+            type_filter: String::new(),
+            mode: Mode::Stateful,
+            target_store: Some(StoreIdentity {
+                id: id.to_owned(),
+                name: name.map(str::to_owned),
+                created_at: Some(created_at.to_owned()),
+            }),
+        }
+    }
+
+    fn refusal(kept: &Checkpoint, subject: &Subject) -> Option<String> {
+        let found = Found {
+            kept: Some(kept.clone()),
+            ..Found::default()
+        };
+        let error = admit(&found, subject).err()?;
+        assert_eq!(error.kind(), ErrorKind::WrongPosition);
+        assert!(
+            error
+                .advice()
+                .unwrap_or_default()
+                .contains("fga-sync reset")
+        );
+        Some(error.to_string())
+    }
+
+    #[test]
+    fn another_target_store_is_refused_as_soon_as_something_may_be_in_the_first() {
+        let empty = Checkpoint::new(into_store("A", "then", None), None);
+        let filled = Checkpoint {
+            token: ContinuationToken::new("t"),
+            ..empty.clone()
+        };
+        let begun = Checkpoint {
+            announced: vec![[0; 8]],
+            ..empty.clone()
+        };
+        let tables = Subject {
+            target_store: None,
+            ..into_store("A", "then", None)
+        };
+        for (other, told) in [
+            (&into_store("B", "then", None), "\"B\""),
+            (&into_store("A", "later", None), "\"later\""),
+            (&tables, "these tables"),
+        ] {
+            assert_eq!(refusal(&empty, other), None);
+            for kept in [&filled, &begun] {
+                assert!(refusal(kept, other).unwrap().contains(told), "{told}");
+            }
+        }
+        // Its name is not kept.
+        let renamed = into_store("A", "then", Some("renamed"));
+        assert_eq!(refusal(&filled, &renamed), None);
     }
 }

@@ -33,6 +33,7 @@ pub fn subject() -> Subject {
         },
         type_filter: String::new(),
         mode: Mode::Both,
+        target_store: None,
     }
 }
 
@@ -53,6 +54,8 @@ pub struct Draft {
     /// Where the position moves.
     pub to: Option<ContinuationToken>,
     pub overlap: OverlapUpdate,
+    /// Tuples that were left out.
+    pub rejects: u32,
 }
 
 /// A run under way.
@@ -147,6 +150,7 @@ impl Run {
                 watermark: Some(to),
                 ..OverlapUpdate::default()
             },
+            rejects: 0,
         })
     }
 
@@ -205,6 +209,7 @@ impl Run {
             counts: Counts {
                 writes: count(changes, Operation::Write),
                 deletes: count(changes, Operation::Delete),
+                rejects: draft.rejects,
                 ..Counts::default()
             },
             rows: Rows {
@@ -272,6 +277,7 @@ pub fn runner(run_id: &str) -> Runner {
 pub fn start<'a>(subject: &'a Subject, runner: &'a Runner) -> anyhow::Result<RunStart<'a>> {
     Ok(RunStart {
         runner,
+        command: "run",
         subject,
         started_at: started_at()?,
         start_time: None,

@@ -105,26 +105,19 @@ fn two_deletes_within_a_second() {
 fn two_jobs_that_begin_at_once_do_not_fill_the_same_tables() {
     let shared = calm();
     shared.lock().write();
-    shared.lock().database.others.push(Checkpoint {
-        subject: Subject {
-            name: "rival".to_owned(),
-            source: "simulated".to_owned(),
-            store: StoreIdentity {
-                id: "store".to_owned(),
-                ..StoreIdentity::default()
-            },
-            type_filter: String::new(),
-            mode: Mode::Both,
+    let rival = Subject {
+        name: "rival".to_owned(),
+        source: "simulated".to_owned(),
+        store: StoreIdentity {
+            id: "store".to_owned(),
+            ..StoreIdentity::default()
         },
-        start_time: None,
-        token: None,
-        watermark: None,
-        position_time: None,
-        complete_as_of: None,
-        page_size: None,
-        fence: 1,
-        commits: 0,
-    });
+        type_filter: String::new(),
+        mode: Mode::Both,
+        target_store: None,
+    };
+    let rival = Checkpoint::new(rival, None);
+    shared.lock().database.others.push(rival);
     let error = run_with(&shared, &options(Mode::Both, 10)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WrongPosition, "{error}");
     assert!(error.to_string().contains("\"rival\""), "{error}");

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use fga_sync::change::Change;
 use fga_sync::checkpoint::Checkpoint;
 use fga_sync::ledger::{Admission, Found, Held, RunEnd, RunRecord, RunResult, RunStart};
-use fga_sync::lookback::{OverlapPage, OverlapUpdate};
+use fga_sync::lookback::{OverlapPage, OverlapUpdate, TupleDigest};
 use fga_sync::mirror::{Applied, Before};
 use fga_sync::page::ContinuationToken;
 use fga_sync::target::{Commit, Counts, TargetError, TargetResult};
@@ -120,17 +120,9 @@ impl Database {
 
     pub fn begin_run(&mut self, run: &RunStart, admission: Admission) -> TargetResult<Held> {
         admission(&self.find()).map_err(TargetError::Fatal)?;
-        let checkpoint = self.checkpoint.get_or_insert_with(|| Checkpoint {
-            subject: run.subject.clone(),
-            start_time: run.start_time,
-            token: None,
-            watermark: None,
-            position_time: None,
-            complete_as_of: None,
-            page_size: None,
-            fence: 0,
-            commits: 0,
-        });
+        let checkpoint = self
+            .checkpoint
+            .get_or_insert_with(|| Checkpoint::new(run.subject.clone(), run.start_time));
         checkpoint.subject.clone_from(run.subject);
         checkpoint.fence += 1;
         self.read_from = watermark(checkpoint);
@@ -148,6 +140,21 @@ impl Database {
             .filter(|checkpoint| checkpoint.fence == fence);
         held.map(|checkpoint| checkpoint.commits)
             .ok_or(TargetError::Fenced)
+    }
+
+    pub fn announce(
+        &mut self,
+        fence: i64,
+        last_commit: i64,
+        tuples: &[TupleDigest],
+    ) -> TargetResult<()> {
+        let checkpoint = self
+            .checkpoint
+            .as_mut()
+            .filter(|checkpoint| checkpoint.fence == fence && checkpoint.commits == last_commit);
+        let checkpoint = checkpoint.ok_or(TargetError::Fenced)?;
+        checkpoint.announced = tuples.to_vec();
+        Ok(())
     }
 
     pub fn commit(&mut self, commit: &OwnedCommit) -> TargetResult<Applied> {
@@ -173,6 +180,7 @@ impl Database {
             return Ok(Applied::Unexpected(unexpected));
         }
         checkpoint.commits = commit.number;
+        checkpoint.announced.clear();
         if let Some((token, time)) = &commit.position {
             checkpoint.token = Some(token.clone());
             checkpoint.position_time = Some(*time);
@@ -203,6 +211,7 @@ impl Database {
         counts.deletes += commit.counts.deletes;
         counts.late_arrivals += commit.counts.late_arrivals;
         counts.order_anomalies += commit.counts.order_anomalies;
+        counts.rejects += commit.counts.rejects;
         Ok(Applied::Committed)
     }
 

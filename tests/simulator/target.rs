@@ -7,7 +7,7 @@ use fga_sync::ledger::{
     Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
 };
 use fga_sync::limits::Limits;
-use fga_sync::lookback::OverlapPage;
+use fga_sync::lookback::{OverlapPage, TupleDigest};
 use fga_sync::mirror::{Applied, Mirror, Place, RowPage, Scope};
 use fga_sync::schema::SchemaStatus;
 use fga_sync::target::{Commit, Target, TargetError, TargetResult};
@@ -248,6 +248,18 @@ impl Ledger for Connection {
             let last = world.database.last_commit(holder.fence);
             world.say(|| format!("last commit under fence {}: {last:?}", holder.fence));
             last
+        })
+    }
+
+    fn announce(
+        &mut self,
+        holder: &Holder,
+        last_commit: i64,
+        tuples: &[TupleDigest],
+    ) -> TargetResult<()> {
+        self.call("announce", |world| {
+            let database = &mut world.database;
+            database.announce(holder.fence, last_commit, tuples)
         })
     }
 

@@ -11,7 +11,7 @@ use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
 use crate::engine::standing::Standing;
 use crate::error::{Error, ErrorKind};
 use crate::ledger::{Admission, Found, Held, Holder, RunStart};
-use crate::lookback::OverlapPage;
+use crate::lookback::{OverlapPage, TupleDigest, decode_tuples, encode_tuples};
 use crate::page::ContinuationToken;
 use crate::target::{TargetError, TargetResult};
 
@@ -85,6 +85,34 @@ pub(super) fn last_commit(session: &mut Session, holder: &Holder) -> TargetResul
     last.ok_or(TargetError::Fenced)
 }
 
+/// Keeps what the holder is about to write to another store. Of it and a commit on another node of Galera, one fails: both change the row.
+pub(super) fn announce(
+    session: &mut Session,
+    holder: &Holder,
+    last_commit: i64,
+    tuples: &[TupleDigest],
+) -> TargetResult<()> {
+    let values = [
+        encode_tuples(tuples).into(),
+        holder.name.into(),
+        holder.fence.into(),
+        last_commit.into(),
+    ];
+    let kept = session
+        .begin([
+            Statement::new(statements::ANNOUNCE, values),
+            Statement::plain("commit"),
+        ])
+        .map_err(|error| while_holding("announce what is written to another store", error))?
+        .next()
+        .touched;
+    if kept == 1 {
+        Ok(())
+    } else {
+        Err(TargetError::Fenced)
+    }
+}
+
 /// Begins the transaction in which the fence grows, and creates the row if need be; whether there was one, and what stands there then.
 ///
 /// New checkpoints are added one at a time, so that each is seen by the next. On Galera that holds on one node alone, as locks do:
@@ -117,14 +145,16 @@ fn raise_fence(session: &mut Session, run: &RunStart) -> Result<(bool, Standing)
 }
 
 /// What a subject is, but for its name, as the statements take it.
-fn described(subject: &Subject) -> [Value; 6] {
+fn described(subject: &Subject) -> [Value; 8] {
     let Subject {
         source,
         store,
         type_filter,
         mode,
+        target_store,
         ..
     } = subject;
+    let target_store = target_store.as_ref();
     [
         source.into(),
         Value::from(&store.id),
@@ -132,6 +162,10 @@ fn described(subject: &Subject) -> [Value; 6] {
         Value::from(&store.created_at),
         type_filter.into(),
         mode.name().into(),
+        target_store.map(|store| &store.id).into(),
+        target_store
+            .and_then(|store| store.created_at.as_ref())
+            .into(),
     ]
 }
 
@@ -174,6 +208,7 @@ fn begin(session: &mut Session, run: &RunStart) -> Result<Option<Checkpoint>> {
         datetime(run.started_at),
         Value::from(&run.runner.host),
         run.runner.pid.into(),
+        run.command.into(),
     ];
     let [checkpoints, overlap] = ask_standing(name);
     let mut answers = session.ask([
@@ -197,6 +232,9 @@ fn read_checkpoint(mut row: Row) -> Result<Checkpoint> {
             .transpose()
     };
     let (position_time, start_time, complete_as_of) = (time(9)?, time(12)?, time(14)?);
+    let (target_store_id, target_store_created_at) = (get::<Option<_>>(row, 15)?, get(row, 16)?);
+    let announced: Option<Vec<u8>> = get(row, 17)?;
+    let announced = decode_tuples(announced.as_deref());
     Ok(Checkpoint {
         subject: Subject {
             name: get(row, 0)?,
@@ -208,6 +246,11 @@ fn read_checkpoint(mut row: Row) -> Result<Checkpoint> {
             },
             type_filter: get(row, 5)?,
             mode: mode.parse().map_err(|()| invalid(&mode))?,
+            target_store: target_store_id.map(|id| StoreIdentity {
+                id,
+                name: None,
+                created_at: target_store_created_at,
+            }),
         },
         token: get::<Option<String>>(row, 7)?.and_then(ContinuationToken::new),
         watermark: get::<Option<String>>(row, 8)?.and_then(ContinuationToken::new),
@@ -217,6 +260,7 @@ fn read_checkpoint(mut row: Row) -> Result<Checkpoint> {
         start_time,
         page_size: get(row, 13)?,
         complete_as_of,
+        announced: announced.ok_or_else(|| invalid("announced"))?,
     })
 }
 

@@ -27,7 +27,7 @@ use crate::error::{Error, ErrorKind};
 use crate::ledger::{
     Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
 };
-use crate::lookback::OverlapPage;
+use crate::lookback::{OverlapPage, TupleDigest};
 use crate::mirror::Applied;
 use crate::schema::{self, Column, Kind, SchemaStatus};
 use crate::target::{Commit, Target, TargetError, TargetResult};
@@ -286,6 +286,15 @@ impl Ledger for MySql {
 
     fn last_commit(&mut self, holder: &Holder) -> TargetResult<i64> {
         checkpoint::last_commit(&mut self.session, holder)
+    }
+
+    fn announce(
+        &mut self,
+        holder: &Holder,
+        last_commit: i64,
+        tuples: &[TupleDigest],
+    ) -> TargetResult<()> {
+        checkpoint::announce(&mut self.session, holder, last_commit, tuples)
     }
 
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {

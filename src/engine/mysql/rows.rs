@@ -148,6 +148,7 @@ fn count_page(commit: &Commit) -> Step {
         counts.deletes.into(),
         counts.late_arrivals.into(),
         counts.order_anomalies.into(),
+        counts.rejects.into(),
         commit.holder.run_id.into(),
     ];
     Step {

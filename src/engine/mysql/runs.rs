@@ -51,6 +51,7 @@ pub(super) fn record(session: &mut Session, run: &RunRecord) -> TargetResult<()>
         datetime(run.started_at),
     ];
     let values = begin.into_iter().chain(ending(result));
+    let values = values.chain([run.command.into()]);
     session
         .begin([
             Statement::new(statements::RECORD_RUN, values),

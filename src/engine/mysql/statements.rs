@@ -67,7 +67,7 @@ pub(super) const CHECKPOINTS: &str = "
     select name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
            date_format(position_time, '%Y-%m-%dT%H:%i:%s.%fZ'), fence, commits,
            date_format(start_time, '%Y-%m-%dT%H:%i:%s.%fZ'), page_size,
-           date_format(complete_as_of, '%Y-%m-%dT%H:%i:%s.%fZ')
+           date_format(complete_as_of, '%Y-%m-%dT%H:%i:%s.%fZ'), target_store_id, target_store_created_at, announced
     from `{prefix}fga_sync_state`";
 
 pub(super) const TAKE_CHECKPOINT: &str = "
@@ -79,8 +79,9 @@ pub(super) const LOCK_CHECKPOINTS: &str = "
 
 pub(super) const NEW_CHECKPOINT: &str = "
     insert into `{prefix}fga_sync_state`
-        (name, source, store_id, store_name, store_created_at, type_filter, mode, fence, commits, updated_at)
-    values (?, ?, ?, ?, ?, ?, ?, 1, 0, ?)";
+        (name, source, store_id, store_name, store_created_at, type_filter, mode, target_store_id,
+         target_store_created_at, fence, commits, updated_at)
+    values (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, ?)";
 
 /// Somebody may have deleted the row of a checkpoint: what is left of its overlap means nothing to the new one.
 pub(super) const FORGET_OVERLAP: &str = "
@@ -96,17 +97,23 @@ pub(super) const OVERLAP: &str = "
 pub(super) const UPDATE_CHECKPOINT: &str = "
     update `{prefix}fga_sync_state`
     set run_id = ?, source = ?, store_id = ?, store_name = ?, store_created_at = ?, type_filter = ?, mode = ?,
+        target_store_id = ?, target_store_created_at = ?,
         start_time = if(token is null, ?, start_time)
     where name = ?";
 
 pub(super) const BEGIN_RUN: &str = "
     insert into `{prefix}fga_sync_runs`
-        (run_id, name, version, started_at, host, pid, pages, changes, writes, deletes, late_arrivals, order_anomalies)
-    values (?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0)
+        (run_id, name, version, started_at, host, pid, command, pages, changes, writes, deletes, late_arrivals, order_anomalies,
+         rejects)
+    values (?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0)
     on duplicate key update run_id = if(run_id = values(run_id), run_id, null)";
 
 pub(super) const TOUCH_CHECKPOINT: &str = "
     update `{prefix}fga_sync_state` set updated_at = utc_timestamp(6) where name = ? and fence = ?";
+
+/// The tuples, name, fence, and the number of the last commit.
+pub(super) const ANNOUNCE: &str = "
+    update `{prefix}fga_sync_state` set announced = ? where name = ? and fence = ? and commits = ?";
 
 pub(super) const LAST_COMMIT: &str = "
     select commits from `{prefix}fga_sync_state` where name = ? and fence = ?";
@@ -120,13 +127,13 @@ pub(super) const LEAVE_CHECKPOINT: &str = "
 pub(super) const MOVE_CHECKPOINT: &str = "
     update `{prefix}fga_sync_state`
     set token = coalesce(?, token), position_time = coalesce(?, position_time), watermark = coalesce(?, watermark),
-        commits = ?, updated_at = utc_timestamp(6)
+        commits = ?, announced = null, updated_at = utc_timestamp(6)
     where name = ? and fence = ? and commits + 1 = ?";
 
 pub(super) const COUNT_PAGE: &str = "
     update `{prefix}fga_sync_runs`
     set pages = pages + least(?, 1), changes = changes + ?, writes = writes + ?, deletes = deletes + ?,
-        late_arrivals = late_arrivals + ?, order_anomalies = order_anomalies + ?
+        late_arrivals = late_arrivals + ?, order_anomalies = order_anomalies + ?, rejects = rejects + ?
     where run_id = ?";
 
 /// A statement for many rows.
@@ -327,8 +334,8 @@ pub(super) const END_RUN: &str = "
 pub(super) const RECORD_RUN: &str = "
     insert into `{prefix}fga_sync_runs`
         (run_id, name, version, host, pid, started_at, finished_at, outcome, exit_code, error_kind, error_message,
-         pages, changes, writes, deletes, late_arrivals, order_anomalies)
-    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0)
+         command, pages, changes, writes, deletes, late_arrivals, order_anomalies, rejects)
+    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0)
     on duplicate key update run_id = if(run_id = values(run_id), run_id, null)";
 
 /// The name, twice, how many of its runs stay, and the name again. The newest of the others is found by stepping over those in the

@@ -10,7 +10,7 @@ use crate::checkpoint::{Checkpoint, Mode, StoreIdentity, Subject};
 use crate::engine::standing::Standing;
 use crate::error::{Error, ErrorKind};
 use crate::ledger::{Admission, Found, Held, Holder, RunStart};
-use crate::lookback::OverlapPage;
+use crate::lookback::{OverlapPage, TupleDigest, decode_tuples, encode_tuples};
 use crate::page::ContinuationToken;
 use crate::schema;
 use crate::target::{TargetError, TargetResult};
@@ -82,6 +82,31 @@ pub(super) fn last_commit(client: &mut Client, schema: &str, holder: &Holder) ->
         .ok_or(TargetError::Fenced)
 }
 
+/// Keeps what the holder is about to write to another store.
+pub(super) fn announce(
+    client: &mut Client,
+    schema: &str,
+    holder: &Holder,
+    last_commit: i64,
+    tuples: &[TupleDigest],
+) -> TargetResult<()> {
+    let announced = encode_tuples(tuples);
+    let values = [
+        (&announced as _, Type::BYTEA),
+        (&holder.name as _, Type::TEXT),
+        (&holder.fence as _, Type::INT8),
+        (&last_commit as _, Type::INT8),
+    ];
+    let kept = client
+        .query_typed(&in_schema(statements::ANNOUNCE, schema), &values)
+        .map_err(|error| while_holding("announce what is written to another store", error))?;
+    if kept.is_empty() {
+        Err(TargetError::Fenced)
+    } else {
+        Ok(())
+    }
+}
+
 /// Begins the transaction in which the fence grows, and creates the row if need be; whether there was one, and what stands there then.
 fn raise_fence<'a>(
     client: &'a mut Client,
@@ -120,14 +145,16 @@ fn raise_fence<'a>(
 }
 
 /// A subject as the statements take it.
-fn of_subject(subject: &Subject) -> [Literal; 7] {
+fn of_subject(subject: &Subject) -> [Literal; 9] {
     let Subject {
         name,
         source,
         store,
         type_filter,
         mode,
+        target_store,
     } = subject;
+    let target_store = target_store.as_ref();
     [
         name.into(),
         source.into(),
@@ -136,6 +163,10 @@ fn of_subject(subject: &Subject) -> [Literal; 7] {
         (&store.created_at).into(),
         type_filter.into(),
         mode.name().into(),
+        target_store.map(|store| store.id.as_str()).into(),
+        target_store
+            .and_then(|store| store.created_at.as_deref())
+            .into(),
     ]
 }
 
@@ -180,6 +211,7 @@ impl Tables<'_> {
             run.started_at.into(),
             (&run.runner.host).into(),
             i64::from(run.runner.pid).into(),
+            run.command.into(),
         ]);
         let last = Statement::new(statements::BEGIN_RUN, values);
         let answer = self.transaction.commit_after(last);
@@ -211,6 +243,10 @@ fn read_known(row: &SimpleQueryRow, mode: Mode) -> Option<Checkpoint> {
         Some(digits) => time(digits).map(Some),
         None => Some(None),
     };
+    let announced = match get(row, 17) {
+        Some(digits) => Some(hex::decode(digits).ok()?),
+        None => None,
+    };
     Some(Checkpoint {
         subject: Subject {
             name: text(0)?,
@@ -222,6 +258,11 @@ fn read_known(row: &SimpleQueryRow, mode: Mode) -> Option<Checkpoint> {
             },
             type_filter: text(5)?,
             mode,
+            target_store: text(15).map(|id| StoreIdentity {
+                id,
+                name: None,
+                created_at: text(16),
+            }),
         },
         token: token(7),
         watermark: token(8),
@@ -234,6 +275,7 @@ fn read_known(row: &SimpleQueryRow, mode: Mode) -> Option<Checkpoint> {
             None => None,
         },
         complete_as_of: time(14)?,
+        announced: decode_tuples(announced.as_deref())?,
     })
 }
 

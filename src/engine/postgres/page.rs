@@ -201,6 +201,7 @@ fn write(
     }
     let late_arrivals = i64::from(commit.counts.late_arrivals);
     let order_anomalies = i64::from(commit.counts.order_anomalies);
+    let rejects = i64::from(commit.counts.rejects);
     let watermark = commit.overlap.watermark.as_ref();
     let watermark = watermark.map(ContinuationToken::as_str);
     let kept = || commit.overlap.keep.iter();
@@ -221,7 +222,7 @@ fn write(
         (&write_count, Type::INT8),
         (&delete_count, Type::INT8),
     ];
-    let more_scalars: [Parameter<'_>; 10] = [
+    let more_scalars: [Parameter<'_>; 11] = [
         (&late_arrivals, Type::INT8),
         (&order_anomalies, Type::INT8),
         (&watermark, Type::TEXT),
@@ -232,8 +233,9 @@ fn write(
         (&kept_changes, Type::BYTEA_ARRAY),
         (&forgotten, Type::INT8_ARRAY),
         (&no_later_than, Type::TIMESTAMPTZ_ARRAY),
+        (&rejects, Type::INT8),
     ];
-    let mut parameters: Vec<Parameter<'_>> = Vec::with_capacity(47);
+    let mut parameters: Vec<Parameter<'_>> = Vec::with_capacity(48);
     parameters.extend(scalars);
     parameters.push((&change_type, Type::TEXT_ARRAY));
     parameters.extend(appended.parameters());
@@ -262,9 +264,9 @@ mod tests {
             statements::KEEP_PAGES,
         ]
         .concat();
-        for number in 1..=47 {
+        for number in 1..=48 {
             assert!(sql.contains(&format!("${number}")), "${number} is not used");
         }
-        assert!(!sql.contains("$48"));
+        assert!(!sql.contains("$49"));
     }
 }

@@ -54,6 +54,7 @@ pub(super) fn record(client: &mut Client, schema: &str, run: &RunRecord) -> Targ
             run.started_at.into(),
         ];
         let values = begin.into_iter().chain(ending(result, error));
+        let values = values.chain([run.command.into()]);
         vec![
             Statement::new(statements::RECORD_RUN, values),
             forget_old(run.name, result),

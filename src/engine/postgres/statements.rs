@@ -95,20 +95,22 @@ pub(super) const BEGIN_TO_LOOK: &str = "begin isolation level repeatable read re
 pub(super) const CHECKPOINTS: &str = "
     select name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
            encode(timestamptz_send(position_time), 'hex'), fence, commits, encode(timestamptz_send(start_time), 'hex'),
-           page_size, encode(timestamptz_send(complete_as_of), 'hex')
+           page_size, encode(timestamptz_send(complete_as_of), 'hex'), target_store_id, target_store_created_at,
+           encode(announced, 'hex')
     from {schema}.fga_sync_state";
 
 /// $1 name, $2 now. Locks the row, and makes the fence grow.
 pub(super) const TAKE_CHECKPOINT: &str =
     "update {schema}.fga_sync_state set fence = fence + 1, updated_at = $2 where name = $1";
 
-/// $1 name, $2 source, $3 to $5 the store, $6 type filter, $7 mode, $8 now. Somebody may have deleted the row of a checkpoint: what is
+/// $1 name, $2 source, $3 to $5 the store, $6 type filter, $7 mode, $8 and $9 the target store, $10 now. Somebody may have deleted the row of a checkpoint: what is
 /// left of its overlap means nothing to the new one.
 pub(super) const NEW_CHECKPOINT: &str = "
     with forgotten as (delete from {schema}.fga_sync_overlap where name = $1)
     insert into {schema}.fga_sync_state
-        (name, source, store_id, store_name, store_created_at, type_filter, mode, fence, commits, updated_at)
-    values ($1, $2, $3, $4, $5, $6, $7, 1, 0, $8)";
+        (name, source, store_id, store_name, store_created_at, type_filter, mode, target_store_id, target_store_created_at,
+         fence, commits, updated_at)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, 0, $10)";
 
 /// Whether rows are there of a store, or of a type in it.
 pub(super) const HAS_ROWS: &str = include_str!("has_rows.sql");
@@ -119,21 +121,24 @@ pub(super) const OVERLAP: &str = "
     from {schema}.fga_sync_overlap
     where name = $1 order by commit_number";
 
-/// $1 name, $2 source, $3 to $5 the store, $6 type filter, $7 mode, $8 start time, $9 run id, $10 version, $11 now, $12 host and $13 process.
+/// $1 to $9 as in [`NEW_CHECKPOINT`], $10 start time, $11 run id, $12 version, $13 now, $14 host, $15 process and $16 command.
 /// Gives the row as [`CHECKPOINTS`] does.
 pub(super) const BEGIN_RUN: &str = "
     with begun as (
         insert into {schema}.fga_sync_runs
-            (run_id, name, version, started_at, host, pid, pages, changes, writes, deletes, late_arrivals, order_anomalies)
-        values ($9, $1, $10, $11, $12, $13, 0, 0, 0, 0, 0, 0)
+            (run_id, name, version, started_at, host, pid, command, pages, changes, writes, deletes, late_arrivals,
+             order_anomalies, rejects)
+        values ($11, $1, $12, $13, $14, $15, $16, 0, 0, 0, 0, 0, 0, 0)
         on conflict (run_id) do nothing)
     update {schema}.fga_sync_state
-    set run_id = $9, source = $2, store_id = $3, store_name = $4, store_created_at = $5, type_filter = $6, mode = $7,
-        start_time = case when token is null then $8 else start_time end
+    set run_id = $11, source = $2, store_id = $3, store_name = $4, store_created_at = $5, type_filter = $6, mode = $7,
+        target_store_id = $8, target_store_created_at = $9,
+        start_time = case when token is null then $10 else start_time end
     where name = $1
     returning name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
               encode(timestamptz_send(position_time), 'hex'), fence, commits, encode(timestamptz_send(start_time), 'hex'),
-              page_size, encode(timestamptz_send(complete_as_of), 'hex')";
+              page_size, encode(timestamptz_send(complete_as_of), 'hex'), target_store_id, target_store_created_at,
+              encode(announced, 'hex')";
 
 /// $1 name, $2 fence. A statement that writes: a pooler sends it to the primary, and it waits for whoever has the row.
 pub(super) const LAST_COMMIT: &str = "
@@ -141,24 +146,31 @@ pub(super) const LAST_COMMIT: &str = "
     where name = $1 and fence = $2
     returning commits";
 
+/// $1 the tuples, $2 name, $3 fence, $4 the number of the last commit.
+pub(super) const ANNOUNCE: &str = "
+    update {schema}.fga_sync_state set announced = $1
+    where name = $2 and fence = $3 and commits = $4
+    returning true";
+
 /// $1 the size of pages, $2 as of when the mirror is complete, null where the end was not proven; $3 name, $4 fence.
 pub(super) const LEAVE_CHECKPOINT: &str = "
     update {schema}.fga_sync_state set page_size = $1, complete_as_of = coalesce($2, complete_as_of)
     where name = $3 and fence = $4";
 
 /// Begins every page: $1 name, $2 fence, $3 the commit's number, $4 token and $5 its time, null where they stay, $6 run id, $7 store id, $8 writes,
-/// $9 deletes, $38 late arrivals, $39 order anomalies, $40 the watermark, null where it stays. All that follows hangs on the row in `moved`.
+/// $9 deletes, $38 late arrivals, $39 order anomalies, $40 the watermark, null where it stays, $48 rejects. All that follows hangs on the row in `moved`.
 pub(super) const MOVE_CHECKPOINT: &str = "
     with moved as (
         update {schema}.fga_sync_state
         set token = coalesce($4, token), position_time = coalesce($5, position_time), watermark = coalesce($40, watermark),
-            commits = $3, updated_at = now()
+            commits = $3, announced = null, updated_at = now()
         where name = $1 and fence = $2 and commits + 1 = $3
         returning true),
     counted as (
         update {schema}.fga_sync_runs
         set pages = pages + least($8 + $9, 1), changes = changes + $8 + $9, writes = writes + $8,
-            deletes = deletes + $9, late_arrivals = late_arrivals + $38, order_anomalies = order_anomalies + $39
+            deletes = deletes + $9, late_arrivals = late_arrivals + $38, order_anomalies = order_anomalies + $39,
+            rejects = rejects + $48
         where run_id = $6 and exists (select from moved)
         returning true)";
 
@@ -359,12 +371,12 @@ pub(super) const END_RUN: &str = "
     set finished_at = $2, outcome = $3, exit_code = $4, error_kind = $5, error_message = $6
     where run_id = $1";
 
-/// $1 to $6 as it began: run id, name, version, host, process, time; $7 to $11 as [`END_RUN`] has it from the time on.
+/// $1 to $6 as it began: run id, name, version, host, process, time; $7 to $11 as [`END_RUN`] has it from the time on; $12 the command.
 pub(super) const RECORD_RUN: &str = "
     insert into {schema}.fga_sync_runs
         (run_id, name, version, host, pid, started_at, finished_at, outcome, exit_code, error_kind, error_message,
-         pages, changes, writes, deletes, late_arrivals, order_anomalies)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, 0, 0, 0, 0, 0)
+         command, pages, changes, writes, deletes, late_arrivals, order_anomalies, rejects)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0, 0, 0, 0, 0, 0)
     on conflict (run_id) do nothing";
 
 /// $1 name, $2 how many of its runs stay. The newest of the others is found by stepping over those in the index. The run that has the

@@ -27,7 +27,7 @@ use crate::error::Error;
 use crate::ledger::{
     Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
 };
-use crate::lookback::OverlapPage;
+use crate::lookback::{OverlapPage, TupleDigest, decode_tuples, encode_tuples};
 use crate::mirror::Applied;
 use crate::page::ContinuationToken;
 use crate::schema::{self, Column, Kind, SchemaStatus};
@@ -172,7 +172,9 @@ fn take(
         store,
         type_filter,
         mode,
+        target_store,
     } = run.subject;
+    let target_store = target_store.as_ref();
     let started_at = text(run.started_at);
     connection.execute(
         &sql(statements::TAKE_CHECKPOINT),
@@ -187,6 +189,8 @@ fn take(
             started_at,
             run.start_time.map(text),
             run.runner.run_id,
+            target_store.map(|store| &store.id),
+            target_store.and_then(|store| store.created_at.as_ref()),
         ],
     )?;
     if is_new {
@@ -201,7 +205,8 @@ fn take(
             version,
             started_at,
             run.runner.host,
-            run.runner.pid
+            run.runner.pid,
+            run.command,
         ],
     )?;
     let read = format!("{} where name = ?1", sql(statements::CHECKPOINTS));
@@ -247,6 +252,8 @@ fn read_checkpoint(row: &Row) -> rusqlite::Result<Checkpoint> {
             .transpose()
             .map_err(|_| invalid(index))
     };
+    let (target_store_id, target_store_created_at) = (row.get::<_, Option<_>>(15)?, row.get(16)?);
+    let announced: Option<Vec<u8>> = row.get(17)?;
     Ok(Checkpoint {
         subject: Subject {
             name: row.get(0)?,
@@ -258,6 +265,11 @@ fn read_checkpoint(row: &Row) -> rusqlite::Result<Checkpoint> {
             },
             type_filter: row.get(5)?,
             mode: row.get::<_, String>(6)?.parse().map_err(|()| invalid(6))?,
+            target_store: target_store_id.map(|id| StoreIdentity {
+                id,
+                name: None,
+                created_at: target_store_created_at,
+            }),
         },
         token: row
             .get::<_, Option<String>>(7)?
@@ -271,6 +283,7 @@ fn read_checkpoint(row: &Row) -> rusqlite::Result<Checkpoint> {
         start_time: time(12)?,
         page_size: row.get(13)?,
         complete_as_of: time(14)?,
+        announced: decode_tuples(announced.as_deref()).ok_or_else(|| invalid(17))?,
     })
 }
 
@@ -394,6 +407,29 @@ impl Ledger for Sqlite {
         read()
             .map_err(|error| while_holding("read the last commit", error))?
             .ok_or(TargetError::Fenced)
+    }
+
+    fn announce(
+        &mut self,
+        holder: &Holder,
+        last_commit: i64,
+        tuples: &[TupleDigest],
+    ) -> TargetResult<()> {
+        let doing = "announce what is written to another store";
+        // The commit follows.
+        self.write_to_log()
+            .map_err(|error| while_holding("begin its log", error))?;
+        let announced = encode_tuples(tuples);
+        let of_holder = params![announced, holder.name, holder.fence, last_commit];
+        let kept = self
+            .connection
+            .execute(&self.sql(statements::ANNOUNCE), of_holder)
+            .map_err(|error| while_holding(doing, error))?;
+        if kept == 1 {
+            Ok(())
+        } else {
+            Err(TargetError::Fenced)
+        }
     }
 
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {

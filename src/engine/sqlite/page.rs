@@ -114,6 +114,7 @@ impl<'a> Page<'a> {
             counts.deletes,
             counts.late_arrivals,
             counts.order_anomalies,
+            counts.rejects,
         ])?;
         stored(counted, "fga_sync_runs")?;
         Ok(true)

@@ -64,6 +64,7 @@ pub(super) fn record(
             result.exit_code,
             error.map(|error| &error.kind),
             error.map(|error| &error.message),
+            run.command,
         ],
     )?;
     forget_old(&transaction, &sql, run.name, result)?;

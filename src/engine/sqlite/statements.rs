@@ -38,7 +38,8 @@ pub(super) const COLUMNS: &str = "
 
 pub(super) const CHECKPOINTS: &str = r#"
     select name, source, store_id, store_name, store_created_at, type_filter, mode, token,
-           watermark, position_time, fence, commits, start_time, page_size, complete_as_of
+           watermark, position_time, fence, commits, start_time, page_size, complete_as_of,
+           target_store_id, target_store_created_at, announced
     from "{prefix}fga_sync_state""#;
 
 /// Whether rows are there of a store, or of a type in it.
@@ -47,26 +48,32 @@ pub(super) const HAS_ROWS: &str = include_str!("has_rows.sql");
 pub(super) const TAKE_CHECKPOINT: &str = r#"
     insert into "{prefix}fga_sync_state"
         (name, source, store_id, store_name, store_created_at, type_filter, mode, fence, commits, updated_at, start_time,
-         run_id)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, 0, ?8, ?9, ?10)
+         run_id, target_store_id, target_store_created_at)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, 0, ?8, ?9, ?10, ?11, ?12)
     on conflict (name) do update
         set fence = fence + 1, run_id = excluded.run_id, source = excluded.source, store_id = excluded.store_id, store_name = excluded.store_name,
             store_created_at = excluded.store_created_at, type_filter = excluded.type_filter, mode = excluded.mode,
+            target_store_id = excluded.target_store_id, target_store_created_at = excluded.target_store_created_at,
             start_time = iif(token is null, excluded.start_time, start_time),
             updated_at = excluded.updated_at"#;
 
 pub(super) const BEGIN_RUN: &str = r#"
     insert into "{prefix}fga_sync_runs"
-        (run_id, name, version, started_at, host, pid, pages, changes, writes, deletes, late_arrivals, order_anomalies)
-    values (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, 0, 0, 0, 0)
+        (run_id, name, version, started_at, host, pid, command, pages, changes, writes, deletes, late_arrivals, order_anomalies,
+         rejects)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, 0, 0, 0, 0, 0)
     on conflict (run_id) do nothing"#;
 
 /// ?1 the position and ?2 its time, null where it stays; ?3 the watermark, likewise; ?4 name, ?5 fence, ?6 the commit's number.
 pub(super) const MOVE_CHECKPOINT: &str = r#"
     update "{prefix}fga_sync_state"
     set token = coalesce(?1, token), position_time = coalesce(?2, position_time), watermark = coalesce(?3, watermark),
-        commits = ?6, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+        commits = ?6, announced = null, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
     where name = ?4 and fence = ?5 and commits = ?6 - 1"#;
+
+/// ?1 the tuples, ?2 name, ?3 fence, ?4 the number of the last commit.
+pub(super) const ANNOUNCE: &str = r#"
+    update "{prefix}fga_sync_state" set announced = ?1 where name = ?2 and fence = ?3 and commits = ?4"#;
 
 pub(super) const LAST_COMMIT: &str = r#"
     select commits from "{prefix}fga_sync_state" where name = ?1 and fence = ?2"#;
@@ -95,7 +102,7 @@ pub(super) const FORGET_PAGE: &str = r#"
 pub(super) const COUNT_PAGE: &str = r#"
     update "{prefix}fga_sync_runs"
     set pages = pages + min(?2 + ?3, 1), changes = changes + ?2 + ?3, writes = writes + ?2, deletes = deletes + ?3,
-        late_arrivals = late_arrivals + ?4, order_anomalies = order_anomalies + ?5
+        late_arrivals = late_arrivals + ?4, order_anomalies = order_anomalies + ?5, rejects = rejects + ?6
     where run_id = ?1"#;
 
 pub(super) const APPEND_CHANGE: &str = r#"
@@ -181,8 +188,8 @@ pub(super) const END_RUN: &str = r#"
 pub(super) const RECORD_RUN: &str = r#"
     insert into "{prefix}fga_sync_runs"
         (run_id, name, version, host, pid, started_at, finished_at, outcome, exit_code, error_kind, error_message,
-         pages, changes, writes, deletes, late_arrivals, order_anomalies)
-    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0, 0, 0, 0, 0, 0)
+         command, pages, changes, writes, deletes, late_arrivals, order_anomalies, rejects)
+    values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0, 0, 0, 0, 0, 0, 0)
     on conflict (run_id) do nothing"#;
 
 /// ?1 the name, ?2 how many of its runs stay. The newest of the others is found by stepping over those in the index. The run that

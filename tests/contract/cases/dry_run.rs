@@ -46,6 +46,7 @@ fn whole_run(target: Box<dyn Target>) -> anyhow::Result<Run> {
     run.finish().done()?;
     let kept_out = RunRecord {
         runner: &runner("kept out"),
+        command: "run",
         name: "job",
         started_at: started_at()?,
         result: drained(),

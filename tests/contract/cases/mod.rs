@@ -1,6 +1,7 @@
 //! The cases, one subject a file.
 
 mod admission;
+mod announced;
 mod apply;
 mod comments;
 mod dry_run;
@@ -29,6 +30,7 @@ pub const ALL: &[(&str, &[Case])] = &[
     ("apply", apply::CASES),
     ("values", values::CASES),
     ("exactly_once", exactly_once::CASES),
+    ("announced", announced::CASES),
     ("runs", runs::CASES),
     ("records", records::CASES),
     ("admission", admission::CASES),

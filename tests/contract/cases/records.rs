@@ -48,8 +48,8 @@ fn run_ids(database: &dyn Database) -> anyhow::Result<Vec<String>> {
 fn a_run_tells_who_did_it(engine: &dyn Engine) -> anyhow::Result<()> {
     let database = engine.fresh()?;
     let mut run = Run::begin(database.as_ref())?;
-    let who = "select host, pid, error_kind, error_message from {fga_sync_runs}";
-    let expected = [[row(&["a-machine", "4294967295"]), vec![None, None]].concat()];
+    let who = "select command, host, pid, error_kind, error_message from {fga_sync_runs}";
+    let expected = [[row(&["run", "a-machine", "4294967295"]), vec![None, None]].concat()];
     ensure!(database.query(who)? == expected);
     run.finish().done()?;
     ensure!(database.query(who)? == expected);
@@ -87,6 +87,7 @@ fn a_run_without_a_checkpoint_is_recorded(engine: &dyn Engine) -> anyhow::Result
     };
     let record = RunRecord {
         runner: &nameless,
+        command: "seed",
         name: "job",
         started_at: started_at()?,
         result: failed(error("no answer")),
@@ -96,14 +97,15 @@ fn a_run_without_a_checkpoint_is_recorded(engine: &dyn Engine) -> anyhow::Result
     target.record_run(&record).done()?;
     let (started, finished) = (database.time("started_at"), database.time("finished_at"));
     let rows = database.query(&format!(
-        "select run_id, name, version, pid, {started}, {finished}, outcome, exit_code, error_kind, error_message,
-                host, pages + changes + writes + deletes + late_arrivals + order_anomalies
+        "select run_id, name, command, version, pid, {started}, {finished}, outcome, exit_code, error_kind, error_message,
+                host, pages + changes + writes + deletes + late_arrivals + order_anomalies + rejects
          from {{fga_sync_runs}}"
     ))?;
     let text = |time| time_text(database.as_ref(), time);
     let mut expected = row(&[
         RUN,
         "job",
+        "seed",
         env!("CARGO_PKG_VERSION"),
         "4294967295",
         &text(record.started_at)?,
@@ -164,6 +166,7 @@ fn the_last_runs_of_a_name_are_kept(engine: &dyn Engine) -> anyhow::Result<()> {
     // A run that had no checkpoint is one of them.
     let record = RunRecord {
         runner: &runner("04-job"),
+        command: "run",
         name: "job",
         started_at: started_at()?,
         result: RunResult {
@@ -201,6 +204,7 @@ fn a_run_under_way_is_kept_however_many_follow(engine: &dyn Engine) -> anyhow::R
     for run_id in ["02-kept-out", "03-kept-out", "04-kept-out"] {
         let record = RunRecord {
             runner: &runner(run_id),
+            command: "run",
             name: "job",
             started_at: started_at()?,
             result: keep(2),
@@ -239,6 +243,7 @@ fn the_last_run_to_begin_is_under_way_until_it_ends(engine: &dyn Engine) -> anyh
     // One that was kept out is not under way.
     let kept_out = RunRecord {
         runner: &runner("01KAJ8Q5D2R3M4N5P6Q7R8S9T2"),
+        command: "run",
         name: "job",
         started_at: started_at()?,
         result: failed(error("locked")),

@@ -11,8 +11,8 @@ use super::cases;
 use crate::changes::{delete, viewer, write, writes};
 use crate::engine::{Database, Done, Engine, Row};
 use crate::run::{
-    LATER_RUN, RUN, Run, begin, drained, ended, holder, kept, kept_time, started_at, subject,
-    time_text, token,
+    Draft, LATER_RUN, RUN, Run, begin, drained, ended, holder, kept, kept_time, started_at,
+    subject, time_text, token,
 };
 
 cases![
@@ -43,7 +43,7 @@ fn history(database: &dyn Database, run_id: &str) -> anyhow::Result<Row> {
 
 fn counters(database: &dyn Database, run_id: &str) -> anyhow::Result<Vec<Row>> {
     database.query(&format!(
-        "select pages, changes, writes, deletes from {{fga_sync_runs}} where run_id = '{run_id}'"
+        "select pages, changes, writes, deletes, rejects from {{fga_sync_runs}} where run_id = '{run_id}'"
     ))
 }
 
@@ -68,7 +68,7 @@ fn a_run_is_open_until_it_ends(engine: &dyn Engine) -> anyhow::Result<()> {
     let closed = [begun, text(&[&finished, "end_of_log", "143"])].concat();
     let found = history(database.as_ref(), RUN)?;
     ensure!(found == closed, "{found:?}");
-    ensure!(counters(database.as_ref(), RUN)? == [text(&["1", "1", "1", "0"])]);
+    ensure!(counters(database.as_ref(), RUN)? == [text(&["1", "1", "1", "0", "0"])]);
     Ok(())
 }
 
@@ -118,18 +118,24 @@ fn counters_add_up_for_each_run(engine: &dyn Engine) -> anyhow::Result<()> {
     ])?;
     let first = counters(database.as_ref(), RUN)?;
     // A page that brings nothing new is not counted.
-    ensure!(first == [text(&["2", "5", "3", "2"])], "{first:?}");
+    ensure!(first == [text(&["2", "5", "3", "2", "0"])], "{first:?}");
 
     let mut later = Run::begin_as(database.as_ref(), subject(), LATER_RUN)?;
-    ensure!(counters(database.as_ref(), LATER_RUN)? == [text(&["0", "0", "0", "0"])]);
-    later.page(&[delete(viewer("1", "anne"))])?;
-    ensure!(counters(database.as_ref(), LATER_RUN)? == [text(&["1", "1", "0", "1"])]);
+    ensure!(counters(database.as_ref(), LATER_RUN)? == [text(&["0", "0", "0", "0", "0"])]);
+    let draft = Draft {
+        rejects: 2,
+        ..later.usual()?
+    };
+    for _ in 0..2 {
+        later.draft(&[delete(viewer("1", "anne"))], &draft)?;
+    }
+    ensure!(counters(database.as_ref(), LATER_RUN)? == [text(&["2", "2", "0", "2", "4"])]);
     ensure!(counters(database.as_ref(), RUN)? == first);
     Ok(())
 }
 
 fn a_checkpoint_gives_back_its_subject(engine: &dyn Engine) -> anyhow::Result<()> {
-    for (number, (store, type_filter, mode)) in [
+    for (number, (store, type_filter, mode, target_store)) in [
         (
             StoreIdentity {
                 id: "01HVMMBCMGZNT3SED4Z17ECXCA".to_owned(),
@@ -138,8 +144,14 @@ fn a_checkpoint_gives_back_its_subject(engine: &dyn Engine) -> anyhow::Result<()
             },
             "doc",
             Mode::Both,
+            None,
         ),
-        (StoreIdentity::default(), "", Mode::Changelog),
+        (
+            StoreIdentity::default(),
+            "",
+            Mode::Changelog,
+            Some(StoreIdentity::default()),
+        ),
         (
             StoreIdentity {
                 name: Some(String::new()),
@@ -147,6 +159,11 @@ fn a_checkpoint_gives_back_its_subject(engine: &dyn Engine) -> anyhow::Result<()
             },
             "",
             Mode::Stateful,
+            Some(StoreIdentity {
+                id: "01KAJ8Q5D2R3M4N5P6Q7R8S9T0".to_owned(),
+                name: None,
+                created_at: Some("2026-01-02T03:04:05.678901234Z".to_owned()),
+            }),
         ),
     ]
     .into_iter()
@@ -159,20 +176,14 @@ fn a_checkpoint_gives_back_its_subject(engine: &dyn Engine) -> anyhow::Result<()
             store,
             type_filter: type_filter.to_owned(),
             mode,
+            target_store,
         };
         let mut target = database.open()?;
         target.migrate().done()?;
         let begun = begin(target.as_mut(), &subject, RUN)?.checkpoint;
         let expected = Checkpoint {
-            subject: subject.clone(),
-            start_time: None,
-            token: None,
-            watermark: None,
-            position_time: None,
-            complete_as_of: None,
-            page_size: None,
             fence: 1,
-            commits: 0,
+            ..Checkpoint::new(subject.clone(), None)
         };
         ensure!(begun == expected, "{begun:?}");
         ensure!(kept(target.as_mut(), &subject)? == expected);
@@ -181,15 +192,12 @@ fn a_checkpoint_gives_back_its_subject(engine: &dyn Engine) -> anyhow::Result<()
         let changes = writes(1);
         run.page(&changes)?;
         let expected = Checkpoint {
-            subject,
-            start_time: None,
             token: Some(token(&format!("{RUN} 1"))?),
             watermark: Some(token(&format!("{RUN} 1"))?),
             position_time: Some(kept_time(database.as_ref(), changes[0].timestamp)?),
-            complete_as_of: None,
-            page_size: None,
             fence: 2,
             commits: 1,
+            ..Checkpoint::new(subject, None)
         };
         let found = kept(database.open()?.as_mut(), &expected.subject)?;
         ensure!(found == expected, "{found:?}");

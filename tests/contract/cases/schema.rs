@@ -79,6 +79,8 @@ const COLUMNS: [(&str, &[&str]); 5] = [
             "store_name",
             "store_created_at",
             "type_filter",
+            "target_store_id",
+            "target_store_created_at",
             "start_time",
             "token",
             "watermark",
@@ -87,6 +89,7 @@ const COLUMNS: [(&str, &[&str]); 5] = [
             "page_size",
             "fence",
             "commits",
+            "announced",
             "run_id",
             "updated_at",
         ],
@@ -96,6 +99,7 @@ const COLUMNS: [(&str, &[&str]); 5] = [
         &[
             "run_id",
             "name",
+            "command",
             "version",
             "host",
             "pid",
@@ -111,6 +115,7 @@ const COLUMNS: [(&str, &[&str]); 5] = [
             "deletes",
             "late_arrivals",
             "order_anomalies",
+            "rejects",
         ],
     ),
     (

@@ -1,6 +1,7 @@
 create table if not exists `{prefix}fga_sync_runs` (
     run_id          varchar(26) not null comment 'a ULID: sorts by time',
     name            varchar(255) not null comment 'the job, or the store id',
+    command         varchar(32) not null comment 'what was asked for: run, seed',
     version         varchar(64) not null comment 'of fga-sync',
     host            varchar(255) comment 'where it ran, null where that has no name',
     pid             bigint not null comment 'its process there',
@@ -16,6 +17,7 @@ create table if not exists `{prefix}fga_sync_runs` (
     deletes         bigint not null comment 'of the changes, those that deleted a tuple',
     late_arrivals   bigint not null comment 'of the changes, those that stand in the log before others that were read earlier',
     order_anomalies bigint not null comment 'tuples whose changes contradicted each other',
+    rejects         bigint not null comment 'tuples that the target can not hold, and were left out',
     primary key (run_id),
     -- Old runs of a name are found without reading all runs.
     index by_name (name, run_id)

@@ -1,6 +1,7 @@
 create table if not exists {schema}.fga_sync_runs (
     run_id          text collate "C" primary key,
     name            text collate "C" not null,
+    command         text collate "C" not null,
     version         text collate "C" not null,
     host            text collate "C",
     pid             bigint not null,
@@ -15,11 +16,13 @@ create table if not exists {schema}.fga_sync_runs (
     writes          bigint not null,
     deletes         bigint not null,
     late_arrivals   bigint not null,
-    order_anomalies bigint not null
+    order_anomalies bigint not null,
+    rejects         bigint not null
 );
 comment on table {schema}.fga_sync_runs is 'One row for each run of fga-sync';
 comment on column {schema}.fga_sync_runs.run_id is 'a ULID: sorts by time';
 comment on column {schema}.fga_sync_runs.name is 'the job, or the store id';
+comment on column {schema}.fga_sync_runs.command is 'what was asked for: run, seed';
 comment on column {schema}.fga_sync_runs.version is 'of fga-sync';
 comment on column {schema}.fga_sync_runs.host is 'where it ran, null where that has no name';
 comment on column {schema}.fga_sync_runs.pid is 'its process there';
@@ -35,6 +38,7 @@ comment on column {schema}.fga_sync_runs.writes is 'of the changes, those that w
 comment on column {schema}.fga_sync_runs.deletes is 'of the changes, those that deleted a tuple';
 comment on column {schema}.fga_sync_runs.late_arrivals is 'of the changes, those that stand in the log before others that were read earlier';
 comment on column {schema}.fga_sync_runs.order_anomalies is 'tuples whose changes contradicted each other';
+comment on column {schema}.fga_sync_runs.rejects is 'tuples that the target can not hold, and were left out';
 -- Old runs of a name are found without reading all runs.
 create index if not exists fga_sync_runs_by_name
     on {schema}.fga_sync_runs (name, run_id);

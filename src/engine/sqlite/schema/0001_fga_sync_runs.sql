@@ -1,6 +1,7 @@
 create table if not exists "{prefix}fga_sync_runs" ( -- One row for each run of fga-sync
     run_id          text primary key not null, -- a ULID: sorts by time
     name            text not null,             -- the job, or the store id
+    command         text not null,             -- what was asked for: run, seed
     version         text not null,             -- of fga-sync
     host            text,                      -- where it ran, null where that has no name
     pid             integer not null,          -- its process there
@@ -15,7 +16,8 @@ create table if not exists "{prefix}fga_sync_runs" ( -- One row for each run of 
     writes          integer not null,          -- of the changes, those that wrote a tuple
     deletes         integer not null,          -- of the changes, those that deleted a tuple
     late_arrivals   integer not null,          -- of the changes, those that stand in the log before others that were read earlier
-    order_anomalies integer not null           -- tuples whose changes contradicted each other
+    order_anomalies integer not null,          -- tuples whose changes contradicted each other
+    rejects         integer not null           -- tuples that the target can not hold, and were left out
 ) strict;
 -- Old runs of a name are found without reading all runs.
 create index if not exists "{prefix}fga_sync_runs_by_name"

@@ -6,6 +6,8 @@ create table if not exists "{prefix}fga_sync_state" ( -- How far each mirror is:
     store_created_at text,                      -- when the store was created, as the server says it
     type_filter      text not null,             -- the object type that is mirrored, empty for all
     mode             text not null check (mode in ('changelog', 'stateful', 'both')), -- changelog, stateful or both
+    target_store_id  text,                      -- the OpenFGA store that the tuples go to, null where they stay in these tables
+    target_store_created_at text,               -- when that store was created, as its server says it
     start_time       text,                      -- where the log began to be read, null at its start
     token            text,                      -- the continuation token after the last applied page
     watermark        text,                      -- what stands before this token is complete: the next run begins here
@@ -14,6 +16,7 @@ create table if not exists "{prefix}fga_sync_state" ( -- How far each mirror is:
     page_size        integer,                   -- changes in a page that the server last took after it refused more, or null
     fence            integer not null,          -- grows with each run: a run with an older one can commit nothing
     commits          integer not null,          -- the number of the last commit, of all runs
+    announced        blob,                      -- digests of tuples that are being written to that store, null where none are
     run_id           text,                      -- the run that took it last
     updated_at       text not null              -- when this row was last written (UTC)
 ) strict;
