@@ -141,7 +141,7 @@ fn man_page(name: &str, command: &Command) -> String {
 
 /// Whether a command reads settings. Those that are shared are flags of every command, whatever it does.
 fn has_settings(command: &Command) -> bool {
-    command.has_subcommands() || ["run", "migrate"].contains(&command.get_name())
+    command.has_subcommands() || ["run", "verify", "migrate"].contains(&command.get_name())
 }
 
 fn synopsis(command: &Command) -> Roff {

@@ -5,6 +5,7 @@ mod familiar;
 mod migrate;
 mod run;
 mod show_config;
+mod verify;
 mod version;
 
 use std::ffi::OsString;
@@ -46,6 +47,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
                 run::run(config, arguments, output)
             })
         }
+        Verb::Verify(arguments) => {
+            let chosen = Chosen::Job(arguments.job.as_deref());
+            with_settings(&matches, &cli, chosen, |config, output| {
+                verify::verify(config, arguments, output)
+            })
+        }
         Verb::Migrate(arguments) => {
             let chosen = Chosen::Job(arguments.job.as_deref());
             with_settings(&matches, &cli, chosen, |config, output| {
@@ -85,6 +92,7 @@ fn with_settings(
 
 fn command_name(verb: &str) -> &'static str {
     match verb {
+        "verify" => "verify",
         "migrate" => "migrate",
         "completions" => "completions",
         "version" => "version",
@@ -126,9 +134,11 @@ fn not_a_command(error: &clap::Error, arguments: &[OsString]) -> u8 {
         Format::Text => drop(error.print()),
     }
     if output.format == Format::Json {
-        let verb = arguments
-            .iter()
-            .find(|argument| ["run", "migrate"].iter().any(|verb| *argument == verb));
+        let verb = arguments.iter().find(|argument| {
+            ["run", "verify", "migrate"]
+                .iter()
+                .any(|verb| *argument == verb)
+        });
         let verb = verb.and_then(|verb| verb.to_str()).unwrap_or_default();
         print_failure(command_name(verb), &wrong, &output);
     }

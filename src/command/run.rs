@@ -80,7 +80,7 @@ fn run_all(
 }
 
 /// Prints how it went, in the form that is wanted.
-fn print_summary(summary: &(impl Serialize + Display), output: &OutputSettings) {
+pub(super) fn print_summary(summary: &(impl Serialize + Display), output: &OutputSettings) {
     let printed = match output.format {
         Format::Json => print_json(summary),
         Format::Text if output.quiet => Ok(()),
@@ -90,8 +90,18 @@ fn print_summary(summary: &(impl Serialize + Display), output: &OutputSettings) 
 }
 
 fn subject(job: Option<&str>, settings: &RunSettings, dry_run: bool) -> Subject {
+    subject_of("run", job, settings, dry_run)
+}
+
+/// What a command is about.
+pub(super) fn subject_of(
+    command: &'static str,
+    job: Option<&str>,
+    settings: &RunSettings,
+    dry_run: bool,
+) -> Subject {
     Subject {
-        command: "run",
+        command,
         job: job.map(str::to_owned),
         run_id: None,
         source: Some(settings.options.source.clone()),
@@ -105,7 +115,7 @@ fn subject(job: Option<&str>, settings: &RunSettings, dry_run: bool) -> Subject 
     }
 }
 
-fn given(text: &str) -> Option<String> {
+pub(super) fn given(text: &str) -> Option<String> {
     Some(text.to_owned()).filter(|text| !text.is_empty())
 }
 
@@ -139,7 +149,7 @@ fn run_job(
 }
 
 /// A new run of this process.
-fn runner() -> Runner {
+pub(super) fn runner() -> Runner {
     Runner {
         run_id: ulid::Ulid::generate().to_string(),
         host: whoami::hostname()

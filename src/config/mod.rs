@@ -97,24 +97,43 @@ impl<'a> Config<'a> {
     pub fn run(&self, job: Option<&str>) -> Result<RunSettings> {
         self.refuse_none_of(job, "--job NAME, or --all")?;
         let layers = self.layers(job)?;
-        let source = source::source(&layers)?;
+        let settings = Self::of_mirror(&layers, job)?;
+        if matches!(settings.source, SourceSettings::OpenFga(_)) && target::is_default(&layers)? {
+            tracing::warn!(
+                "no target is given: changes go into {} in this directory (--target, FGA_SYNC_TARGET)",
+                settings.target.shown
+            );
+        }
+        Ok(settings)
+    }
+
+    /// The settings of a comparison: those of the runs that fill the mirror.
+    ///
+    /// # Errors
+    /// Where something is missing or can't be understood, or the source is a recording.
+    pub fn verify(&self, job: Option<&str>) -> Result<RunSettings> {
+        self.refuse_none_of(job, "--job NAME")?;
+        let settings = Self::of_mirror(&self.layers(job)?, job)?;
+        if matches!(settings.source, SourceSettings::Recording { .. }) {
+            return Err(
+                Error::usage("a recording has no tuples to compare a mirror with")
+                    .advise("--source with the URL of the server's API"),
+            );
+        }
+        Ok(settings)
+    }
+
+    fn of_mirror(layers: &Layers, job: Option<&str>) -> Result<RunSettings> {
+        let source = source::source(layers)?;
         let name = match (job, source.store_id()) {
             (Some(job), _) => job,
             (None, "") => "default",
             (None, store_id) => store_id,
         };
-        let options = run::options(&layers, name.to_owned(), source.shown())?;
-        let target = target::target(&layers)?;
-        if matches!(source, SourceSettings::OpenFga(_)) && target::is_default(&layers)? {
-            tracing::warn!(
-                "no target is given: changes go into {} in this directory (--target, FGA_SYNC_TARGET)",
-                target.shown
-            );
-        }
         Ok(RunSettings {
+            options: run::options(layers, name.to_owned(), source.shown())?,
             source,
-            target,
-            options,
+            target: target::target(layers)?,
         })
     }
 

@@ -46,7 +46,7 @@ impl ChangeDigest {
         }
     }
 
-    pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
+    pub(crate) fn encode(&self, bytes: &mut Vec<u8>) {
         bytes.extend(self.tuple);
         bytes.extend(self.event);
     }

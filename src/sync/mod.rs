@@ -18,6 +18,7 @@ mod source_errors;
 mod stop;
 mod subject;
 mod tokens;
+mod verify;
 
 pub use clock::{Clock, SystemClock};
 pub use coalesce::coalesce;
@@ -26,3 +27,6 @@ pub use outcome::Outcome;
 pub use persist::open_persistently;
 pub use run::{RunOptions, run};
 pub use stop::{GivenUp, Signal, Stop};
+pub use verify::{
+    Counts, Difference, Findings, Kind, Table, TupleIs, Verified, VerifyOptions, Watch, verify,
+};

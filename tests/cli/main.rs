@@ -57,3 +57,4 @@ mod terminal;
 mod tls;
 mod transport;
 mod usage;
+mod verify;
