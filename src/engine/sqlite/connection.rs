@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use super::classify::{classify, is_refusal};
-use super::refusal::refusal;
+use super::refusal::{may_be_written, refusal};
 use crate::engine::Access;
 use crate::target::{TargetError, TargetResult};
 
@@ -66,6 +66,13 @@ pub(super) fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
             .and_then(|()| refusal());
         refused.unwrap_or_else(|| classify(&doing, error))
     };
+    // SQLite takes what may not be written as something to be read, without a word, and says so at the first write.
+    if access == Access::ReadWrite
+        && !may_be_written(path)
+        && let Some(error) = refusal()
+    {
+        return Err(error);
+    }
     let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = match access {
         Access::ReadWrite => Connection::open_with_flags(
@@ -93,11 +100,7 @@ pub(super) fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
         connection.query_row("select count(*) from sqlite_schema", [], |_| Ok(()))
     };
     set_up().map_err(failed)?;
-    // SQLite takes what may not be written as something to be read, without a word, and says so at the first write.
-    match access {
-        Access::ReadWrite => refusal().map_or(Ok(connection), Err),
-        Access::ReadOnly => Ok(connection),
-    }
+    Ok(connection)
 }
 
 /// Begins a transaction that writes. Without a log it can't end while others read, and SQLite's own way to wait for them keeps out
