@@ -131,9 +131,6 @@ pub trait Mirror {
     /// What it can't hold.
     fn limits(&self) -> Limits;
 
-    /// A change's time as it comes back.
-    fn kept_time(&self, time: Timestamp) -> Timestamp;
-
     /// Reads at most `limit` rows of `fga_tuples`, in an order of its own.
     fn read_tuples(
         &mut self,

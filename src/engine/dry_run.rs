@@ -1,7 +1,5 @@
 //! A target that reads and plans, and writes nothing.
 
-use jiff::Timestamp;
-
 use crate::change::Change;
 use crate::checkpoint::{Checkpoint, Subject};
 use crate::ledger::{
@@ -25,10 +23,6 @@ pub struct DryRun {
 impl Mirror for DryRun {
     fn limits(&self) -> Limits {
         self.target.limits()
-    }
-
-    fn kept_time(&self, time: Timestamp) -> Timestamp {
-        self.target.kept_time(time)
     }
 
     fn read_tuples(

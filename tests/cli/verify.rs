@@ -441,3 +441,84 @@ fn a_request_to_stop_is_heard_while_the_source_is_slow() {
         assert!(stopped_at.elapsed() < Duration::from_secs(10));
     }
 }
+
+/// A mirror of so many tuples, all equal but for one that is lacking, and the most memory that comparing it took, in MiB.
+fn peak_of(tuples: usize) -> u64 {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..2));
+    sandbox.sync(&fake, "").code(0);
+    let time = "2026-11-21T09:00:00.000000000Z";
+    sandbox
+        .database()
+        .execute_batch(&format!(
+            "with recursive n (n) as (select 1 union all select n + 1 from n where n < {tuples})
+             insert into fga_tuples select '{STORE}', 'document', 'of-many-' || n, 'viewer', 'user', 'u' || (n % 1000), '',
+                    'in_office', '{{\"n\":' || n || '}}', '{time}' from n;
+             insert into fga_changelog (store_id, change_type, object_type, object_id, relation, user_type, user_id, user_relation,
+                    condition_name, condition_context, timestamp, raw_event, recorded_at, run_id)
+             select store_id, 'add', object_type, object_id, relation, user_type, user_id, user_relation,
+                    condition_name, condition_context, timestamp, '{{}}', timestamp, '' from fga_tuples where object_id like 'of-many-%';
+             delete from fga_tuples where object_id = 'of-many-777';"
+        ))
+        .unwrap();
+    fake.script(move |request, reply| {
+        if !request.path.ends_with("/read") {
+            return reply;
+        }
+        let tuple = |n: usize| {
+            json!({
+                "key": {
+                    "user": format!("user:u{}", n % 1_000),
+                    "relation": "viewer",
+                    "object": format!("document:of-many-{n}"),
+                    "condition": { "name": "in_office", "context": { "n": n } },
+                },
+                "timestamp": time,
+            })
+        };
+        let answer = |tuples: &[Value], token: &str| {
+            let answer = json!({ "tuples": tuples, "continuation_token": token });
+            Reply::new(200, answer.to_string())
+        };
+        let asked = request.body["tuple_key"]["object"].as_str();
+        let number = asked.and_then(|object| object.strip_prefix("document:of-many-"));
+        match (number, request.body["continuation_token"].as_str()) {
+            (Some(number), _) => answer(&[tuple(number.parse().unwrap())], ""),
+            (None, None) if asked.is_some() => reply,
+            // The fake's own.
+            (None, None) => {
+                let page: Value = serde_json::from_str(&reply.body).unwrap();
+                answer(page["tuples"].as_array().unwrap(), "0")
+            }
+            // In no order, as a store has it: 7919 has no factor in common with the number of tuples.
+            (None, Some(token)) => {
+                let from: usize = token.parse().unwrap();
+                let to = tuples.min(from + 100);
+                let page: Vec<_> = (from..to)
+                    .map(|at| tuple(at * 7_919 % tuples + 1))
+                    .collect();
+                let more = (to < tuples).then(|| to.to_string());
+                answer(&page, &more.unwrap_or_default())
+            }
+        }
+    });
+    let running = sandbox.start_with(&format!(
+        "verify --source {} --store-id {STORE} --lookback 0s --format json",
+        fake.url()
+    ));
+    let (ended, peak) = running.end_watched();
+    let summary = ended.code(11).json();
+    assert_eq!(summary["compared"], tuples + 2);
+    assert_eq!(summary["missing"], 1);
+    peak
+}
+
+/// Of a million too, which was tried by hand.
+#[test]
+fn memory_does_not_grow_with_the_store() {
+    let (few, many) = (peak_of(20_000), peak_of(60_000));
+    assert!(
+        many < 64 && many * 10 <= few * 11,
+        "{few} MiB, then {many} MiB"
+    );
+}

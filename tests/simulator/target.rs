@@ -12,7 +12,6 @@ use fga_sync::mirror::{Applied, Mirror, Place, RowPage, Scope};
 use fga_sync::schema::SchemaStatus;
 use fga_sync::target::{Commit, Target, TargetError, TargetResult};
 use fga_sync::tuple::TupleKey;
-use jiff::Timestamp;
 
 use super::database::OwnedCommit;
 use super::history;
@@ -164,10 +163,6 @@ impl Mirror for Connection {
             text_bytes: if is_limited { 300 } else { usize::MAX },
             widths: None,
         }
-    }
-
-    fn kept_time(&self, time: Timestamp) -> Timestamp {
-        time
     }
 
     // Runs read nothing back.

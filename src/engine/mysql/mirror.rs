@@ -33,10 +33,6 @@ impl Mirror for MySql {
         }
     }
 
-    fn kept_time(&self, time: Timestamp) -> Timestamp {
-        columns::floor(time)
-    }
-
     fn read_tuples(
         &mut self,
         scope: Scope,

@@ -9,8 +9,7 @@ use postgres::types::{FromSql, Type};
 use postgres::{Client, Error, SimpleQueryMessage, SimpleQueryRow};
 use postgres_protocol::escape::escape_literal;
 
-use super::in_schema;
-use crate::engine::columns::floor;
+use super::{in_schema, page};
 use crate::error::ErrorKind;
 use crate::target::TargetError;
 
@@ -81,7 +80,7 @@ impl From<&i64> for Literal {
 
 impl From<Timestamp> for Literal {
     fn from(time: Timestamp) -> Self {
-        let time = floor(time).to_zoned(TimeZone::UTC);
+        let time = page::floor(time).to_zoned(TimeZone::UTC);
         // There is no year 0 on the server.
         let (year, era) = match time.year() {
             year @ 1.. => (year, ""),

@@ -26,10 +26,6 @@ impl Mirror for Postgres {
         }
     }
 
-    fn kept_time(&self, time: Timestamp) -> Timestamp {
-        columns::floor(time)
-    }
-
     fn read_tuples(
         &mut self,
         scope: Scope,

@@ -1,6 +1,6 @@
 //! A page as the arrays that its statement takes.
 
-use jiff::Timestamp;
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use postgres::Client;
 use postgres::error::SqlState;
 use postgres::types::{ToSql, Type};
@@ -8,12 +8,20 @@ use postgres::types::{ToSql, Type};
 use super::classify::ROW_CHANGED;
 use super::statements;
 use crate::change::Change;
-use crate::engine::columns::floor;
 use crate::lookback::{OverlapPage, OverlapUpdate};
 use crate::mirror::{Applied, Rows, Written};
 use crate::page::ContinuationToken;
 use crate::target::Commit;
 use crate::tuple::TupleKey;
+
+/// PostgreSQL keeps microseconds. Rounded up, a change could seem to come after one that follows it.
+pub(super) fn floor(time: Timestamp) -> Timestamp {
+    let down = TimestampRound::new()
+        .smallest(Unit::Microsecond)
+        .mode(RoundMode::Floor);
+    // Fails at the end of time alone, which no change reaches.
+    time.round(down).unwrap_or(time)
+}
 
 /// A value and its type, which an unnamed statement has to be told.
 pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -251,6 +259,24 @@ fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn time_is_rounded_down() {
+        for (time, kept) in [
+            ("2026-01-01T00:00:00.000000999Z", "2026-01-01T00:00:00Z"),
+            (
+                "2026-01-01T00:00:00.123456789Z",
+                "2026-01-01T00:00:00.123456Z",
+            ),
+            (
+                "1969-12-31T23:59:59.999999999Z",
+                "1969-12-31T23:59:59.999999Z",
+            ),
+        ] {
+            let time: Timestamp = time.parse().unwrap();
+            assert_eq!(floor(time), kept.parse().unwrap());
+        }
+    }
 
     #[test]
     fn every_parameter_of_the_statement_has_one_place() {

@@ -22,8 +22,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 const CROWDED_TIMEOUT: Duration = Duration::from_secs(1);
 /// Statements that stay compiled: all that a page needs.
 const CACHED_STATEMENTS: usize = 16;
-/// SQLite's page cache, in KiB.
+/// SQLite's page cache, in KiB: for whoever changes rows here and there,
 const CACHE_KIB: i64 = 16_384;
+/// and for whoever reads them through.
+const READ_CACHE_KIB: i64 = 2_048;
 /// Entries of each index that are looked at for its statistics: a millisecond or two, however large it is.
 const ANALYSIS_LIMIT: i64 = 1_000;
 /// Pages of the write-ahead log before it is carried over: 64 MB. Index pages are written again and again, and a
@@ -89,7 +91,11 @@ pub(super) fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
     let set_up = || -> rusqlite::Result<()> {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
-        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+        let cache = match access {
+            Access::ReadWrite => CACHE_KIB,
+            Access::ReadOnly => READ_CACHE_KIB,
+        };
+        connection.pragma_update(None, "cache_size", -cache)?;
         if access == Access::ReadWrite {
             // In WAL mode the default loses the last transactions when the power goes.
             connection.pragma_update(None, "synchronous", "full")?;

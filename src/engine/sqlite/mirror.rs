@@ -25,10 +25,6 @@ impl Mirror for Sqlite {
         }
     }
 
-    fn kept_time(&self, time: Timestamp) -> Timestamp {
-        time
-    }
-
     fn read_tuples(
         &mut self,
         scope: Scope,

@@ -5,7 +5,6 @@ use jiff::{SignedDuration, Timestamp};
 use super::spill::Spill;
 use super::state::Table;
 use super::{Interruption, Step, Watch};
-use crate::change::Change;
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Limits;
@@ -113,7 +112,7 @@ impl<'a> Comparison<'a> {
     }
 
     pub(super) fn compare(&mut self, target: &mut dyn Target) -> Step {
-        self.scan(target)?;
+        self.scan()?;
         for table in self.tables() {
             self.read_back(target, table)?;
         }
@@ -131,7 +130,7 @@ impl<'a> Comparison<'a> {
     }
 
     /// Reads all tuples of the store.
-    fn scan(&mut self, target: &dyn Target) -> Step {
+    fn scan(&mut self) -> Step {
         let type_filter = self.scope().type_filter;
         let mut after = None;
         let mut count = 0;
@@ -140,11 +139,11 @@ impl<'a> Comparison<'a> {
             let page = self.scanner.ask(self.stop, move |scanner| {
                 scanner.read_tuples(token.as_ref())
             })??;
-            for tuple in page.tuples {
+            for tuple in &page.tuples {
                 let object_type = &tuple.tuple.object.object_type;
                 if type_filter.is_empty() || object_type == type_filter {
                     let is_old = self.is_old(tuple.timestamp);
-                    self.spill.note_source(&as_kept(target, tuple), is_old)?;
+                    self.spill.note_source(tuple, is_old)?;
                     count += 1;
                 }
             }
@@ -242,13 +241,5 @@ impl<'a> Comparison<'a> {
         self.stop
             .requested()
             .map_or(Ok(()), |signal| Err(Interruption::Stopped(signal)))
-    }
-}
-
-/// A tuple with the time that the mirror keeps of it.
-pub(super) fn as_kept(target: &dyn Target, tuple: Change) -> Change {
-    Change {
-        timestamp: target.kept_time(tuple.timestamp),
-        ..tuple
     }
 }

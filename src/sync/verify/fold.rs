@@ -1,8 +1,6 @@
 //! What a tuple's changes in `fga_changelog` come to.
 
-use jiff::Timestamp;
-
-use super::state::{Digest, digest};
+use super::state::Mark;
 use crate::change::{Change, Operation};
 
 /// What some of a tuple's changes come to, whichever order they are taken in.
@@ -14,27 +12,27 @@ use crate::change::{Change, Operation};
 pub(super) struct Fold {
     pub(super) adds: i64,
     pub(super) deletes: i64,
-    /// The time of the first change in nanoseconds, and whether it is a delete.
+    /// The time of the first change in microseconds, and whether it is a delete.
     pub(super) first: Option<(i64, bool)>,
-    /// The time of the last add, and its digest.
-    pub(super) last: Option<(i64, Digest)>,
+    /// The last add.
+    pub(super) last: Option<Mark>,
 }
 
 impl Fold {
     /// Takes the next change, in the order in which they were stored.
     pub(super) fn add(&mut self, change: &Change) {
-        let time = nanoseconds(change.timestamp);
+        let mark = Mark::of(change);
         let is_delete = change.operation == Operation::Delete;
-        if self.first.is_none_or(|(first, _)| time < first) {
-            self.first = Some((time, is_delete));
+        if self.first.is_none_or(|(first, _)| mark.time < first) {
+            self.first = Some((mark.time, is_delete));
         }
         if is_delete {
             self.deletes += 1;
             return;
         }
         self.adds += 1;
-        if self.last.as_ref().is_none_or(|(last, _)| time >= *last) {
-            self.last = Some((time, digest(change)));
+        if self.last.is_none_or(|last| mark.time >= last.time) {
+            self.last = Some(mark);
         }
     }
 
@@ -46,17 +44,10 @@ impl Fold {
     }
 }
 
-/// Beyond the years that fit, which no change reaches, all times are one.
-fn nanoseconds(time: Timestamp) -> i64 {
-    i64::try_from(time.as_nanosecond()).unwrap_or(if time < Timestamp::UNIX_EPOCH {
-        i64::MIN
-    } else {
-        i64::MAX
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
     use crate::change::Condition;
     use crate::tuple::{Object, TupleKey, User};
@@ -96,7 +87,7 @@ mod tests {
         ];
         let fold = fold(&changes);
         assert_eq!(fold.balance(false), 1);
-        assert_eq!(fold.last.unwrap().1, digest(&changes[1]));
+        assert_eq!(fold.last, Some(Mark::of(&changes[1])));
     }
 
     #[test]

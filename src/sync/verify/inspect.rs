@@ -1,8 +1,8 @@
 //! A second look at what seems to differ: at the store, and in the table.
 
-use super::compare::{Comparison, as_kept};
+use super::compare::Comparison;
 use super::fold::Fold;
-use super::state::{Difference, Digest, Kind, Table, TupleIs, digest};
+use super::state::{Difference, Kind, Mark, Table, TupleIs};
 use super::{DIFFERENCES, Step};
 use crate::change::{Change, Operation};
 use crate::error::Result;
@@ -15,7 +15,7 @@ use crate::tuple::{Object, TupleKey, User};
 struct Told {
     state: Option<TupleIs>,
     /// `None` where it is not there.
-    digest: Option<Digest>,
+    mark: Option<Mark>,
     /// Whether the server was asked for it alone.
     is_confirmed: bool,
     /// Whether it may have been written before the log was begun.
@@ -73,7 +73,7 @@ impl Comparison<'_> {
             tuples.into_iter().map(state).collect::<Result<Vec<_>>>()
         })??;
         for (tuple, state) in states {
-            let told = self.told(target, &tuple, state)?;
+            let told = self.told(&tuple, state)?;
             let difference = match table {
                 Table::Tuples => self.judge_tuple(target, &tuple, told)?,
                 Table::Changelog => self.judge_changes(target, &tuple, told)?,
@@ -86,28 +86,24 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    fn told(&self, target: &dyn Target, tuple: &TupleKey, state: TupleState) -> Result<Told> {
+    fn told(&self, tuple: &TupleKey, state: TupleState) -> Result<Told> {
         Ok(match state {
-            TupleState::Exists(change) => {
-                let is_old = self.is_old(change.timestamp);
-                let change = as_kept(target, *change);
-                Told {
-                    state: Some((&change).into()),
-                    digest: Some(digest(&change)),
-                    is_confirmed: true,
-                    is_old,
-                }
-            }
+            TupleState::Exists(change) => Told {
+                state: Some(change.as_ref().into()),
+                mark: Some(Mark::of(&change)),
+                is_confirmed: true,
+                is_old: self.is_old(change.timestamp),
+            },
             TupleState::Missing => Told {
                 state: None,
-                digest: None,
+                mark: None,
                 is_confirmed: true,
                 is_old: false,
             },
             // The scan has told it.
             TupleState::Refused => Told {
                 state: None,
-                digest: self.spill.source(tuple)?,
+                mark: self.spill.source(tuple)?,
                 is_confirmed: false,
                 is_old: false,
             },
@@ -124,12 +120,12 @@ impl Comparison<'_> {
         let row = persistently(target, self.stop, |target| {
             target.find_tuple(self.scope().store_id, tuple)
         })?;
-        let kind = match (&told.digest, &row) {
+        let kind = match (&told.mark, &row) {
             (None, None) => return Ok(None),
             (Some(_), None) if told.is_old => return Ok(None),
             (Some(_), None) => Kind::Missing,
             (None, Some(_)) => Kind::Surplus,
-            (Some(expected), Some(row)) if digest(row) == *expected => return Ok(None),
+            (Some(expected), Some(row)) if Mark::of(row).is_as(expected) => return Ok(None),
             (Some(_), Some(_)) => Kind::Differing,
         };
         Ok(Some(Difference {
@@ -159,10 +155,10 @@ impl Comparison<'_> {
             fold.add(change);
         }
         let balance = fold.balance(self.checkpoint.start_time.is_some());
-        let is_as_told = match &told.digest {
+        let is_as_told = match &told.mark {
             None => balance == 0,
             Some(expected) => {
-                balance == 1 && last_adds(&changes).any(|add| digest(add) == *expected)
+                balance == 1 && last_adds(&changes).any(|add| Mark::of(add).is_as(expected))
             }
         };
         if is_as_told || (told.is_old && changes.is_empty()) {
@@ -171,7 +167,7 @@ impl Comparison<'_> {
         // As whoever reads the table takes it.
         let last = changes.iter().max_by_key(|change| change.timestamp);
         let last = last.filter(|change| change.operation == Operation::Write);
-        let kind = match (&told.digest, last) {
+        let kind = match (&told.mark, last) {
             (Some(_), None) => Kind::Missing,
             (None, Some(_)) => Kind::Surplus,
             _ => Kind::Differing,

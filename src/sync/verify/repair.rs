@@ -4,7 +4,7 @@
 //! change of the tuple that the mirror lacks. So the table is the log up to the mirror's position again, and the next run goes on from there.
 
 use super::compare::Comparison;
-use super::state::{Difference, Kind, Table, digest};
+use super::state::{Difference, Kind, Mark, Table};
 use super::{DIFFERENCES, Step};
 use crate::change::Change;
 use crate::event::{Event, Listener};
@@ -100,8 +100,12 @@ impl Comparison<'_> {
             let row = persistently(session.target(), self.stop, |target| {
                 target.find_tuple(self.scope().store_id, &difference.tuple)
             })?;
-            let expected = difference.written().map(|change| digest(&change));
-            if row.map(|row| digest(&row)) == expected {
+            let is_repaired = match (difference.written(), row) {
+                (Some(expected), Some(row)) => Mark::of(&row).is_as(&Mark::of(&expected)),
+                (None, None) => true,
+                _ => false,
+            };
+            if is_repaired {
                 self.spill.mark_repaired(difference)?;
             }
         }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, ToSql, params_from_iter};
 
 use super::fold::Fold;
-use super::state::{Difference, Digest, Kind, Table, TupleIs, digest};
+use super::state::{Difference, Kind, Mark, SAME_TIME, Table, TupleIs};
 use crate::change::{Change, Condition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tuple::{Object, TupleKey, User};
@@ -34,11 +34,15 @@ macro_rules! note {
 }
 
 const NOTE_SOURCE: &str = note!(
-    "source, is_old",
-    "?7, ?8",
-    "source = excluded.source, is_old = excluded.is_old"
+    "source, source_time, is_old",
+    "?7, ?8, ?9",
+    "source = excluded.source, source_time = excluded.source_time, is_old = excluded.is_old"
 );
-const NOTE_KEPT: &str = note!("kept", "?7", "kept = excluded.kept");
+const NOTE_KEPT: &str = note!(
+    "kept, kept_time",
+    "?7, ?8",
+    "kept = excluded.kept, kept_time = excluded.kept_time"
+);
 const NOTE_CHANGED: &str = note!("changed", "1", "changed = 1");
 const NOTE_FOLD: &str = note!(
     "adds, deletes, first_time, first_is_delete, last_time, logged",
@@ -61,7 +65,10 @@ const FOLD: &str = of_key!(
     "select adds, deletes, first_time, first_is_delete, last_time, logged from tuples",
     ""
 );
-const SOURCE: &str = of_key!("select source from tuples", "");
+const SOURCE: &str = of_key!(
+    "select source, source_time from tuples",
+    " and source is not null"
+);
 const DROP: &str = of_key!("delete from differences", " and of_changelog = ?7");
 const MARK_REPAIRED: &str = of_key!(
     "update differences set repaired = 1",
@@ -141,14 +148,17 @@ impl Spill {
 
     /// Takes down what the store says of a tuple, and whether it may have been written before the log was begun.
     pub(super) fn note_source(&self, tuple: &Change, is_old: bool) -> Result<()> {
-        let (key, digest) = (tuple.tuple.columns(), digest(tuple));
-        self.execute(NOTE_SOURCE, values(&key, &[&digest, &is_old]))
+        let (key, mark) = (tuple.tuple.columns(), Mark::of(tuple));
+        self.execute(
+            NOTE_SOURCE,
+            values(&key, &[&mark.condition, &mark.time, &is_old]),
+        )
     }
 
     /// Takes down a row of `fga_tuples`.
     pub(super) fn note_tuple(&self, row: &Change) -> Result<()> {
-        let (key, digest) = (row.tuple.columns(), digest(row));
-        self.execute(NOTE_KEPT, values(&key, &[&digest]))
+        let (key, mark) = (row.tuple.columns(), Mark::of(row));
+        self.execute(NOTE_KEPT, values(&key, &[&mark.condition, &mark.time]))
     }
 
     /// Takes down the next row of `fga_changelog`.
@@ -157,7 +167,8 @@ impl Spill {
         fold.add(row);
         let key = row.tuple.columns();
         let (first_time, first_is_delete) = fold.first.unzip();
-        let (last_time, logged) = fold.last.unzip();
+        let last = fold.last.map(|last| (last.time, last.condition));
+        let (last_time, logged) = last.unzip();
         self.execute(
             NOTE_FOLD,
             values(
@@ -178,12 +189,11 @@ impl Spill {
         let read = |row: &Row| {
             let first_time: Option<i64> = row.get(2)?;
             let first_is_delete = row.get(3)?;
-            let last_time: Option<i64> = row.get(4)?;
             Ok(Fold {
                 adds: row.get(0)?,
                 deletes: row.get(1)?,
                 first: first_time.map(|time| (time, first_is_delete)),
-                last: last_time.zip(row.get(5)?),
+                last: read_mark(row, 5, 4)?,
             })
         };
         let found = self
@@ -211,24 +221,29 @@ impl Spill {
         limit: u32,
     ) -> Result<Vec<TupleKey>> {
         let differs = match table {
-            Table::Tuples => "source is not kept".to_owned(),
+            Table::Tuples => "(source is not kept or abs(source_time - kept_time) > ?8)".to_owned(),
             Table::Changelog => format!(
-                "case when source is null then {BALANCE} <> 0 else {BALANCE} <> 1 or logged is not source end"
+                "case when source is null then {BALANCE} <> 0 else {BALANCE} <> 1 or logged is not source or abs(source_time - last_time) > ?8 end"
             ),
         };
         let sql = format!(
             "select object_type, object_id, relation, user_type, user_id, user_relation from tuples
              where (object_type, object_id, relation, user_type, user_id, user_relation) > (?1, ?2, ?3, ?4, ?5, ?6)
                and {IS_COMPARED} and {differs}
-             order by object_type, object_id, relation, user_type, user_id, user_relation limit ?8"
+             order by object_type, object_id, relation, user_type, user_id, user_relation limit ?9"
         );
         let key = after.map_or([""; 6], TupleKey::columns);
-        self.query(&sql, values(&key, &[&self.began_later, &limit]), read_tuple)
+        self.query(
+            &sql,
+            values(&key, &[&self.began_later, &SAME_TIME, &limit]),
+            read_tuple,
+        )
     }
 
-    /// The digest of what the store said of a tuple, if it had it.
-    pub(super) fn source(&self, tuple: &TupleKey) -> Result<Option<Digest>> {
-        let found = self.query(SOURCE, params_from_iter(tuple.columns()), |row| row.get(0))?;
+    /// What the store said of a tuple, if it had it.
+    pub(super) fn source(&self, tuple: &TupleKey) -> Result<Option<Mark>> {
+        let key = params_from_iter(tuple.columns());
+        let found = self.query(SOURCE, key, |row| read_mark(row, 0, 1))?;
         Ok(found.into_iter().next().flatten())
     }
 
@@ -350,6 +365,13 @@ impl Spill {
 fn values<'a>(key: &'a [&'a str; 6], rest: &'a [&'a dyn ToSql]) -> impl Params + use<'a> {
     let key = key.iter().map(|part| part as &dyn ToSql);
     params_from_iter(key.chain(rest.iter().copied()))
+}
+
+fn read_mark(row: &Row, condition: usize, time: usize) -> rusqlite::Result<Option<Mark>> {
+    let condition: Option<[u8; 16]> = row.get(condition)?;
+    let time: Option<i64> = row.get(time)?;
+    let mark = condition.zip(time);
+    Ok(mark.map(|(condition, time)| Mark { condition, time }))
 }
 
 fn read_tuple(row: &Row) -> rusqlite::Result<TupleKey> {

@@ -5,15 +5,17 @@ create table tuples (
     user_type       text not null,
     user_id         text not null,
     user_relation   text not null,
-    source          blob,                         -- the digest of what the store says
+    source          blob,                         -- the digest of the tuple's condition in the store
+    source_time     integer,                      -- in microseconds, as all times
     is_old          integer not null default 0,   -- whether it may have been written before the log was begun
-    kept            blob,                         -- the digest of the row in fga_tuples
+    kept            blob,                         -- of the row in fga_tuples
+    kept_time       integer,
     adds            integer not null default 0,   -- of the changelog, as all that follows
     deletes         integer not null default 0,
     first_time      integer,
     first_is_delete integer not null default 0,
     last_time       integer,
-    logged          blob,                         -- the digest of the last add
+    logged          blob,                         -- of the last add
     changed         integer not null default 0,   -- whether the feed names it
     primary key (object_type, object_id, relation, user_type, user_id, user_relation)
 ) strict, without rowid;

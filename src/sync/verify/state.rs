@@ -5,17 +5,34 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::change::{Change, Condition, Operation};
-use crate::lookback::ChangeDigest;
+use crate::lookback::condition_digest;
 use crate::tuple::TupleKey;
 
-/// Stands for a tuple's condition and time.
-pub(super) type Digest = Vec<u8>;
+/// Of one transaction of the server, the tuple and the change have the time of two statements where its database is SQLite or MySQL; and no
+/// transaction takes longer than the server's time limit for a request, which is 3 s by default. In microseconds.
+pub(super) const SAME_TIME: i64 = 60_000_000;
 
-/// The digest of the change that makes a tuple what it is.
-pub(super) fn digest(change: &Change) -> Digest {
-    let mut bytes = Vec::new();
-    ChangeDigest::of(change).encode(&mut bytes);
-    bytes
+/// What is compared of a tuple that exists: the digest of its condition, and its time in microseconds, which is all that most databases keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) condition: [u8; 16],
+    pub(super) time: i64,
+}
+
+impl Mark {
+    /// Of the change that makes the tuple what it is.
+    pub(super) fn of(change: &Change) -> Self {
+        Self {
+            condition: condition_digest(change.condition.as_ref()),
+            time: change.timestamp.as_microsecond(),
+        }
+    }
+
+    /// Whether the two are of one write.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        self.condition == other.condition
+            && self.time.abs_diff(other.time) <= SAME_TIME.unsigned_abs()
+    }
 }
 
 /// A tuple that exists.

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::cases;
 use crate::changes::{With, delete, tuple, viewer, write, writes};
 use crate::engine::{Database, Done, Engine};
-use crate::run::{LATER_RUN, RUN, Run, STORE, subject};
+use crate::run::{LATER_RUN, RUN, Run, STORE, kept_time, subject};
 
 cases![
     pages_end_anywhere,
@@ -57,17 +57,28 @@ fn sorted(mut rows: Vec<Change>) -> Vec<Change> {
 }
 
 /// A change as its row comes back.
-fn kept(target: &dyn Target, change: &Change) -> Change {
-    Change {
-        timestamp: target.kept_time(change.timestamp),
+fn kept(database: &dyn Database, change: &Change) -> anyhow::Result<Change> {
+    Ok(Change {
+        timestamp: kept_time(database, change.timestamp)?,
         raw_event: String::new(),
         ..change.clone()
-    }
+    })
+}
+
+fn all_kept(database: &dyn Database, changes: &[Change]) -> anyhow::Result<Vec<Change>> {
+    changes
+        .iter()
+        .map(|change| kept(database, change))
+        .collect()
 }
 
 /// Each of these changes, which write a tuple each, comes back from both tables.
-pub(super) fn come_back(target: &mut dyn Target, changes: &[Change]) -> anyhow::Result<()> {
-    let expected: Vec<_> = changes.iter().map(|change| kept(target, change)).collect();
+pub(super) fn come_back(
+    database: &dyn Database,
+    target: &mut dyn Target,
+    changes: &[Change],
+) -> anyhow::Result<()> {
+    let expected = all_kept(database, changes)?;
     let found = all_rows(target, CHANGELOG, ALL, 4)?;
     ensure!(found == expected, "{found:#?}\n{expected:#?}");
     let found = sorted(all_rows(target, TUPLES, ALL, 3)?);
@@ -97,7 +108,7 @@ fn pages_end_anywhere(engine: &dyn Engine) -> anyhow::Result<()> {
     }
     run.pages(&changes, 10)?;
     let target = run.target.as_mut();
-    let expected: Vec<_> = changes.iter().map(|change| kept(target, change)).collect();
+    let expected = all_kept(database.as_ref(), &changes)?;
     for limit in (1..9).chain([41, 42, 1_000]) {
         let found = all_rows(target, CHANGELOG, ALL, limit)?;
         ensure!(found == expected, "{limit}");
@@ -171,7 +182,7 @@ fn a_tuple_is_found_with_its_changes(engine: &dyn Engine) -> anyhow::Result<()> 
         ])?;
     }
     let target = run.target.as_mut();
-    let expected: Vec<_> = history.iter().map(|change| kept(target, change)).collect();
+    let expected = all_kept(database.as_ref(), &history)?;
     let found = target.find_changes(STORE, &anne).done()?;
     ensure!(found == expected, "{found:#?}");
     let found = target.find_tuple(STORE, &anne).done()?;
@@ -239,5 +250,5 @@ fn text_with_nul_comes_back(engine: &dyn Engine) -> anyhow::Result<()> {
         .map(|name| write(viewer(name, name)).at(&Timestamp::UNIX_EPOCH.to_string()))
         .collect();
     run.page(&changes)?;
-    come_back(run.target.as_mut(), &changes)
+    come_back(database.as_ref(), run.target.as_mut(), &changes)
 }

@@ -42,7 +42,7 @@ fn round_trip(engine: &dyn Engine, changes: &[Change]) -> anyhow::Result<()> {
             &tuples(database)?,
             &expected_tuples(database, STORE, changes)?,
         )?;
-        come_back(run.target.as_mut(), changes)?;
+        come_back(database, run.target.as_mut(), changes)?;
         let deletes: Vec<_> = changes[1..]
             .iter()
             .map(|change| delete(change.tuple.clone()))
