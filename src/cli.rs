@@ -53,6 +53,9 @@ pub enum Verb {
     /// Drain the change feed into the target, then exit.
     #[command(override_usage = help::usage("run"), after_help = help::after("run"))]
     Run(Box<RunArgs>),
+    /// Compare a mirror with its store, tuple by tuple.
+    #[command(override_usage = help::usage("verify"), after_help = help::after("verify"))]
+    Verify(Box<VerifyArgs>),
     /// Create or upgrade the tables.
     #[command(override_usage = help::usage("migrate"), after_help = help::after("migrate"))]
     Migrate(MigrateArgs),
@@ -127,6 +130,26 @@ pub struct SeedArgs {
     pub job: Option<String>,
 }
 
+/// Flags of `verify`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of verify")]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    settings: SettingFlags<OfVerify>,
+    /// Make fga_tuples equal to the store, under the lock of a run
+    #[arg(long)]
+    pub repair: bool,
+    /// Show so many differences, the first ones
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub show: usize,
+    /// Write every difference to this file, as a line of JSON each
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<std::path::PathBuf>,
+    /// Compare the mirror of this job of the configuration file
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(complete::jobs))]
+    pub job: Option<String>,
+}
+
 /// Flags of `migrate`.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of migrate")]
@@ -183,6 +206,10 @@ struct OfRun;
 #[derive(Debug)]
 struct OfSeed;
 
+/// Those that `verify` has besides.
+#[derive(Debug)]
+struct OfVerify;
+
 impl Group for OfEveryCommand {
     fn args() -> Vec<Arg> {
         // What everybody gives stands first.
@@ -203,6 +230,12 @@ impl Group for OfRun {
 impl Group for OfSeed {
     fn args() -> Vec<Arg> {
         settings::of_seed().filter_map(Declaration::arg).collect()
+    }
+}
+
+impl Group for OfVerify {
+    fn args() -> Vec<Arg> {
+        settings::of_verify().filter_map(Declaration::arg).collect()
     }
 }
 

@@ -43,6 +43,16 @@ pub const EXAMPLES: &[Example] = &[
         line: "fga-sync run --source file:pages.jsonl --target sqlite:replay.db",
     },
     Example {
+        command: "verify",
+        what: "Prove once a week that the mirror is what the store is",
+        line: "fga-sync verify --config /etc/fga-sync.toml --output /var/log/fga-sync-differences.jsonl",
+    },
+    Example {
+        command: "verify",
+        what: "Make the tuples equal again",
+        line: "fga-sync verify --config /etc/fga-sync.toml --repair",
+    },
+    Example {
         command: "migrate",
         what: "Create the tables as a user who may, before the first run as one who may not",
         line: "fga-sync migrate --target postgres://owner@db/audit --schema authz",
@@ -89,6 +99,10 @@ pub const fn synopsis(command: &str) -> &'static [&'static str] {
         b"run" => &[
             "fga-sync run --source URL --store-id ID --target URL [OPTIONS]",
             "fga-sync run --config FILE [--job NAME | --all] [OPTIONS]",
+        ],
+        b"verify" => &[
+            "fga-sync verify [--repair] --source URL --store-id ID --target URL [OPTIONS]",
+            "fga-sync verify [--repair] --config FILE [--job NAME] [OPTIONS]",
         ],
         b"migrate" => &["fga-sync migrate [--print-sql] --target URL [OPTIONS]"],
         b"seed" => &[

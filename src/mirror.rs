@@ -105,6 +105,40 @@ impl AddAssign for RowCounts {
     }
 }
 
+/// Whose rows are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scope<'a> {
+    /// The store.
+    pub store_id: &'a str,
+    /// The object type; empty for all.
+    pub type_filter: &'a str,
+}
+
+/// Where a page of rows ends, as the mirror names it. Opaque to whoever reads on from there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place(pub(crate) String);
+
+/// A page of rows that are read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowPage {
+    /// The rows, each as the change that it was made from, but for the event. A time that the mirror holds and that is none is
+    /// [`Timestamp::MIN`].
+    pub rows: Vec<Change>,
+    /// What the next page is read after; `None` after the last.
+    pub next: Option<Place>,
+}
+
+impl RowPage {
+    /// Of rows with their places, of which at most `limit` were asked for.
+    pub(crate) fn of(rows: Vec<(Change, Place)>, limit: u32) -> Self {
+        let is_full = u32::try_from(rows.len()).map_or(true, |count| count >= limit);
+        let next = rows.last().filter(|_| is_full);
+        let next = next.map(|(_, place)| place.clone());
+        let rows = rows.into_iter().map(|(row, _)| row).collect();
+        Self { rows, next }
+    }
+}
+
 /// Who holds the rows. What it must promise:
 ///
 /// * **Lossless.** Text is stored as it is and compared byte by byte. What does not fit is refused by [`limits`](Self::limits)
@@ -112,6 +146,9 @@ impl AddAssign for RowCounts {
 /// * **Ordered.** `fga_changelog.id` grows in the order of the rows, within a page and from page to page.
 /// * **Wary.** Where a tuple of the net effect exists and should not have before, or the other way round, or was written by a
 ///   later change, nothing is written, and [`Applied::Unexpected`] names it.
+/// * **Read back.** A row that is there while all pages are read is on one of them, once. The pages may be of different moments, and all
+///   may be read from a standby that lags. Rows come back as they stand, whoever has altered them: by their columns, and not by what
+///   was computed from those once.
 ///
 /// A SQL engine writes the rows in the transaction that moves the checkpoint ([`Target::apply`](crate::target::Target::apply)).
 /// A mirror that can't, such as a store that is written by its API, has a weaker contract: its rows are written before the
@@ -120,6 +157,28 @@ pub trait Mirror {
     /// What it can't hold.
     fn limits(&self) -> Limits;
 
-    /// Counts the rows of a store, and of an object type in it; an empty type is all. It may read each of them.
-    fn count_rows(&mut self, store_id: &str, type_filter: &str) -> TargetResult<RowCounts>;
+    /// Counts rows. It may read each of them.
+    fn count_rows(&mut self, scope: Scope) -> TargetResult<RowCounts>;
+
+    /// Reads at most `limit` rows of `fga_tuples`, in an order of its own.
+    fn read_tuples(
+        &mut self,
+        scope: Scope,
+        after: Option<&Place>,
+        limit: u32,
+    ) -> TargetResult<RowPage>;
+
+    /// Reads at most `limit` rows of `fga_changelog`, in the order of their ids.
+    fn read_changelog(
+        &mut self,
+        scope: Scope,
+        after: Option<&Place>,
+        limit: u32,
+    ) -> TargetResult<RowPage>;
+
+    /// The row of a tuple in `fga_tuples`.
+    fn find_tuple(&mut self, store_id: &str, tuple: &TupleKey) -> TargetResult<Option<Change>>;
+
+    /// The rows of a tuple in `fga_changelog`, in the order of their ids.
+    fn find_changes(&mut self, store_id: &str, tuple: &TupleKey) -> TargetResult<Vec<Change>>;
 }

@@ -48,6 +48,7 @@ mod mirror {
     pub mod tls_source;
     pub mod tls_target;
     pub mod together;
+    pub mod verify;
     pub mod walk;
     pub mod wrong_server;
 }
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
         mirror::blocked::trials,
         mirror::options::trials,
         mirror::recorded::trials,
+        mirror::verify::trials,
         mirror::walk::trials,
         mirror::wrong_server::trials,
     ]

@@ -7,6 +7,7 @@ mod reset;
 mod run;
 mod seed;
 mod show_config;
+mod verify;
 mod version;
 
 use std::ffi::OsString;
@@ -51,6 +52,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             };
             with_settings(&matches, &cli, chosen, |config, output| {
                 run::run(config, arguments, output)
+            })
+        }
+        Verb::Verify(arguments) => {
+            let chosen = Chosen::Job(arguments.job.as_deref());
+            with_settings(&matches, &cli, chosen, |config, output| {
+                verify::verify(config, arguments, output)
             })
         }
         Verb::Migrate(arguments) => {
@@ -104,6 +111,7 @@ fn with_settings(
 
 fn command_name(verb: &str) -> &'static str {
     match verb {
+        "verify" => "verify",
         "migrate" => "migrate",
         "seed" => "seed",
         "reset" => "reset",
@@ -148,7 +156,7 @@ fn not_a_command(error: &clap::Error, arguments: &[OsString]) -> u8 {
     }
     if output.format == Format::Json {
         let verb = arguments.iter().find(|argument| {
-            ["run", "seed", "migrate", "reset"]
+            ["run", "seed", "verify", "migrate", "reset"]
                 .iter()
                 .any(|verb| *argument == verb)
         });

@@ -9,7 +9,7 @@ use crate::config::{Config, MirrorSettings, OutputSettings};
 use crate::engine::{self, Access, Database};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Runner;
-use crate::mirror::RowCounts;
+use crate::mirror::{RowCounts, Scope};
 use crate::one_line::shortened;
 use crate::outcome::Ending;
 use crate::report::{Subject, Summary, Tally};
@@ -85,7 +85,10 @@ fn look_and_reset(
     if asks || arguments.dry_run {
         let mirrored = &found.subject;
         let rows = target
-            .count_rows(&mirrored.store.id, &mirrored.type_filter)
+            .count_rows(Scope {
+                store_id: &mirrored.store.id,
+                type_filter: &mirrored.type_filter,
+            })
             .map_err(TargetError::into_error)?;
         if asks && !is_wanted(&found, settings, truncate, rows)? {
             return Ok(Ending::Declined);

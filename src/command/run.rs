@@ -114,8 +114,18 @@ const fn work(arguments: &RunArgs) -> Work {
 }
 
 fn subject(job: Option<&str>, settings: &RunSettings, work: Work) -> Subject {
+    subject_of(work.command(), job, settings, work.is_dry())
+}
+
+/// What a command is about.
+pub(super) fn subject_of(
+    command: &'static str,
+    job: Option<&str>,
+    settings: &RunSettings,
+    dry_run: bool,
+) -> Subject {
     Subject {
-        command: work.command(),
+        command,
         job: job.map(str::to_owned),
         run_id: None,
         source: Some(settings.options.source.clone()),
@@ -125,11 +135,11 @@ fn subject(job: Option<&str>, settings: &RunSettings, work: Work) -> Subject {
         schema: settings.target.database.schema().map(str::to_owned),
         table_prefix: settings.target.database.table_prefix().map(str::to_owned),
         mode: Some(settings.options.mode.name()),
-        dry_run: work.is_dry(),
+        dry_run,
     }
 }
 
-fn given(text: &str) -> Option<String> {
+pub(super) fn given(text: &str) -> Option<String> {
     Some(text.to_owned()).filter(|text| !text.is_empty())
 }
 

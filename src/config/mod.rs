@@ -136,6 +136,22 @@ impl<'a> Config<'a> {
         Ok(settings)
     }
 
+    /// The settings of a comparison: those of the runs that fill the mirror.
+    ///
+    /// # Errors
+    /// Where something is missing or can't be understood, or the source is a recording.
+    pub fn verify(&self, job: Option<&str>) -> Result<RunSettings> {
+        self.refuse_none_of(job, "--job NAME")?;
+        let settings = Self::of_mirror(&self.layers(job)?, job)?;
+        if matches!(settings.source, SourceSettings::Recording { .. }) {
+            return Err(
+                Error::usage("a recording has no tuples to compare a mirror with")
+                    .advise("--source with the URL of the server's API"),
+            );
+        }
+        Ok(settings)
+    }
+
     fn of_mirror(layers: &Layers, job: Option<&str>) -> Result<RunSettings> {
         let source = source::source(layers)?;
         let name = match (job, source.store_id()) {

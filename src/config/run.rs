@@ -142,6 +142,17 @@ pub(super) static OF_SEED: &[&Declaration] = &[
     KEEP_RUNS.declaration(),
 ];
 
+/// Those that a comparison has too.
+pub(super) static OF_VERIFY: &[&Declaration] = &[
+    TYPE.declaration(),
+    PAGE_SIZE.declaration(),
+    LOOKBACK.declaration(),
+    MAX_RPS.declaration(),
+    RETRY_FOR.declaration(),
+    IF_LOCKED.declaration(),
+    KEEP_RUNS.declaration(),
+];
+
 /// How a run from `source`, a URL without secrets, is to be done. `name` is the checkpoint's.
 pub(super) fn options(layers: &Layers, name: String, source: String) -> Result<RunOptions> {
     Ok(RunOptions {

@@ -37,3 +37,8 @@ pub(crate) fn of_run() -> impl Iterator<Item = &'static Declaration> {
 pub(crate) fn of_seed() -> impl Iterator<Item = &'static Declaration> {
     run::OF_SEED.iter().copied()
 }
+
+/// Those of them that `verify` has too.
+pub(crate) fn of_verify() -> impl Iterator<Item = &'static Declaration> {
+    run::OF_VERIFY.iter().copied()
+}

@@ -15,7 +15,7 @@ use crate::outcome::Ending;
 use crate::sync::{Outcome, Signal};
 
 /// The version of the JSON form. Keys are added under the same version, never changed or taken away.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// The characters of a store's name that a person is shown.
 const NAME_WIDTH: usize = 80;
@@ -70,8 +70,9 @@ pub struct Summary {
     error: Option<Failure>,
 }
 
+/// What kept a command from its end.
 #[derive(Debug, Clone, Serialize)]
-struct Failure {
+pub(super) struct Failure {
     kind: &'static str,
     message: String,
     advice: Option<String>,
@@ -105,7 +106,7 @@ pub struct Subject {
 }
 
 impl Failure {
-    fn new(error: &Error) -> Self {
+    pub(super) fn new(error: &Error) -> Self {
         Self {
             kind: error.kind().name(),
             message: error.to_string(),
@@ -250,19 +251,48 @@ impl fmt::Display for Summary {
         self.write_work(formatter)?;
         self.write_subject(formatter)?;
         self.write_position(formatter)?;
-        if let (Some(source), Some(target)) = (&self.source, &self.target) {
-            writeln!(formatter, "  from      {source}")?;
-            write!(formatter, "  to        {target}")?;
-            if let Some(schema) = &self.schema {
-                write!(formatter, ", schema {schema}")?;
-            }
-            if let Some(prefix) = &self.table_prefix {
-                write!(formatter, ", tables {prefix}…")?;
-            }
-            writeln!(formatter)?;
-        }
-        Ok(())
+        write_places(
+            formatter,
+            (self.source.as_deref(), self.target.as_deref()),
+            (self.schema.as_deref(), self.table_prefix.as_deref()),
+        )
     }
+}
+
+/// Which store it was.
+pub(super) fn write_store(
+    formatter: &mut fmt::Formatter<'_>,
+    name: Option<&str>,
+    id: Option<&str>,
+) -> fmt::Result {
+    match (name, id) {
+        (Some(name), Some(id)) => {
+            let name = shortened(name, NAME_WIDTH);
+            writeln!(formatter, "  store     {name} ({id})")
+        }
+        (None, Some(id)) => writeln!(formatter, "  store     {id}"),
+        (_, None) => Ok(()),
+    }
+}
+
+/// From where to where, and in which tables.
+pub(super) fn write_places(
+    formatter: &mut fmt::Formatter<'_>,
+    (source, target): (Option<&str>, Option<&str>),
+    (schema, table_prefix): (Option<&str>, Option<&str>),
+) -> fmt::Result {
+    let (Some(source), Some(target)) = (source, target) else {
+        return Ok(());
+    };
+    writeln!(formatter, "  from      {source}")?;
+    write!(formatter, "  to        {target}")?;
+    if let Some(schema) = schema {
+        write!(formatter, ", schema {schema}")?;
+    }
+    if let Some(prefix) = table_prefix {
+        write!(formatter, ", tables {prefix}…")?;
+    }
+    writeln!(formatter)
 }
 
 impl Summary {
@@ -314,14 +344,11 @@ impl Summary {
             }
             writeln!(formatter)?;
         }
-        match (&self.store_name, &self.store_id) {
-            (Some(name), Some(id)) => {
-                let name = shortened(name, NAME_WIDTH);
-                writeln!(formatter, "  store     {name} ({id})")?;
-            }
-            (None, Some(id)) => writeln!(formatter, "  store     {id}")?,
-            (_, None) => {}
-        }
+        write_store(
+            formatter,
+            self.store_name.as_deref(),
+            self.store_id.as_deref(),
+        )?;
         if let Some(name) = &self.type_filter {
             writeln!(formatter, "  type      {name}")?;
         }

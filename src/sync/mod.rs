@@ -21,6 +21,7 @@ mod stop;
 mod subject;
 mod task;
 mod tokens;
+mod verify;
 
 pub use clock::{Clock, SystemClock};
 pub use coalesce::coalesce;
@@ -31,3 +32,6 @@ pub use reset::{ResetOptions, ToReset, reset, to_reset};
 pub use run::{RunOptions, run};
 pub use seed::seed;
 pub use stop::{GivenUp, Signal, Stop};
+pub use verify::{
+    Counts, Difference, Findings, Kind, Table, TupleIs, Verified, VerifyOptions, Watch, verify,
+};

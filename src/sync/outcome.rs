@@ -19,6 +19,12 @@ pub enum Outcome {
     Seeded,
     /// A mirror was given up.
     Reset,
+    /// The mirror was compared, and equals its store.
+    Equal,
+    /// The mirror differed from its store, and was made equal.
+    Repaired,
+    /// The mirror differs from its store.
+    Different,
     /// A signal asked to stop.
     Stopped(Signal),
 }
@@ -33,6 +39,9 @@ impl Outcome {
             Self::LeftOut => Ending::LeftOut,
             Self::Seeded => Ending::Seeded,
             Self::Reset => Ending::Reset,
+            Self::Equal => Ending::Equal,
+            Self::Repaired => Ending::Repaired,
+            Self::Different => Ending::Different,
             Self::Stopped(Signal::Interrupt) => Ending::Interrupted,
             Self::Stopped(Signal::Terminate) => Ending::Terminated,
         }

@@ -94,6 +94,11 @@ impl<'a> Session<'a> {
         &self.overlap
     }
 
+    /// The target itself, to read from.
+    pub(super) const fn target(&mut self) -> &mut dyn Target {
+        self.target
+    }
+
     /// What the target can't hold.
     pub(super) fn limits(&self) -> crate::limits::Limits {
         self.target.limits()

@@ -59,3 +59,4 @@ mod terminal;
 mod tls;
 mod transport;
 mod usage;
+mod verify;

@@ -324,3 +324,40 @@ fn it_stops_in_time_and_goes_on() {
     seed(&sandbox, &fake, "").code(0);
     assert_eq!(tuples(&sandbox).len(), 500);
 }
+
+/// The changelog can't have what was there before it, and the tuples have it.
+#[test]
+fn a_seeded_mirror_is_held_against_its_store() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(older(changes(0..150), 1));
+    seed(&sandbox, &fake, "").code(0);
+    let verify = |arguments: &str| {
+        let source = fake.url();
+        let arguments =
+            format!("verify --source {source} --store-id {STORE} --lookback 0s {arguments}");
+        sandbox.run(&arguments)
+    };
+    verify("").code(0);
+    fake.append(fresh([deletion(3, 200), change(200)]));
+    sandbox.sync(&fake, "").code(0);
+    let before = fake.requests().len();
+    verify("").code(0);
+    // None of those that were there before was asked for by itself.
+    let requests = fake.requests();
+    let alone = requests[before..]
+        .iter()
+        .filter(|request| !request.body["tuple_key"].is_null());
+    assert_eq!(alone.count(), 0);
+    let database = sandbox.database();
+    let statements = "delete from fga_tuples where object_id in ('7', '200');
+        delete from fga_changelog where object_id = '200'";
+    database.execute_batch(statements).unwrap();
+    let different = verify("--format json").code(11).json();
+    assert_eq!(different["missing"], 3, "{different}");
+    verify("--repair").code(11);
+    assert!(
+        [7, 200]
+            .iter()
+            .all(|number| tuples(&sandbox).contains(number))
+    );
+}

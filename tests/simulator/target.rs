@@ -1,5 +1,6 @@
 //! A connection to the target: it breaks, answers get lost, commits land later, and the process is killed.
 
+use fga_sync::change::Change;
 use fga_sync::checkpoint::Subject;
 use fga_sync::error::{Error, ErrorKind};
 use fga_sync::ledger::{
@@ -7,9 +8,10 @@ use fga_sync::ledger::{
 };
 use fga_sync::limits::Limits;
 use fga_sync::lookback::{OverlapPage, TupleDigest};
-use fga_sync::mirror::{Applied, Mirror, RowCounts};
+use fga_sync::mirror::{Applied, Mirror, Place, RowCounts, RowPage, Scope};
 use fga_sync::schema::SchemaStatus;
 use fga_sync::target::{Commit, Target, TargetError, TargetResult};
+use fga_sync::tuple::TupleKey;
 
 use super::database::OwnedCommit;
 use super::history;
@@ -163,8 +165,26 @@ impl Mirror for Connection {
         }
     }
 
-    fn count_rows(&mut self, _store_id: &str, _type_filter: &str) -> TargetResult<RowCounts> {
-        unreachable!("no history counts its rows")
+    fn count_rows(&mut self, _: Scope) -> TargetResult<RowCounts> {
+        Err(killed())
+    }
+
+    // Runs read nothing back.
+
+    fn read_tuples(&mut self, _: Scope, _: Option<&Place>, _: u32) -> TargetResult<RowPage> {
+        Err(killed())
+    }
+
+    fn read_changelog(&mut self, _: Scope, _: Option<&Place>, _: u32) -> TargetResult<RowPage> {
+        Err(killed())
+    }
+
+    fn find_tuple(&mut self, _: &str, _: &TupleKey) -> TargetResult<Option<Change>> {
+        Err(killed())
+    }
+
+    fn find_changes(&mut self, _: &str, _: &TupleKey) -> TargetResult<Vec<Change>> {
+        Err(killed())
     }
 }
 

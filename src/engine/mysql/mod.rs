@@ -4,6 +4,7 @@ mod checkpoint;
 mod classify;
 mod hash;
 mod message;
+mod mirror;
 mod page;
 mod reset;
 mod rows;
@@ -19,7 +20,6 @@ use std::borrow::Cow;
 use self::classify::classify;
 use self::hash::lock_name;
 use self::message::{Answer, Statement, get};
-use self::rows::ROW_BYTES;
 use self::session::Session;
 pub use self::url::MySqlSettings;
 use super::Access;
@@ -29,9 +29,8 @@ use crate::error::{Error, ErrorKind};
 use crate::ledger::{
     Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
 };
-use crate::limits::{Limits, Widths};
 use crate::lookback::{OverlapPage, TupleDigest};
-use crate::mirror::{Applied, Mirror, RowCounts};
+use crate::mirror::{Applied, RowCounts};
 use crate::schema::{self, Column, Kind, SchemaStatus};
 use crate::target::{Commit, Target, TargetError, TargetResult};
 
@@ -228,30 +227,6 @@ impl Drop for MySql {
         for lock in &self.locks {
             self.session.release_lock(lock);
         }
-    }
-}
-
-impl Mirror for MySql {
-    fn limits(&self) -> Limits {
-        Limits {
-            nul: true,
-            key_bytes: usize::MAX,
-            // A row of the changelog holds the event, and the context a second time.
-            text_bytes: self.session.max_packet.saturating_sub(ROW_BYTES) / 2,
-            widths: Some(Widths {
-                object_type: 254,
-                object_id: 256,
-                relation: 50,
-                user_type: 254,
-                user_id: 512,
-                user_relation: 254,
-                condition_name: 256,
-            }),
-        }
-    }
-
-    fn count_rows(&mut self, store_id: &str, type_filter: &str) -> TargetResult<RowCounts> {
-        reset::count_rows(&mut self.session, store_id, type_filter)
     }
 }
 

@@ -6,7 +6,7 @@ use super::message::{Statement, get};
 use super::session::{End, Session};
 use super::{statements, while_doing, while_holding};
 use crate::ledger::Holder;
-use crate::mirror::RowCounts;
+use crate::mirror::{RowCounts, Scope};
 use crate::target::{TargetError, TargetResult};
 
 fn of_holder(sql: &'static str, holder: &Holder) -> Statement {
@@ -44,12 +44,8 @@ pub(super) fn forget(session: &mut Session, holder: &Holder) -> TargetResult<()>
 }
 
 /// How many rows there are.
-pub(super) fn count_rows(
-    session: &mut Session,
-    store_id: &str,
-    type_filter: &str,
-) -> TargetResult<RowCounts> {
-    let of_table = [store_id, type_filter].map(Value::from);
+pub(super) fn count_rows(session: &mut Session, scope: Scope) -> TargetResult<RowCounts> {
+    let of_table = [scope.store_id, scope.type_filter].map(Value::from);
     let of_both = of_table.clone().into_iter().chain(of_table);
     let question = Statement::new(statements::COUNT_ROWS, of_both);
     let count = || -> Result<RowCounts> {

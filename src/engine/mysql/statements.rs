@@ -253,7 +253,8 @@ pub(super) const INSERT_TUPLES: &ManyRows = &ManyRows {
 };
 
 /// MySQL deprecates `values(column)`, and MariaDB has nothing else. A row of another key that is in the way, by a unique index of the
-/// user's, is left alone: it would get no key, which is an error.
+/// user's, is left alone: it would get no key, which is an error. The columns that the key was made of are written too, in case
+/// somebody has altered them.
 pub(super) const WRITE_TUPLES: &ManyRows = &ManyRows {
     table: "fga_tuples",
     sql: "
@@ -263,6 +264,9 @@ pub(super) const WRITE_TUPLES: &ManyRows = &ManyRows {
     values {rows}
     on duplicate key update
         tuple_hash = if(tuple_hash = values(tuple_hash), tuple_hash, null),
+        store_id = values(store_id), object_type = values(object_type), object_id = values(object_id),
+        relation = values(relation), user_type = values(user_type), user_id = values(user_id),
+        user_relation = values(user_relation),
         condition_name = values(condition_name), condition_context = values(condition_context),
         timestamp = values(timestamp)",
     row: "(?,?,?,?,?,?,?,?,?,?,?)",
@@ -270,6 +274,39 @@ pub(super) const WRITE_TUPLES: &ManyRows = &ManyRows {
     most: 1_000,
     long_from: NEVER,
 };
+
+/// The hash after which to read on, the store, the object type twice, or '' for all, and the limit. In the order of the primary key.
+pub(super) const READ_TUPLES: &str = "
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           'add', condition_name, condition_context, date_format(`timestamp`, '%Y-%m-%dT%H:%i:%s.%fZ'), hex(tuple_hash)
+    from `{prefix}fga_tuples` force index (primary)
+    where tuple_hash > cast(? as binary) and store_id = ? and (? = '' or object_type = ?)
+    order by tuple_hash limit ?";
+
+/// The id after which to read on, and as [`READ_TUPLES`].
+pub(super) const READ_CHANGELOG: &str = "
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           change_type, condition_name, condition_context, date_format(`timestamp`, '%Y-%m-%dT%H:%i:%s.%fZ'), id
+    from `{prefix}fga_changelog` force index (primary)
+    where id > ? and store_id = ? and (? = '' or object_type = ?)
+    order by id limit ?";
+
+/// The store and the key. Somebody may have altered these columns, and left the hash that was made of them.
+pub(super) const FIND_TUPLE: &str = "
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           'add', condition_name, condition_context, date_format(`timestamp`, '%Y-%m-%dT%H:%i:%s.%fZ')
+    from `{prefix}fga_tuples` force index (by_object)
+    where store_id = ? and object_type = ? and object_id = ? and relation = ? and user_type = ? and user_id = ?
+      and user_relation = ?";
+
+/// As [`FIND_TUPLE`].
+pub(super) const FIND_CHANGES: &str = "
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           change_type, condition_name, condition_context, date_format(`timestamp`, '%Y-%m-%dT%H:%i:%s.%fZ')
+    from `{prefix}fga_changelog` force index (by_object)
+    where store_id = ? and object_type = ? and object_id = ? and relation = ? and user_type = ? and user_id = ?
+      and user_relation = ?
+    order by id";
 
 /// The checkpoint's name comes before the rows.
 pub(super) const FORGET_PAGES: &ManyRows = &ManyRows {

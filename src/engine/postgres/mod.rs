@@ -11,6 +11,7 @@ mod connection;
 mod hosts;
 mod lock;
 mod message;
+mod mirror;
 mod page;
 mod parameters;
 mod passfile;
@@ -40,9 +41,8 @@ use crate::error::{Error, ErrorKind};
 use crate::ledger::{
     Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
 };
-use crate::limits::Limits;
 use crate::lookback::{OverlapPage, TupleDigest};
-use crate::mirror::{Applied, Mirror, RowCounts};
+use crate::mirror::{Applied, RowCounts};
 use crate::schema::{self, Column, Kind, SchemaStatus};
 use crate::target::{Commit, Target, TargetError, TargetResult};
 
@@ -266,24 +266,6 @@ fn migrate(client: &mut Client, schema: &str, steps: &[Step]) -> Result<(), post
         transaction.batch_execute(&in_schema(&statement, schema))?;
     }
     transaction.commit()
-}
-
-impl Mirror for Postgres {
-    fn limits(&self) -> Limits {
-        Limits {
-            nul: false,
-            // A B-tree entry has up to 2,704 bytes, the store id and each column's length among them.
-            key_bytes: 2_600,
-            // A message has up to 1 GiB, and a page with one such event may hold most of it three times: the event,
-            // and its condition's context for either table.
-            text_bytes: 250_000_000,
-            widths: None,
-        }
-    }
-
-    fn count_rows(&mut self, store_id: &str, type_filter: &str) -> TargetResult<RowCounts> {
-        reset::count_rows(&mut self.client, &self.schema, store_id, type_filter)
-    }
 }
 
 impl Target for Postgres {

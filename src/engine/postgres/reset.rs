@@ -6,7 +6,7 @@ use postgres::{Client, Row};
 use super::page::Parameter;
 use super::{in_schema, statements, while_doing, while_holding};
 use crate::ledger::Holder;
-use crate::mirror::RowCounts;
+use crate::mirror::{RowCounts, Scope};
 use crate::target::{TargetError, TargetResult};
 
 fn of_holder<'a>(holder: &'a Holder) -> [Parameter<'a>; 3] {
@@ -37,10 +37,12 @@ pub(super) fn forget(client: &mut Client, schema: &str, holder: &Holder) -> Targ
 pub(super) fn count_rows(
     client: &mut Client,
     schema: &str,
-    store_id: &str,
-    type_filter: &str,
+    scope: Scope,
 ) -> TargetResult<RowCounts> {
-    let of_type: [Parameter<'_>; 2] = [(&store_id, Type::TEXT), (&type_filter, Type::TEXT)];
+    let of_type: [Parameter<'_>; 2] = [
+        (&scope.store_id, Type::TEXT),
+        (&scope.type_filter, Type::TEXT),
+    ];
     client
         .query_typed_one(&in_schema(statements::COUNT_ROWS, schema), &of_type)
         .and_then(|row| counts(&row))

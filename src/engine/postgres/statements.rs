@@ -212,6 +212,41 @@ pub(super) const DELETE_TUPLES: &str = r#",
         where ctid = any (array(select place from doomed))
         returning true)"#;
 
+/// $1 the store, $2 the object type, or '' for all, $3 to $8 the key after which to read on, $9 the limit. In the order of the
+/// primary key.
+pub(super) const READ_TUPLES: &str = r#"
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           'add', condition_name, condition_context::text, "timestamp"
+    from {schema}.fga_tuples
+    where (object_type, object_id, relation, user_type, user_id, user_relation) > ($3, $4, $5, $6, $7, $8)
+      and store_id = $1 and $2 in ('', object_type)
+    order by object_type, object_id, relation, user_type, user_id, user_relation limit $9"#;
+
+/// $1 the store, $2 the object type, or '' for all, $3 the id after which to read on, $4 the limit.
+pub(super) const READ_CHANGELOG: &str = r#"
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           change_type, condition_name, condition_context::text, "timestamp", id
+    from {schema}.fga_changelog
+    where id > $3 and store_id = $1 and $2 in ('', object_type)
+    order by id limit $4"#;
+
+/// $1 the store, $2 to $7 the key.
+pub(super) const FIND_TUPLE: &str = r#"
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           'add', condition_name, condition_context::text, "timestamp"
+    from {schema}.fga_tuples
+    where store_id = $1 and object_type = $2 and object_id = $3 and relation = $4
+      and user_type = $5 and user_id = $6 and user_relation = $7"#;
+
+/// As [`FIND_TUPLE`].
+pub(super) const FIND_CHANGES: &str = r#"
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           change_type, condition_name, condition_context::text, "timestamp"
+    from {schema}.fga_changelog
+    where store_id = $1 and object_type = $2 and object_id = $3 and relation = $4
+      and user_type = $5 and user_id = $6 and user_relation = $7
+    order by id"#;
+
 /// $28 to $36 the tuples, an array for each column, and $37 whether each existed before, null where that is not known.
 macro_rules! write_tuples {
     ($name:literal, $which:literal, $conflict:literal) => {

@@ -4,6 +4,7 @@ mod checkpoint;
 mod classify;
 mod connection;
 mod lock;
+mod mirror;
 mod page;
 mod refusal;
 mod reset;
@@ -29,9 +30,8 @@ use crate::error::Error;
 use crate::ledger::{
     Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
 };
-use crate::limits::Limits;
 use crate::lookback::{OverlapPage, TupleDigest};
-use crate::mirror::{Applied, Mirror, RowCounts};
+use crate::mirror::{Applied, RowCounts};
 use crate::schema::{self, Column, Kind, SchemaStatus};
 use crate::target::{Commit, Target, TargetError, TargetResult};
 
@@ -158,28 +158,6 @@ fn read_version(connection: &Connection, prefix: &str) -> rusqlite::Result<Optio
     connection.query_row(&with_prefix(statements::VERSION, prefix), [], |row| {
         row.get(0)
     })
-}
-
-impl Mirror for Sqlite {
-    fn limits(&self) -> Limits {
-        Limits {
-            nul: true,
-            key_bytes: usize::MAX,
-            // SQLITE_MAX_LENGTH of the bundled build.
-            text_bytes: 1_000_000_000,
-            widths: None,
-        }
-    }
-
-    fn count_rows(&mut self, store_id: &str, type_filter: &str) -> TargetResult<RowCounts> {
-        let prefix = &self.prefix;
-        reset::count_rows(
-            &mut self.connection,
-            |sql| with_prefix(sql, prefix),
-            store_id,
-            type_filter,
-        )
-    }
 }
 
 impl Target for Sqlite {

@@ -236,7 +236,7 @@ impl<'a> Page<'a> {
 }
 
 /// The primary key of a tuple's row.
-fn key<'a>(store_id: &'a str, tuple: &'a TupleKey) -> [&'a str; 7] {
+pub(super) fn key<'a>(store_id: &'a str, tuple: &'a TupleKey) -> [&'a str; 7] {
     let mut key = [store_id; 7];
     key[1..].copy_from_slice(&tuple.columns());
     key

@@ -6,7 +6,7 @@ use super::classify::{while_doing, while_holding};
 use super::connection::begin;
 use super::statements;
 use crate::ledger::Holder;
-use crate::mirror::RowCounts;
+use crate::mirror::{RowCounts, Scope};
 use crate::target::{TargetError, TargetResult};
 
 const DOING: &str = "delete the rows of a mirror";
@@ -41,12 +41,11 @@ pub(super) fn forget(
 
 /// How many rows there are.
 pub(super) fn count_rows(
-    connection: &mut Connection,
+    connection: &Connection,
     sql: impl Fn(&str) -> String,
-    store_id: &str,
-    type_filter: &str,
+    scope: Scope,
 ) -> TargetResult<RowCounts> {
-    let of_type = params![store_id, type_filter];
+    let of_type = params![scope.store_id, scope.type_filter];
     connection
         .query_row(&sql(statements::COUNT_ROWS), of_type, |row| {
             Ok(RowCounts {

@@ -150,6 +150,38 @@ pub(super) const UPDATE_TUPLE: &str = r#"
     where store_id = ?1 and object_type = ?2 and object_id = ?3 and relation = ?4
       and user_type = ?5 and user_id = ?6 and user_relation = ?7 and timestamp <= ?10"#;
 
+/// ?1 to ?6 the key after which to read on, ?7 the store, ?8 the object type, or '' for all, ?9 the limit.
+pub(super) const READ_TUPLES: &str = r#"
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           'add', condition_name, condition_context, timestamp
+    from "{prefix}fga_tuples"
+    where (object_type, object_id, relation, user_type, user_id, user_relation) > (?1, ?2, ?3, ?4, ?5, ?6)
+      and store_id = ?7 and ?8 in ('', object_type)
+    order by object_type, object_id, relation, user_type, user_id, user_relation limit ?9"#;
+
+/// ?1 the id after which to read on, ?2 the store, ?3 the object type, or '' for all, ?4 the limit.
+pub(super) const READ_CHANGELOG: &str = r#"
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           change_type, condition_name, condition_context, timestamp, id
+    from "{prefix}fga_changelog"
+    where id > ?1 and store_id = ?2 and ?3 in ('', object_type)
+    order by id limit ?4"#;
+
+pub(super) const FIND_TUPLE: &str = r#"
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           'add', condition_name, condition_context, timestamp
+    from "{prefix}fga_tuples"
+    where store_id = ?1 and object_type = ?2 and object_id = ?3 and relation = ?4
+      and user_type = ?5 and user_id = ?6 and user_relation = ?7"#;
+
+pub(super) const FIND_CHANGES: &str = r#"
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           change_type, condition_name, condition_context, timestamp
+    from "{prefix}fga_changelog"
+    where store_id = ?1 and object_type = ?2 and object_id = ?3 and relation = ?4
+      and user_type = ?5 and user_id = ?6 and user_relation = ?7
+    order by id"#;
+
 pub(super) const END_RUN: &str = r#"
     update "{prefix}fga_sync_runs"
     set finished_at = ?2, outcome = ?3, exit_code = ?4, error_kind = ?5, error_message = ?6

@@ -11,6 +11,7 @@ mod lock;
 mod look_back;
 mod plans;
 mod questions;
+mod read_back;
 mod records;
 mod refused;
 mod reset;
@@ -44,6 +45,7 @@ pub const ALL: &[(&str, &[Case])] = &[
     ("dry_run", dry_run::CASES),
     ("plans", plans::CASES),
     ("questions", questions::CASES),
+    ("read_back", read_back::CASES),
 ];
 
 /// Lists functions of this module as cases by their names.
