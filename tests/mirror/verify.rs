@@ -248,7 +248,8 @@ fn beside_writers(world: &World, engine: Engine, source: Source) -> Result<()> {
                     let mut workload = Workload::disjoint(9, worker);
                     while !stop.load(Ordering::Relaxed) {
                         store.write_some(&mut workload)?;
-                        sleep(Duration::from_millis(20));
+                        // The more there is, the longer it takes to compare.
+                        sleep(Duration::from_millis(100));
                     }
                     Ok(())
                 })
