@@ -124,17 +124,17 @@ pub struct RowPage {
     /// The rows, each as the change that it was made from, but for the event. A time that the mirror holds and that is none is
     /// [`Timestamp::MIN`].
     pub rows: Vec<Change>,
-    /// What the next page is read after; `None` after the last.
+    /// What the next page is read after; `None` after the last. A page before that may have no rows.
     pub next: Option<Place>,
 }
 
 impl RowPage {
-    /// Of rows with their places, of which at most `limit` were asked for.
-    pub(crate) fn of(rows: Vec<(Change, Place)>, limit: u32) -> Self {
+    /// Of rows with their places, of which at most `limit` were asked for. Those that are none are of another scope.
+    pub(crate) fn of(rows: Vec<(Option<Change>, Place)>, limit: u32) -> Self {
         let is_full = u32::try_from(rows.len()).map_or(true, |count| count >= limit);
         let next = rows.last().filter(|_| is_full);
         let next = next.map(|(_, place)| place.clone());
-        let rows = rows.into_iter().map(|(row, _)| row).collect();
+        let rows = rows.into_iter().filter_map(|(row, _)| row).collect();
         Self { rows, next }
     }
 }

@@ -17,16 +17,18 @@ pub(super) fn tuple(columns: [String; 6]) -> TupleKey {
     }
 }
 
-/// The place of a tuple among all, by its columns.
-pub(super) fn place(tuple: &TupleKey) -> Place {
-    Place(serde_json::json!(tuple.columns()).to_string())
+/// The place of a tuple's row among all, by the columns of the primary key.
+pub(super) fn place(tuple: &TupleKey, store_id: &str) -> Place {
+    let mut key = [store_id; 7];
+    key[..6].copy_from_slice(&tuple.columns());
+    Place(serde_json::json!(key).to_string())
 }
 
-/// The columns after which to read on: those of a place, or what comes before all of a type.
-pub(super) fn after(scope: Scope, place: Option<&Place>) -> [String; 6] {
+/// The columns of the primary key after which to read on: those of a place, or what comes before all of a type.
+pub(super) fn after(scope: Scope, place: Option<&Place>) -> [String; 7] {
     let columns = place.and_then(|Place(place)| serde_json::from_str(place).ok());
     columns.unwrap_or_else(|| {
-        let mut first = [const { String::new() }; 6];
+        let mut first = [const { String::new() }; 7];
         scope.type_filter.clone_into(&mut first[0]);
         first
     })

@@ -442,6 +442,19 @@ fn a_request_to_stop_is_heard_while_the_source_is_slow() {
     }
 }
 
+#[test]
+fn a_long_comparison_tells_how_far_it_has_come() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..150));
+    sandbox.sync(&fake, "").code(0);
+    fake.script(|_, reply| reply.after(Duration::from_millis(100)));
+    verify(&sandbox, &fake, "--progress-every 10ms")
+        .code(0)
+        .says(&["under way what=\"tuples of the store\" count=100"]);
+    let ended = verify(&sandbox, &fake, "").code(0);
+    assert_eq!(ended.stderr, "");
+}
+
 /// A mirror of so many tuples, all equal but for one that is lacking, and the most memory that comparing it took, in MiB.
 fn peak_of(tuples: usize) -> u64 {
     let sandbox = Sandbox::new();

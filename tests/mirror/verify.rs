@@ -54,7 +54,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
 }
 
 /// `verify` of the mirror that [`Binary::run`] fills.
-fn verify(store: &Store, database: &Database) -> Binary {
+pub fn verify(store: &Store, database: &Database) -> Binary {
     Binary::new([
         "verify",
         "--format",
@@ -108,42 +108,7 @@ fn altered(world: &World, engine: Engine) -> Result<()> {
     ensure!(dump(&database)? == untouched, "it wrote to the mirror");
 
     let mut sql = database.open()?;
-    // As the schema has it.
-    let part = |column: &str| {
-        format!("unhex(lpad(hex(length({column})), 8, '0')), cast({column} as binary)")
-    };
-    let key = [
-        "store_id",
-        "object_type",
-        "object_id",
-        "relation",
-        "user_type",
-        "'v-new'",
-        "user_relation",
-    ];
-    let hash = if engine.is_mysql() {
-        let parts = key.map(part).join(", ");
-        (
-            "tuple_hash, ",
-            format!("unhex(sha2(concat({parts}), 256)), "),
-        )
-    } else {
-        ("", String::new())
-    };
-    let columns = "store_id, object_type, object_id, relation, user_type, user_relation, condition_name, condition_context, timestamp";
-    for statement in [
-        "delete from fga_tuples where user_id = 'v-0'".to_owned(),
-        format!(
-            "insert into fga_tuples ({}{columns}, user_id) select {}{columns}, 'v-new' from fga_tuples where user_id = 'v-1'",
-            hash.0, hash.1
-        ),
-        "update fga_tuples set user_id = 'V-2' where user_id = 'v-2'".to_owned(),
-        "delete from fga_changelog where user_id = 'v-3'".to_owned(),
-        "update fga_tuples set condition_name = null, condition_context = null where user_id = 'v-7'".to_owned(),
-        "update fga_tuples set condition_context = '{\"level\":4}' where user_id = 'v-8'".to_owned(),
-    ] {
-        sql.run(&statement)?;
-    }
+    alter(&mut sql, engine)?;
     let address = world.server(Engine::Postgres)?.postgres()?.url("openfga");
     let mut of_server = Sql::open(Engine::Postgres, &address)?;
     let of_tuple = |n: usize| format!("where store = '{}' and _user = 'user:v-{n}'", store.id);
@@ -199,6 +164,47 @@ fn altered(world: &World, engine: Engine) -> Result<()> {
     Ok(())
 }
 
+/// Alters rows by hand.
+fn alter(sql: &mut Sql, engine: Engine) -> Result<()> {
+    // As the schema has it.
+    let part = |column: &str| {
+        format!("unhex(lpad(hex(length({column})), 8, '0')), cast({column} as binary)")
+    };
+    let key = [
+        "store_id",
+        "object_type",
+        "object_id",
+        "relation",
+        "user_type",
+        "'v-new'",
+        "user_relation",
+    ];
+    let hash = if engine.is_mysql() {
+        let parts = key.map(part).join(", ");
+        (
+            "tuple_hash, ",
+            format!("unhex(sha2(concat({parts}), 256)), "),
+        )
+    } else {
+        ("", String::new())
+    };
+    let columns = "store_id, object_type, object_id, relation, user_type, user_relation, condition_name, condition_context, timestamp";
+    for statement in [
+        "delete from fga_tuples where user_id = 'v-0'".to_owned(),
+        format!(
+            "insert into fga_tuples ({}{columns}, user_id) select {}{columns}, 'v-new' from fga_tuples where user_id = 'v-1'",
+            hash.0, hash.1
+        ),
+        "update fga_tuples set user_id = 'V-2' where user_id = 'v-2'".to_owned(),
+        "delete from fga_changelog where user_id = 'v-3'".to_owned(),
+        "update fga_tuples set condition_name = null, condition_context = null where user_id = 'v-7'".to_owned(),
+        "update fga_tuples set condition_context = '{\"level\":4}' where user_id = 'v-8'".to_owned(),
+    ] {
+        sql.run(&statement)?;
+    }
+    Ok(())
+}
+
 fn without_condition(key: &Value) -> Value {
     let mut key = key.clone();
     if let Some(fields) = key.as_object_mut() {
@@ -242,7 +248,8 @@ fn beside_writers(world: &World, engine: Engine, source: Source) -> Result<()> {
                     let mut workload = Workload::disjoint(9, worker);
                     while !stop.load(Ordering::Relaxed) {
                         store.write_some(&mut workload)?;
-                        sleep(Duration::from_millis(20));
+                        // The more there is, the longer it takes to compare.
+                        sleep(Duration::from_millis(100));
                     }
                     Ok(())
                 })

@@ -3,6 +3,7 @@
 use ::mysql::{Result, Row, Value};
 use jiff::Timestamp;
 
+use super::hash::tuple_hash;
 use super::message::{Statement, get};
 use super::rows::ROW_BYTES;
 use super::session::Session;
@@ -57,15 +58,22 @@ impl Mirror for MySql {
     }
 
     fn find_tuple(&mut self, store_id: &str, tuple: &TupleKey) -> TargetResult<Option<Change>> {
-        let sql = statements::FIND_TUPLE;
-        let found = find(&mut self.session, sql, store_id, tuple)
-            .map_err(while_doing("read fga_tuples"))?;
-        Ok(found.into_iter().next())
+        let mut find = |sql, hash| {
+            find(&mut self.session, sql, store_id, tuple, hash)
+                .map(|found| found.into_iter().next())
+                .map_err(while_doing("read fga_tuples"))
+        };
+        let hash = Value::from(tuple_hash(store_id, tuple));
+        match find(statements::FIND_TUPLE, Some(hash))? {
+            None => find(statements::FIND_ALTERED_TUPLE, None),
+            found => Ok(found),
+        }
     }
 
     fn find_changes(&mut self, store_id: &str, tuple: &TupleKey) -> TargetResult<Vec<Change>> {
         let sql = statements::FIND_CHANGES;
-        find(&mut self.session, sql, store_id, tuple).map_err(while_doing("read fga_changelog"))
+        find(&mut self.session, sql, store_id, tuple, None)
+            .map_err(while_doing("read fga_changelog"))
     }
 }
 
@@ -102,15 +110,16 @@ pub(super) fn read_changelog(
     )
 }
 
-/// The rows of a tuple, by one of the two statements that find them.
+/// The rows of a tuple, by one of the statements that find them.
 pub(super) fn find(
     session: &mut Session,
     sql: &'static str,
     store_id: &str,
     tuple: &TupleKey,
+    hash: Option<Value>,
 ) -> Result<Vec<Change>> {
     let key = [store_id].into_iter().chain(tuple.columns());
-    let statement = Statement::new(sql, key.map(Value::from));
+    let statement = Statement::new(sql, key.map(Value::from).chain(hash));
     let rows = session.ask([statement])?.rows();
     rows.map(|mut row| read(&mut row)).collect()
 }
@@ -133,7 +142,7 @@ fn read_page(
 ) -> Result<RowPage> {
     let rows = session.ask([statement])?.rows();
     let rows = rows
-        .map(|mut row| Ok((read(&mut row)?, place(&mut row)?)))
+        .map(|mut row| Ok((Some(read(&mut row)?), place(&mut row)?)))
         .collect::<Result<_>>()?;
     Ok(RowPage::of(rows, limit))
 }

@@ -291,19 +291,28 @@ pub(super) const READ_CHANGELOG: &str = "
     where id > ? and store_id = ? and (? = '' or object_type = ?)
     order by id limit ?";
 
-/// The store and the key. Somebody may have altered these columns, and left the hash that was made of them.
+/// The store and the key, and the hash that is made of them.
 pub(super) const FIND_TUPLE: &str = "
     select object_type, object_id, relation, user_type, user_id, user_relation,
            'add', condition_name, condition_context, date_format(`timestamp`, '%Y-%m-%dT%H:%i:%s.%fZ')
-    from `{prefix}fga_tuples` force index (by_object)
+    from `{prefix}fga_tuples`
+    where store_id = ? and object_type = ? and object_id = ? and relation = ? and user_type = ? and user_id = ?
+      and user_relation = ? and tuple_hash = cast(? as binary(32))";
+
+/// The same without the hash: somebody may have altered the columns, and left that. The object or the user may have many rows: the planner
+/// chooses.
+pub(super) const FIND_ALTERED_TUPLE: &str = "
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           'add', condition_name, condition_context, date_format(`timestamp`, '%Y-%m-%dT%H:%i:%s.%fZ')
+    from `{prefix}fga_tuples`
     where store_id = ? and object_type = ? and object_id = ? and relation = ? and user_type = ? and user_id = ?
       and user_relation = ?";
 
-/// As [`FIND_TUPLE`].
+/// The store and the key.
 pub(super) const FIND_CHANGES: &str = "
     select object_type, object_id, relation, user_type, user_id, user_relation,
            change_type, condition_name, condition_context, date_format(`timestamp`, '%Y-%m-%dT%H:%i:%s.%fZ')
-    from `{prefix}fga_changelog` force index (by_object)
+    from `{prefix}fga_changelog`
     where store_id = ? and object_type = ? and object_id = ? and relation = ? and user_type = ? and user_id = ?
       and user_relation = ?
     order by id";

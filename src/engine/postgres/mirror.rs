@@ -77,14 +77,14 @@ pub(super) fn read_tuples(
 ) -> Result<RowPage, Error> {
     let after = columns::after(scope, after);
     let most = i64::from(limit);
-    let mut parameters = of_scope(&scope);
+    let mut parameters = scope_parameters(&scope);
     parameters.extend(after.iter().map(|column| (column as _, Type::TEXT)));
     parameters.push((&most, Type::INT8));
     let rows = client.query_typed(&in_schema(statements::READ_TUPLES), &parameters)?;
     let with_place = |row| {
         let change = read(row)?;
-        let place = columns::place(&change.tuple);
-        Ok((change, place))
+        let place = columns::place(&change.tuple, row.try_get(11)?);
+        Ok((of_scope(row)?.then_some(change), place))
     };
     let rows = rows.iter().map(with_place).collect::<Result<_, Error>>()?;
     Ok(RowPage::of(rows, limit))
@@ -100,11 +100,14 @@ pub(super) fn read_changelog(
 ) -> Result<RowPage, Error> {
     let after = columns::after_id(after);
     let most = i64::from(limit);
-    let mut parameters = of_scope(&scope);
+    let mut parameters = scope_parameters(&scope);
     parameters.push((&after, Type::INT8));
     parameters.push((&most, Type::INT8));
     let rows = client.query_typed(&in_schema(statements::READ_CHANGELOG), &parameters)?;
-    let with_place = |row: &Row| Ok((read(row)?, columns::place_of_id(row.try_get(10)?)));
+    let with_place = |row: &Row| {
+        let place = columns::place_of_id(row.try_get(11)?);
+        Ok((of_scope(row)?.then_some(read(row)?), place))
+    };
     let rows = rows.iter().map(with_place).collect::<Result<_, Error>>()?;
     Ok(RowPage::of(rows, limit))
 }
@@ -123,7 +126,12 @@ pub(super) fn find(
     rows.iter().map(read).collect()
 }
 
-fn of_scope<'a>(scope: &'a Scope) -> Vec<Parameter<'a>> {
+/// Whether a page's row is of the store and the type that are read.
+fn of_scope(row: &Row) -> Result<bool, Error> {
+    row.try_get(10)
+}
+
+fn scope_parameters<'a>(scope: &'a Scope) -> Vec<Parameter<'a>> {
     vec![
         (&scope.store_id, Type::TEXT),
         (&scope.type_filter, Type::TEXT),

@@ -212,22 +212,25 @@ pub(super) const DELETE_TUPLES: &str = r#",
         where ctid = any (array(select place from doomed))
         returning true)"#;
 
-/// $1 the store, $2 the object type, or '' for all, $3 to $8 the key after which to read on, $9 the limit. In the order of the
-/// primary key.
+/// $1 the store, $2 the object type, or '' for all, $3 to $9 the key after which to read on, $10 the limit. In the order of the
+/// primary key. Rows of other stores are read too, and told by the last column: where statistics are old or missing, a planner takes a store for
+/// a small one, and sorts all of it for each page.
 pub(super) const READ_TUPLES: &str = r#"
     select object_type, object_id, relation, user_type, user_id, user_relation,
-           'add', condition_name, condition_context::text, "timestamp"
+           'add', condition_name, case when store_id = $1 then condition_context::text end, "timestamp",
+           store_id = $1 and $2 in ('', object_type), store_id
     from {schema}.fga_tuples
-    where (object_type, object_id, relation, user_type, user_id, user_relation) > ($3, $4, $5, $6, $7, $8)
-      and store_id = $1 and $2 in ('', object_type)
-    order by object_type, object_id, relation, user_type, user_id, user_relation limit $9"#;
+    where (object_type, object_id, relation, user_type, user_id, user_relation, store_id) > ($3, $4, $5, $6, $7, $8, $9)
+      and ($2 = '' or object_type <= $2)
+    order by object_type, object_id, relation, user_type, user_id, user_relation, store_id limit $10"#;
 
-/// $1 the store, $2 the object type, or '' for all, $3 the id after which to read on, $4 the limit.
+/// $1 the store, $2 the object type, or '' for all, $3 the id after which to read on, $4 the limit. As [`READ_TUPLES`].
 pub(super) const READ_CHANGELOG: &str = r#"
     select object_type, object_id, relation, user_type, user_id, user_relation,
-           change_type, condition_name, condition_context::text, "timestamp", id
+           change_type, condition_name, case when store_id = $1 then condition_context::text end, "timestamp",
+           store_id = $1 and $2 in ('', object_type), id
     from {schema}.fga_changelog
-    where id > $3 and store_id = $1 and $2 in ('', object_type)
+    where id > $3
     order by id limit $4"#;
 
 /// $1 the store, $2 to $7 the key.

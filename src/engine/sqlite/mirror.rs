@@ -1,7 +1,7 @@
 //! What the tables can hold, and rows that are read back.
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Params, Row, params};
+use rusqlite::{Connection, Params, Row, ToSql, params, params_from_iter};
 
 use super::page::key;
 use super::{Sqlite, reset, statements, while_doing};
@@ -70,32 +70,17 @@ pub(super) fn read_tuples(
     after: Option<&Place>,
     limit: u32,
 ) -> Result<RowPage> {
-    let [
-        object_type,
-        object_id,
-        relation,
-        user_type,
-        user_id,
-        user_relation,
-    ] = columns::after(scope, after);
+    let after = columns::after(scope, after);
+    let parameters = after.iter().map(|column| column as &dyn ToSql);
+    let rest: [&dyn ToSql; 3] = [&scope.store_id, &scope.type_filter, &limit];
     let rows = query(
         connection,
         &with_prefix(statements::READ_TUPLES),
-        params![
-            object_type,
-            object_id,
-            relation,
-            user_type,
-            user_id,
-            user_relation,
-            scope.store_id,
-            scope.type_filter,
-            limit,
-        ],
+        params_from_iter(parameters.chain(rest)),
         |row| {
             let change = read(row)?;
-            let place = columns::place(&change.tuple);
-            Ok((change, place))
+            let place = columns::place(&change.tuple, scope.store_id);
+            Ok((Some(change), place))
         },
     )?;
     Ok(RowPage::of(rows, limit))
@@ -118,7 +103,7 @@ pub(super) fn read_changelog(
             scope.type_filter,
             limit
         ],
-        |row| Ok((read(row)?, columns::place_of_id(row.get(10)?))),
+        |row| Ok((Some(read(row)?), columns::place_of_id(row.get(10)?))),
     )?;
     Ok(RowPage::of(rows, limit))
 }
@@ -133,7 +118,7 @@ pub(super) fn find(
     query(
         connection,
         sql,
-        rusqlite::params_from_iter(key(store_id, tuple)),
+        params_from_iter(key(store_id, tuple)),
         read,
     )
 }

@@ -150,14 +150,14 @@ pub(super) const UPDATE_TUPLE: &str = r#"
     where store_id = ?1 and object_type = ?2 and object_id = ?3 and relation = ?4
       and user_type = ?5 and user_id = ?6 and user_relation = ?7 and timestamp <= ?10"#;
 
-/// ?1 to ?6 the key after which to read on, ?7 the store, ?8 the object type, or '' for all, ?9 the limit.
+/// ?1 to ?7 the key after which to read on, ?8 the store, ?9 the object type, or '' for all, ?10 the limit.
 pub(super) const READ_TUPLES: &str = r#"
     select object_type, object_id, relation, user_type, user_id, user_relation,
            'add', condition_name, condition_context, timestamp
     from "{prefix}fga_tuples"
-    where (object_type, object_id, relation, user_type, user_id, user_relation) > (?1, ?2, ?3, ?4, ?5, ?6)
-      and store_id = ?7 and ?8 in ('', object_type)
-    order by object_type, object_id, relation, user_type, user_id, user_relation limit ?9"#;
+    where (object_type, object_id, relation, user_type, user_id, user_relation, store_id) > (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+      and store_id = ?8 and ?9 in ('', object_type)
+    order by object_type, object_id, relation, user_type, user_id, user_relation, store_id limit ?10"#;
 
 /// ?1 the id after which to read on, ?2 the store, ?3 the object type, or '' for all, ?4 the limit.
 pub(super) const READ_CHANGELOG: &str = r#"

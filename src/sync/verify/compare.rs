@@ -120,13 +120,19 @@ impl<'a> Comparison<'a> {
         for table in self.tables() {
             self.inspect_suspects(target, table)?;
         }
-        self.follow()?;
-        if !self.spill.differences(None, 1)?.is_empty() {
+        if self.has_differences()? {
+            self.follow()?;
+        }
+        if self.has_differences()? {
             self.stop.sleep(self.options.look_back);
             self.inspect_again(target)?;
             self.follow()?;
         }
         Ok(())
+    }
+
+    fn has_differences(&self) -> Result<bool> {
+        Ok(!self.spill.differences(None, 1)?.is_empty())
     }
 
     /// Reads all tuples of the store.
