@@ -228,6 +228,7 @@ fn apply(database: &Database, mode: Mode, history: &mut History, exists: &mut [b
         let commit = Commit {
             holder,
             number,
+            seed: None,
             position: Some(Position {
                 token: &to,
                 time: Timestamp::UNIX_EPOCH,

@@ -21,6 +21,15 @@ impl Operation {
             Self::Delete => "delete",
         }
     }
+
+    /// The operation of such a value. The tables allow no other.
+    pub(crate) fn of_change_type(change_type: &str) -> Self {
+        if change_type == Self::Delete.change_type() {
+            Self::Delete
+        } else {
+            Self::Write
+        }
+    }
 }
 
 /// The condition that guards a tuple.

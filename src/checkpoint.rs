@@ -97,6 +97,10 @@ pub struct Checkpoint {
     pub subject: Subject,
     /// Where the log began to be read; `None` is its start.
     pub start_time: Option<Timestamp>,
+    /// Where the scan of the store's tuples goes on; `None` unless a seed is under way.
+    pub seed_token: Option<ContinuationToken>,
+    /// When the scan of a seed had ended; `None` where the mirror was not seeded.
+    pub seeded_at: Option<Timestamp>,
     /// The position after the last change that was applied; `None` before the first.
     pub token: Option<ContinuationToken>,
     /// What stands before it is complete: the next run begins there. `None` is where the log begins to be read.
@@ -123,6 +127,8 @@ impl Checkpoint {
         Self {
             subject,
             start_time,
+            seed_token: None,
+            seeded_at: None,
             token: None,
             watermark: None,
             position_time: None,

@@ -3,6 +3,8 @@
 // The doc comments of this file are the help that a person reads, not rustdoc.
 #![allow(clippy::doc_markdown, rustdoc::bare_urls)]
 
+use std::marker::PhantomData;
+
 use clap::{
     Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
     ValueHint, value_parser,
@@ -51,9 +53,18 @@ pub enum Verb {
     /// Drain the change feed into the target, then exit.
     #[command(override_usage = help::usage("run"), after_help = help::after("run"))]
     Run(Box<RunArgs>),
+    /// Compare a mirror with its store, tuple by tuple.
+    #[command(override_usage = help::usage("verify"), after_help = help::after("verify"))]
+    Verify(Box<VerifyArgs>),
     /// Create or upgrade the tables.
     #[command(override_usage = help::usage("migrate"), after_help = help::after("migrate"))]
     Migrate(MigrateArgs),
+    /// Fill an empty target with the store's tuples as they stand, for runs to go on from.
+    #[command(override_usage = help::usage("seed"), after_help = help::after("seed"))]
+    Seed(Box<SeedArgs>),
+    /// Forget the position of one mirror, and delete its rows where that is wanted.
+    #[command(override_usage = help::usage("reset"), after_help = help::after("reset"))]
+    Reset(ResetArgs),
     /// Print what a shell reads to complete command lines.
     #[command(override_usage = help::usage("completions"), help_template = WITHOUT_SETTINGS, after_help = help::examples("completions"))]
     Completions(CompletionsArgs),
@@ -68,7 +79,7 @@ pub enum Verb {
 #[derive(Debug, Args)]
 struct SharedArgs {
     #[command(flatten)]
-    settings: SettingFlags<false>,
+    settings: SettingFlags<OfEveryCommand>,
     /// Read settings from this TOML file
     #[arg(long, value_name = "FILE", global = true, value_hint = ValueHint::FilePath, help = "Read settings from this TOML file [env: FGA_SYNC_CONFIG]")]
     config: Option<std::path::PathBuf>,
@@ -96,7 +107,7 @@ pub struct CompletionsArgs {
 #[command(next_help_heading = "Options of run")]
 pub struct RunArgs {
     #[command(flatten)]
-    settings: SettingFlags<true>,
+    settings: SettingFlags<OfRun>,
     /// Read, plan and count, and write nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -106,6 +117,37 @@ pub struct RunArgs {
     /// Run every job of the configuration file, each after those that it needs
     #[arg(long, conflicts_with = "job")]
     pub all: bool,
+}
+
+/// Flags of `seed`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of seed")]
+pub struct SeedArgs {
+    #[command(flatten)]
+    settings: SettingFlags<OfSeed>,
+    /// Seed the target of this job of the configuration file
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(complete::jobs))]
+    pub job: Option<String>,
+}
+
+/// Flags of `verify`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of verify")]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    settings: SettingFlags<OfVerify>,
+    /// Make fga_tuples equal to the store, under the lock of a run
+    #[arg(long)]
+    pub repair: bool,
+    /// Show so many differences, the first ones
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub show: usize,
+    /// Write every difference to this file, as a line of JSON each
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<std::path::PathBuf>,
+    /// Compare the mirror of this job of the configuration file
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(complete::jobs))]
+    pub job: Option<String>,
 }
 
 /// Flags of `migrate`.
@@ -123,26 +165,83 @@ pub struct MigrateArgs {
     pub job: Option<String>,
 }
 
+/// Flags of `reset`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of reset")]
+pub struct ResetArgs {
+    /// Delete the rows too: without it, no run goes on with them
+    #[arg(long)]
+    pub truncate: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Show what would go, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Reset the mirror of this job of the configuration file
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(complete::jobs))]
+    pub job: Option<String>,
+}
+
 /// The flags that help shows first.
 const FIRST: [&str; 3] = ["source", "store-id", "target"];
 
-/// The flags of settings: of those that every command has, or of those that `run` alone has. Their values are read in
-/// [`crate::config`].
+/// The flags of a group of settings. Their values are read in [`crate::config`].
 #[derive(Debug)]
-struct SettingFlags<const OF_RUN: bool>;
+struct SettingFlags<G>(PhantomData<G>);
 
-impl<const OF_RUN: bool> Args for SettingFlags<OF_RUN> {
-    fn augment_args(command: Command) -> Command {
-        if OF_RUN {
-            return command.args(settings::of_run().filter_map(Declaration::arg));
-        }
+trait Group {
+    fn args() -> Vec<Arg>;
+}
+
+/// Those that every command has.
+#[derive(Debug)]
+struct OfEveryCommand;
+
+/// Those that `run` has besides.
+#[derive(Debug)]
+struct OfRun;
+
+/// Those that `seed` has besides.
+#[derive(Debug)]
+struct OfSeed;
+
+/// Those that `verify` has besides.
+#[derive(Debug)]
+struct OfVerify;
+
+impl Group for OfEveryCommand {
+    fn args() -> Vec<Arg> {
         // What everybody gives stands first.
         let order = |arg: &Arg| FIRST.iter().position(|long| arg.get_long() == Some(long));
-        let mut args: Vec<_> = settings::of_every_command()
-            .filter_map(Declaration::arg)
-            .collect();
+        let args = settings::of_every_command().filter_map(Declaration::arg);
+        let mut args: Vec<_> = args.map(|arg| arg.global(true)).collect();
         args.sort_by_key(|arg| order(arg).unwrap_or(FIRST.len()));
-        command.args(args.into_iter().map(|arg| arg.global(true)))
+        args
+    }
+}
+
+impl Group for OfRun {
+    fn args() -> Vec<Arg> {
+        settings::of_run().filter_map(Declaration::arg).collect()
+    }
+}
+
+impl Group for OfSeed {
+    fn args() -> Vec<Arg> {
+        settings::of_seed().filter_map(Declaration::arg).collect()
+    }
+}
+
+impl Group for OfVerify {
+    fn args() -> Vec<Arg> {
+        settings::of_verify().filter_map(Declaration::arg).collect()
+    }
+}
+
+impl<G: Group> Args for SettingFlags<G> {
+    fn augment_args(command: Command) -> Command {
+        command.args(G::args())
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -150,9 +249,9 @@ impl<const OF_RUN: bool> Args for SettingFlags<OF_RUN> {
     }
 }
 
-impl<const OF_RUN: bool> FromArgMatches for SettingFlags<OF_RUN> {
+impl<G> FromArgMatches for SettingFlags<G> {
     fn from_arg_matches(_: &ArgMatches) -> Result<Self, clap::Error> {
-        Ok(Self)
+        Ok(Self(PhantomData))
     }
 
     fn update_from_arg_matches(&mut self, _: &ArgMatches) -> Result<(), clap::Error> {

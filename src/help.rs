@@ -43,6 +43,16 @@ pub const EXAMPLES: &[Example] = &[
         line: "fga-sync run --source file:pages.jsonl --target sqlite:replay.db",
     },
     Example {
+        command: "verify",
+        what: "Prove once a week that the mirror is what the store is",
+        line: "fga-sync verify --config /etc/fga-sync.toml --output /var/log/fga-sync-differences.jsonl",
+    },
+    Example {
+        command: "verify",
+        what: "Make the tuples equal again",
+        line: "fga-sync verify --config /etc/fga-sync.toml --repair",
+    },
+    Example {
         command: "migrate",
         what: "Create the tables as a user who may, before the first run as one who may not",
         line: "fga-sync migrate --target postgres://owner@db/audit --schema authz",
@@ -51,6 +61,21 @@ pub const EXAMPLES: &[Example] = &[
         command: "migrate",
         what: "The same, as SQL for somebody else to run",
         line: "fga-sync migrate --print-sql --target sqlite:audit.db",
+    },
+    Example {
+        command: "seed",
+        what: "Begin with the tuples as they stand, where the log is too long to read, and keep up with them",
+        line: "fga-sync seed --config /etc/fga-sync.toml --job search",
+    },
+    Example {
+        command: "reset",
+        what: "See what would go of a mirror that is to begin anew",
+        line: "fga-sync reset --truncate --dry-run --config /etc/fga-sync.toml --job audit",
+    },
+    Example {
+        command: "reset",
+        what: "Delete it, without a question",
+        line: "fga-sync reset --truncate --yes --config /etc/fga-sync.toml --job audit",
     },
     Example {
         command: "completions",
@@ -75,7 +100,19 @@ pub const fn synopsis(command: &str) -> &'static [&'static str] {
             "fga-sync run --source URL --store-id ID --target URL [OPTIONS]",
             "fga-sync run --config FILE [--job NAME | --all] [OPTIONS]",
         ],
+        b"verify" => &[
+            "fga-sync verify [--repair] --source URL --store-id ID --target URL [OPTIONS]",
+            "fga-sync verify [--repair] --config FILE [--job NAME] [OPTIONS]",
+        ],
         b"migrate" => &["fga-sync migrate [--print-sql] --target URL [OPTIONS]"],
+        b"seed" => &[
+            "fga-sync seed --source URL --store-id ID --target URL [OPTIONS]",
+            "fga-sync seed --config FILE --job NAME [OPTIONS]",
+        ],
+        b"reset" => &[
+            "fga-sync reset [--truncate] [--yes | --dry-run] --store-id ID --target URL [OPTIONS]",
+            "fga-sync reset [--truncate] [--yes | --dry-run] --config FILE --job NAME [OPTIONS]",
+        ],
         b"completions" => &["fga-sync completions SHELL"],
         b"version" => &["fga-sync version [--format json]"],
         _ => &["fga-sync COMMAND [OPTIONS]"],

@@ -154,7 +154,8 @@ pub struct Holder<'a> {
 
 /// Who keeps the position. What it must promise:
 ///
-/// * **Fenced.** Each run that takes a checkpoint makes its fence grow. Whoever has an older one can write nothing more.
+/// * **Fenced.** Each run that takes a checkpoint makes its fence grow, and leaves its own id there. Whoever has an older fence, or
+///   another id, can write nothing more: a checkpoint that was deleted begins with the first fence again.
 /// * **Counted.** The commits of a checkpoint are numbered, through all runs. A commit happens only as the one after the last. So
 ///   one that is tried twice happens once, and [`last_commit`](Self::last_commit) tells whether it did.
 /// * **Fresh.** What a run decides by is read in the transaction that takes the checkpoint, after its first write: a pooler may
@@ -204,6 +205,12 @@ pub trait Ledger {
     /// Records how the run ended, and keeps with the checkpoint what it has found, unless another run has taken that over. Forgets runs of
     /// the name but the last ones. Can be repeated.
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()>;
+
+    /// Gives a checkpoint up: its row is gone, and the known changes. What is known of its runs stays. Can be repeated.
+    ///
+    /// # Errors
+    /// [`TargetError::Fenced`](crate::target::TargetError::Fenced) where another run has taken it over.
+    fn forget(&mut self, holder: &Holder) -> TargetResult<()>;
 
     /// Records a run that had no checkpoint, in tables that are as needed. Forgets runs of the name but the last ones. Can be repeated.
     fn record_run(&mut self, run: &RunRecord) -> TargetResult<()>;

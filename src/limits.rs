@@ -35,6 +35,14 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Of what holds everything.
+    pub const NONE: Self = Self {
+        nul: true,
+        key_bytes: usize::MAX,
+        text_bytes: usize::MAX,
+        widths: None,
+    };
+
     /// Why a change can't be stored, or `None` where it can.
     pub fn reject(&self, change: &Change) -> Option<String> {
         let tuple = &change.tuple;

@@ -1,9 +1,14 @@
 //! The mirror: the rows that a page comes to.
 
+use std::ops::AddAssign;
+
 use jiff::Timestamp;
+use serde::Serialize;
 
 use crate::change::Change;
+use crate::error::Error;
 use crate::limits::Limits;
+use crate::target_error::{TargetError, TargetResult};
 use crate::tuple::TupleKey;
 
 /// What the mirror must have of a tuple before some changes.
@@ -81,6 +86,63 @@ pub enum Applied {
     InDoubt(Vec<TupleKey>),
 }
 
+/// How many rows there are, or were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct RowCounts {
+    /// In `fga_changelog`.
+    pub changelog: u64,
+    /// In `fga_tuples`.
+    pub tuples: u64,
+}
+
+impl RowCounts {
+    /// All of them.
+    pub const fn all(&self) -> u64 {
+        self.changelog + self.tuples
+    }
+}
+
+impl AddAssign for RowCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.changelog += other.changelog;
+        self.tuples += other.tuples;
+    }
+}
+
+/// Whose rows are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scope<'a> {
+    /// The store.
+    pub store_id: &'a str,
+    /// The object type; empty for all.
+    pub type_filter: &'a str,
+}
+
+/// Where a page of rows ends, as the mirror names it. Opaque to whoever reads on from there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place(pub(crate) String);
+
+/// A page of rows that are read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowPage {
+    /// The rows, each as the change that it was made from, but for the event. A time that the mirror holds and that is none is
+    /// [`Timestamp::MIN`].
+    pub rows: Vec<Change>,
+    /// What the next page is read after; `None` after the last. A page before that may have no rows.
+    pub next: Option<Place>,
+}
+
+impl RowPage {
+    /// Of rows with their places, of which at most `limit` were asked for. Those that are none are of another scope.
+    pub(crate) fn of(rows: Vec<(Option<Change>, Place)>, limit: u32) -> Self {
+        let is_full = u32::try_from(rows.len()).map_or(true, |count| count >= limit);
+        let next = rows.last().filter(|_| is_full);
+        let next = next.map(|(_, place)| place.clone());
+        let rows = rows.into_iter().filter_map(|(row, _)| row).collect();
+        Self { rows, next }
+    }
+}
+
 /// Who holds the rows. What it must promise:
 ///
 /// * **Lossless.** Text is stored as it is and compared byte by byte. What does not fit is refused by [`limits`](Self::limits)
@@ -88,11 +150,56 @@ pub enum Applied {
 /// * **Ordered.** `fga_changelog.id` grows in the order of the rows, within a page and from page to page.
 /// * **Wary.** Where a tuple of the net effect exists and should not have before, or the other way round, or was written by a
 ///   later change, nothing is written, and [`Applied::Unexpected`] names it.
+/// * **Read back.** A row that is there while all pages are read is on one of them, once. The pages may be of different moments, and all
+///   may be read from a standby that lags. Rows come back as they stand, whoever has altered them: by their columns, and not by what
+///   was computed from those once.
 ///
 /// A SQL engine writes the rows in the transaction that moves the checkpoint ([`Target::apply`](crate::target::Target::apply)).
 /// A mirror that can't, such as a store that is written by its API, has a weaker contract: its rows are written before the
-/// checkpoint moves, at least once, each time under the fence, and writing them again changes nothing.
+/// checkpoint moves, at least once, each time under the fence, and writing them again changes nothing. It is not read back.
 pub trait Mirror {
     /// What it can't hold.
     fn limits(&self) -> Limits;
+
+    /// Counts rows. It may read each of them.
+    fn count_rows(&mut self, _scope: Scope) -> TargetResult<RowCounts> {
+        Err(not_read_back())
+    }
+
+    /// Reads at most `limit` rows of `fga_tuples`, in an order of its own.
+    fn read_tuples(
+        &mut self,
+        _scope: Scope,
+        _after: Option<&Place>,
+        _limit: u32,
+    ) -> TargetResult<RowPage> {
+        Err(not_read_back())
+    }
+
+    /// Reads at most `limit` rows of `fga_changelog`, in the order of their ids.
+    fn read_changelog(
+        &mut self,
+        _scope: Scope,
+        _after: Option<&Place>,
+        _limit: u32,
+    ) -> TargetResult<RowPage> {
+        Err(not_read_back())
+    }
+
+    /// The row of a tuple in `fga_tuples`.
+    fn find_tuple(&mut self, _store_id: &str, _tuple: &TupleKey) -> TargetResult<Option<Change>> {
+        Err(not_read_back())
+    }
+
+    /// The rows of a tuple in `fga_changelog`, in the order of their ids.
+    fn find_changes(&mut self, _store_id: &str, _tuple: &TupleKey) -> TargetResult<Vec<Change>> {
+        Err(not_read_back())
+    }
+}
+
+/// A mirror whose rows are in another store is not read back.
+pub(crate) fn not_read_back() -> TargetError {
+    TargetError::Fatal(Error::usage(
+        "the tuples of a target that is a store are not read back",
+    ))
 }

@@ -15,6 +15,16 @@ pub enum Ending {
     Skipped,
     /// It did not begin, since a job that it needs did not reach its end.
     LeftOut,
+    /// `seed` has read all tuples.
+    Seeded,
+    /// `reset` gave a mirror up.
+    Reset,
+    /// `reset` found nothing to give up.
+    NothingToReset,
+    /// `verify` found the mirror equal to its store.
+    Equal,
+    /// `verify` made the mirror equal to its store.
+    Repaired,
     /// `migrate` created the tables.
     Created,
     /// `migrate` upgraded the tables.
@@ -23,6 +33,8 @@ pub enum Ending {
     Unchanged,
     /// A fault of fga-sync itself, or one that fits nowhere else.
     Unexpected,
+    /// Whoever was asked said no.
+    Declined,
     /// The command line, the environment or the configuration file is wrong.
     Usage,
     /// A limit was reached, and more remains.
@@ -41,6 +53,8 @@ pub enum Ending {
     Unstorable,
     /// Another run holds the lock, or has taken over the checkpoint.
     Locked,
+    /// `verify` found that the mirror differs from its store.
+    Different,
     /// SIGINT asked to stop.
     Interrupted,
     /// SIGTERM asked to stop.
@@ -110,10 +124,16 @@ impl Ending {
             Self::Drained => (0, "drained", S::Done, Pod::None, "the end of the log was reached"),
             Self::Skipped => (0, "skipped", S::Done, Pod::None, "another run holds the lock, left to it"),
             Self::LeftOut => (0, "left_out", S::Done, Pod::None, "left out: a job that it needs did not reach its end"),
+            Self::Seeded => (0, "seeded", S::Done, Pod::None, "the store's tuples were read; a run goes on from before that"),
+            Self::Reset => (0, "reset", S::Done, Pod::None, "the position was forgotten"),
+            Self::NothingToReset => (0, "nothing_to_reset", S::Done, Pod::None, "there was nothing to reset"),
+            Self::Equal => (0, "equal", S::Done, Pod::None, "the mirror equals its store"),
+            Self::Repaired => (0, "repaired", S::Done, Pod::None, "the mirror differed from its store, and was made equal"),
             Self::Created => (0, "created", S::Done, Pod::None, "the tables were created"),
             Self::Upgraded => (0, "upgraded", S::Done, Pod::None, "the tables were upgraded"),
             Self::Unchanged => (0, "unchanged", S::Done, Pod::None, "the tables were as needed"),
             Self::Unexpected => (1, "unexpected", S::Unknown, Pod::Count, "unexpected error"),
+            Self::Declined => (1, "declined", S::Unknown, Pod::Count, "declined: nothing was changed"),
             Self::Usage => (2, "usage", S::Lasting, Pod::FailJob, "wrong usage or configuration"),
             Self::LimitReached => (3, "limit_reached", S::Unfinished, Pod::Ignore, "stopped at a limit (--max-changes, --max-duration); more remains"),
             Self::SourceUnavailable => (4, "source_unavailable", S::MayPass, Pod::Count, "source unreachable, or still failing after retries"),
@@ -123,6 +143,7 @@ impl Ending {
             Self::Schema => (8, "schema", S::Lasting, Pod::FailJob, "tables missing, newer or not as expected"),
             Self::Unstorable => (9, "unstorable", S::Lasting, Pod::FailJob, "a change that the target cannot hold (named in the error); everything before it is applied"),
             Self::Locked => (10, "locked", S::Busy, Pod::Ignore, "another run holds the lock"),
+            Self::Different => (11, "different", S::Lasting, Pod::FailJob, "verify found that the mirror differs from its store"),
             Self::Interrupted => (130, "stopped", S::Stopped, Pod::Ignore, "stopped by SIGINT, after the current page was committed or rolled back"),
             Self::Terminated => (143, "stopped", S::Stopped, Pod::Ignore, "stopped by SIGTERM, after the current page was committed or rolled back"),
         };

@@ -165,6 +165,8 @@ const TABLES: [Table; 5] = [
             ("target_store_id", Text, true),
             ("target_store_created_at", Text, true),
             ("start_time", Time, true),
+            ("seed_token", LongText, true),
+            ("seeded_at", Time, true),
             ("token", LongText, true),
             ("watermark", LongText, true),
             ("position_time", Time, true),

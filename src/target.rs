@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::checkpoint::StoreIdentity;
 use crate::ledger::{Holder, Ledger};
 use crate::lookback::{OverlapUpdate, TupleDigest};
-use crate::mirror::{Applied, Mirror, Rows};
+use crate::mirror::{Applied, Mirror, RowCounts, Rows, not_read_back};
 use crate::page::ContinuationToken;
 pub use crate::target_error::{TargetError, TargetResult};
 
@@ -16,6 +16,42 @@ pub struct Position<'a> {
     pub token: &'a ContinuationToken,
     /// The timestamp of that change.
     pub time: Timestamp,
+}
+
+/// How far a seed has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeedStep {
+    /// Where the log begins to be read after the seed.
+    pub start_time: Timestamp,
+    /// What follows the rows of this commit.
+    pub scan: Scan,
+}
+
+/// What follows in the scan of a store's tuples.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scan {
+    /// More, after this token.
+    GoesOn(ContinuationToken),
+    /// Nothing: it ended at that time.
+    Ended(Timestamp),
+}
+
+impl Scan {
+    /// Where it goes on.
+    pub const fn token(&self) -> Option<&ContinuationToken> {
+        match self {
+            Self::GoesOn(token) => Some(token),
+            Self::Ended(_) => None,
+        }
+    }
+
+    /// When it ended.
+    pub const fn ended_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::GoesOn(_) => None,
+            Self::Ended(time) => Some(*time),
+        }
+    }
 }
 
 /// What a page brought.
@@ -49,6 +85,8 @@ pub struct Commit<'a> {
     pub number: i64,
     /// Where the mirror's position moves, if it does: not while the run reads again what is known.
     pub position: Option<Position<'a>>,
+    /// How far a seed has come, where this is a commit of one. Any other ends what is kept of a scan.
+    pub seed: Option<&'a SeedStep>,
     /// For `fga_sync_runs`.
     pub counts: Counts,
     /// For `fga_changelog` and `fga_tuples`.
@@ -84,4 +122,18 @@ pub trait Target: Ledger + Mirror + Send {
 
     /// Commits a page. Of what was announced it leaves what the commit names.
     fn apply(&mut self, commit: &Commit) -> TargetResult<Applied>;
+
+    /// Deletes up to `most` rows of each table, those of the holder's store, and of an object type in it; an empty type is all. In the same
+    /// transaction the checkpoint loses its position: it says of no row any more that it is there. Gives how many were deleted.
+    ///
+    /// # Errors
+    /// [`TargetError::Fenced`] where another run has taken the checkpoint over.
+    fn truncate(
+        &mut self,
+        _holder: &Holder,
+        _type_filter: &str,
+        _most: u32,
+    ) -> TargetResult<RowCounts> {
+        Err(not_read_back())
+    }
 }

@@ -141,7 +141,8 @@ fn man_page(name: &str, command: &Command) -> String {
 
 /// Whether a command reads settings. Those that are shared are flags of every command, whatever it does.
 fn has_settings(command: &Command) -> bool {
-    command.has_subcommands() || ["run", "migrate"].contains(&command.get_name())
+    let with_settings = ["run", "seed", "verify", "migrate", "reset"];
+    command.has_subcommands() || with_settings.contains(&command.get_name())
 }
 
 fn synopsis(command: &Command) -> Roff {

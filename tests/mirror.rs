@@ -43,11 +43,13 @@ mod mirror {
     pub mod restart;
     pub mod rights;
     pub mod round_trips;
+    pub mod seed;
     pub mod sign_in;
     pub mod stalled;
     pub mod tls_source;
     pub mod tls_target;
     pub mod together;
+    pub mod verify;
     pub mod walk;
     pub mod wrong_server;
 }
@@ -74,6 +76,7 @@ fn main() -> ExitCode {
         mirror::late::trials,
         mirror::coarse_clock::trials,
         mirror::false_ends::trials,
+        mirror::seed::trials,
         mirror::sign_in::trials,
         mirror::oidc::trials,
         mirror::page_size::trials,
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         mirror::blocked::trials,
         mirror::options::trials,
         mirror::recorded::trials,
+        mirror::verify::trials,
         mirror::walk::trials,
         mirror::wrong_server::trials,
         mirror::copy::equality::trials,

@@ -30,11 +30,16 @@ pub struct Cost {
     pub peak_memory: u64,
 }
 
-/// Runs the program to a successful end.
+/// Does a run of the program to a successful end.
 pub fn run(arguments: &[&str]) -> Cost {
+    cost_of("run", arguments)
+}
+
+/// Lets the program do what a command says, to a successful end.
+pub fn cost_of(command: &str, arguments: &[&str]) -> Cost {
     let started = Instant::now();
     let mut child = Command::new(env!("CARGO_BIN_EXE_fga-sync"))
-        .arg("run")
+        .arg(command)
         .args(arguments)
         .arg("--quiet")
         .stdin(Stdio::null())

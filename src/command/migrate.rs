@@ -8,7 +8,7 @@ use crate::config::{Config, Format, OutputSettings};
 use crate::engine::{self, Access};
 use crate::error::Result;
 use crate::outcome::Ending;
-use crate::report::{Subject, Summary};
+use crate::report::{Subject, Summary, Tally};
 use crate::schema::SchemaStatus;
 use crate::sync::{Stop, open_persistently};
 use crate::target::TargetError;
@@ -56,7 +56,12 @@ pub(super) fn migrate(
         ..Subject::default()
     };
     let printed = match output.format {
-        Format::Json => print_json(&Summary::done(subject, ending, started.elapsed())),
+        Format::Json => print_json(&Summary::done(
+            subject,
+            &Tally::default(),
+            ending,
+            started.elapsed(),
+        )),
         Format::Text if output.quiet => Ok(()),
         Format::Text => print(&format!(
             "the tables in {} are as needed ({})\n",

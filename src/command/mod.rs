@@ -3,11 +3,15 @@
 mod completions;
 mod familiar;
 mod migrate;
+mod reset;
 mod run;
+mod seed;
 mod show_config;
+mod verify;
 mod version;
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -21,8 +25,12 @@ use crate::cli::{self, Cli, Verb};
 use crate::config::{Config, Env, Format, OutputSettings, masked_source};
 use crate::engine::masked;
 use crate::error::{Error, ErrorKind, Result};
-use crate::one_line::one_line;
+use crate::ledger::Runner;
+use crate::one_line::{one_line, shortened};
 use crate::report::{Subject, Summary, Tally, start_logging};
+
+/// The characters of a machine's name that are kept. The system allows 64 of them, or 255.
+const HOST_WIDTH: usize = 255;
 
 /// Does what the arguments say. Returns the process exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
@@ -46,10 +54,28 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
                 run::run(config, arguments, output)
             })
         }
+        Verb::Verify(arguments) => {
+            let chosen = Chosen::Job(arguments.job.as_deref());
+            with_settings(&matches, &cli, chosen, |config, output| {
+                verify::verify(config, arguments, output)
+            })
+        }
         Verb::Migrate(arguments) => {
             let chosen = Chosen::Job(arguments.job.as_deref());
             with_settings(&matches, &cli, chosen, |config, output| {
                 migrate::migrate(config, arguments, output)
+            })
+        }
+        Verb::Seed(arguments) => {
+            let chosen = Chosen::Job(arguments.job.as_deref());
+            with_settings(&matches, &cli, chosen, |config, output| {
+                seed::seed(config, arguments, output)
+            })
+        }
+        Verb::Reset(arguments) => {
+            let chosen = Chosen::Job(arguments.job.as_deref());
+            with_settings(&matches, &cli, chosen, |config, output| {
+                reset::reset(config, arguments, output)
             })
         }
         // A mistake in the settings keeps nobody from these.
@@ -85,7 +111,10 @@ fn with_settings(
 
 fn command_name(verb: &str) -> &'static str {
     match verb {
+        "verify" => "verify",
         "migrate" => "migrate",
+        "seed" => "seed",
+        "reset" => "reset",
         "completions" => "completions",
         "version" => "version",
         _ => "run",
@@ -126,9 +155,11 @@ fn not_a_command(error: &clap::Error, arguments: &[OsString]) -> u8 {
         Format::Text => drop(error.print()),
     }
     if output.format == Format::Json {
-        let verb = arguments
-            .iter()
-            .find(|argument| ["run", "migrate"].iter().any(|verb| *argument == verb));
+        let verb = arguments.iter().find(|argument| {
+            ["run", "seed", "verify", "migrate", "reset"]
+                .iter()
+                .any(|verb| *argument == verb)
+        });
         let verb = verb.and_then(|verb| verb.to_str()).unwrap_or_default();
         print_failure(command_name(verb), &wrong, &output);
     }
@@ -247,6 +278,27 @@ fn print_json(value: &impl Serialize) -> Result<()> {
     let json = serde_json::to_string(value)
         .map_err(|error| Error::new(ErrorKind::Unexpected, "can't write JSON").because(error))?;
     print(&format!("{json}\n"))
+}
+
+/// Prints how it went, in the form that is wanted.
+fn print_summary(summary: &(impl Serialize + Display), output: &OutputSettings) {
+    let printed = match output.format {
+        Format::Json => print_json(summary),
+        Format::Text if output.quiet => Ok(()),
+        Format::Text => print(&summary.to_string()),
+    };
+    told(printed, output);
+}
+
+/// A new run of this process.
+fn runner() -> Runner {
+    Runner {
+        run_id: ulid::Ulid::generate().to_string(),
+        host: whoami::hostname()
+            .ok()
+            .map(|host| shortened(&host, HOST_WIDTH)),
+        pid: std::process::id(),
+    }
 }
 
 /// What came of writing to standard output. A reader that went away, as in `| head`, is no failure.

@@ -1,27 +1,22 @@
 //! `fga-sync run`: drains the change feed into the target.
 
 use std::collections::BTreeSet;
-use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
-use super::{log_failure_of, print, print_json, told};
+use super::{log_failure_of, print_summary, runner};
 use crate::cli::RunArgs;
-use crate::config::{Config, Format, OutputSettings, RunSettings, SourceSettings};
+use crate::config::{Config, OutputSettings, RunSettings, SourceSettings};
 use crate::engine::{self, Access, DryRun, TargetSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Runner;
-use crate::one_line::shortened;
-use crate::report::{Listeners, Progress, Subject, Summaries, Summary, Tally, log_end, log_start};
+use crate::report::{
+    Counted, Listeners, Progress, Subject, Summaries, Summary, Tally, log_end, log_start,
+};
 use crate::source::{ChangeSource, OpenFga, Replay};
 use crate::span;
 use crate::store::Store;
-use crate::sync::{GivenUp, Outcome, Stop, open_persistently, run as run_once};
+use crate::sync::{self, GivenUp, Outcome, Stop, open_persistently};
 use crate::target::Target;
-
-/// The characters of a machine's name that are kept. The system allows 64 of them, or 255.
-const HOST_WIDTH: usize = 255;
 
 pub(super) fn run(config: &Config, arguments: &RunArgs, output: &OutputSettings) -> Result<u8> {
     let stop = Stop::on_signals().map_err(|error| {
@@ -32,7 +27,7 @@ pub(super) fn run(config: &Config, arguments: &RunArgs, output: &OutputSettings)
     }
     let job = arguments.job.as_deref();
     let settings = config.run(job)?;
-    let summary = run_job(job, settings, arguments.dry_run, output, &stop);
+    let summary = run_job(job, settings, work(arguments), output, &stop);
     print_summary(&summary, output);
     Ok(summary.exit_code())
 }
@@ -61,13 +56,13 @@ fn run_all(
         let summary = if let Some(needed) = after.iter().find(|name| !drained.contains(*name)) {
             tracing::warn!(job = name, needed, "left out");
             Summary::new(
-                subject(Some(&name), &settings, arguments.dry_run),
+                subject(Some(&name), &settings, work(arguments)),
                 &Tally::default(),
                 Ok(Outcome::LeftOut),
                 Duration::ZERO,
             )
         } else {
-            run_job(Some(&name), settings, arguments.dry_run, output, stop)
+            run_job(Some(&name), settings, work(arguments), output, stop)
         };
         // A job whose work was left to another run ends with code 0 too.
         if summary.is_drained() {
@@ -80,19 +75,58 @@ fn run_all(
     Ok(summaries.exit_code())
 }
 
-/// Prints how it went, in the form that is wanted.
-fn print_summary(summary: &(impl Serialize + Display), output: &OutputSettings) {
-    let printed = match output.format {
-        Format::Json => print_json(summary),
-        Format::Text if output.quiet => Ok(()),
-        Format::Text => print(&summary.to_string()),
-    };
-    told(printed, output);
+/// What is done with a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Work {
+    /// Its log is drained.
+    Run {
+        /// Whether nothing is written.
+        dry_run: bool,
+    },
+    /// It gets the tuples as they stand.
+    Seed,
 }
 
-fn subject(job: Option<&str>, settings: &RunSettings, dry_run: bool) -> Subject {
+impl Work {
+    const fn command(self) -> &'static str {
+        match self {
+            Self::Run { .. } => "run",
+            Self::Seed => "seed",
+        }
+    }
+
+    const fn is_dry(self) -> bool {
+        matches!(self, Self::Run { dry_run: true })
+    }
+
+    /// What is counted meanwhile.
+    const fn counts(self) -> Counted {
+        match self {
+            Self::Run { .. } => Counted::Changes,
+            Self::Seed => Counted::Tuples,
+        }
+    }
+}
+
+const fn work(arguments: &RunArgs) -> Work {
+    Work::Run {
+        dry_run: arguments.dry_run,
+    }
+}
+
+fn subject(job: Option<&str>, settings: &RunSettings, work: Work) -> Subject {
+    subject_of(work.command(), job, settings, work.is_dry())
+}
+
+/// What a command is about.
+pub(super) fn subject_of(
+    command: &'static str,
+    job: Option<&str>,
+    settings: &RunSettings,
+    dry_run: bool,
+) -> Subject {
     Subject {
-        command: "run",
+        command,
         job: job.map(str::to_owned),
         run_id: None,
         source: Some(settings.options.source.clone()),
@@ -107,26 +141,26 @@ fn subject(job: Option<&str>, settings: &RunSettings, dry_run: bool) -> Subject 
     }
 }
 
-fn given(text: &str) -> Option<String> {
+pub(super) fn given(text: &str) -> Option<String> {
     Some(text.to_owned()).filter(|text| !text.is_empty())
 }
 
-/// Runs one job and tells of a failure at once; the summary has it too. All that is logged meanwhile names the job.
-fn run_job(
+/// Works on one job and tells of a failure at once; the summary has it too. All that is logged meanwhile names the job.
+pub(super) fn run_job(
     job: Option<&str>,
     settings: RunSettings,
-    dry_run: bool,
+    work: Work,
     output: &OutputSettings,
     stop: &Stop,
 ) -> Summary {
     let _entered = span::of_job(job).entered();
     let started = Instant::now();
     let runner = runner();
-    let mut subject = subject(job, &settings, dry_run);
+    let mut subject = subject(job, &settings, work);
     subject.run_id = Some(runner.run_id.clone());
     log_start(&subject);
     let mut tally = Tally::default();
-    let result = open_and_run(settings, dry_run, &runner, output, stop, &mut tally);
+    let result = open_and_work(settings, work, &runner, output, stop, &mut tally);
     if let Err(error) = &result {
         log_failure_of(job, error, output);
     }
@@ -140,20 +174,9 @@ fn run_job(
     summary
 }
 
-/// A new run of this process.
-fn runner() -> Runner {
-    Runner {
-        run_id: ulid::Ulid::generate().to_string(),
-        host: whoami::hostname()
-            .ok()
-            .map(|host| shortened(&host, HOST_WIDTH)),
-        pid: std::process::id(),
-    }
-}
-
-fn open_and_run(
+fn open_and_work(
     settings: RunSettings,
-    dry_run: bool,
+    work: Work,
     runner: &Runner,
     output: &OutputSettings,
     stop: &Stop,
@@ -172,7 +195,7 @@ fn open_and_run(
         SourceSettings::OpenFga(settings) => Box::new(OpenFga::new(*settings)?),
         SourceSettings::Recording { input, store_id } => Box::new(Replay::new(input, store_id)),
     };
-    let access = if dry_run {
+    let access = if work.is_dry() {
         Access::ReadOnly
     } else {
         Access::ReadWrite
@@ -201,18 +224,22 @@ fn open_and_run(
     }
     options.max_duration =
         deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-    if dry_run {
+    if work.is_dry() {
         target = Box::new(DryRun {
             target,
             migrate: options.migrate,
         });
     }
-    let progress = Progress::new(output, stop);
+    let progress = Progress::new(output, stop, work.counts());
     let mut listeners = Listeners {
         tally,
         progress: &progress,
     };
-    let result = run_once(
+    let work = match work {
+        Work::Run { .. } => sync::run,
+        Work::Seed => sync::seed,
+    };
+    let result = work(
         source,
         target.as_mut(),
         runner,

@@ -34,6 +34,7 @@ use settings::{Declaration, settings};
 pub(crate) use sign_in::{parse_headers, token_url};
 pub use source::SourceSettings;
 
+use crate::checkpoint::Subject;
 use crate::engine::TargetSettings;
 use crate::error::{Error, Result};
 use crate::one_line::shortened;
@@ -51,6 +52,17 @@ pub struct RunSettings {
     pub target: TargetSettings,
     /// How.
     pub options: RunOptions,
+}
+
+/// Which mirror is meant.
+#[derive(Debug, Clone)]
+pub struct MirrorSettings {
+    /// What it mirrors, as far as settings tell.
+    pub subject: Subject,
+    /// Where it is.
+    pub target: TargetSettings,
+    /// So many runs of its name are kept in `fga_sync_runs`.
+    pub keep_runs: u32,
 }
 
 /// The settings of a command, before they are typed.
@@ -99,24 +111,85 @@ impl<'a> Config<'a> {
     pub fn run(&self, job: Option<&str>) -> Result<RunSettings> {
         self.refuse_none_of(job, "--job NAME, or --all")?;
         let layers = self.layers(job)?;
-        let source = source::source(&layers)?;
-        let name = match (job, source.store_id()) {
-            (Some(job), _) => job,
-            (None, "") => "default",
-            (None, store_id) => store_id,
-        };
-        let options = run::options(&layers, name.to_owned(), source.shown())?;
-        let target = target::target(&layers)?;
-        if matches!(source, SourceSettings::OpenFga(_)) && target::is_default(&layers)? {
-            tracing::warn!(
-                "no target is given: changes go into {} in this directory (--target, FGA_SYNC_TARGET)",
-                target.shown
+        let settings = Self::of_mirror(&layers, job)?;
+        warn_of_default(&settings, &layers)?;
+        Ok(settings)
+    }
+
+    /// The settings of a seed: those of the runs that follow it.
+    ///
+    /// # Errors
+    /// Where something is missing or can't be understood, or there is nothing to read or to fill.
+    pub fn seed(&self, job: Option<&str>) -> Result<RunSettings> {
+        self.refuse_none_of(job, "--job NAME")?;
+        let layers = self.layers(job)?;
+        let settings = Self::of_mirror(&layers, job)?;
+        if matches!(settings.source, SourceSettings::Recording { .. }) {
+            return Err(Error::usage("a recording has no tuples to seed with")
+                .advise("--source with the URL of the server's API; or fga-sync run, which reads recordings"));
+        }
+        if !settings.options.mode.keeps_tuples() {
+            return Err(
+                Error::usage("in mode changelog there are no tuples to seed")
+                    .advise("--mode both or stateful; or fga-sync run, which reads the whole log"),
             );
         }
+        refuse_store(
+            &settings.target,
+            "fga-sync seed fills tables",
+            "fga-sync run, which copies a store from the start of its log",
+        )?;
+        warn_of_default(&settings, &layers)?;
+        Ok(settings)
+    }
+
+    /// The settings of a comparison: those of the runs that fill the mirror.
+    ///
+    /// # Errors
+    /// Where something is missing or can't be understood, or the source is a recording.
+    pub fn verify(&self, job: Option<&str>) -> Result<RunSettings> {
+        self.refuse_none_of(job, "--job NAME")?;
+        let settings = Self::of_mirror(&self.layers(job)?, job)?;
+        if matches!(settings.source, SourceSettings::Recording { .. }) {
+            return Err(
+                Error::usage("a recording has no tuples to compare a mirror with")
+                    .advise("--source with the URL of the server's API"),
+            );
+        }
+        refuse_store(
+            &settings.target,
+            "fga-sync verify compares tables",
+            "a target of tables: of a target store, the tuples are not read back yet",
+        )?;
+        Ok(settings)
+    }
+
+    fn of_mirror(layers: &Layers, job: Option<&str>) -> Result<RunSettings> {
+        let source = source::source(layers)?;
+        let name = match (job, source.store_id()) {
+            (Some(job), _) => job,
+            (None, "") => source::NAMELESS,
+            (None, store_id) => store_id,
+        };
         Ok(RunSettings {
+            options: run::options(layers, name.to_owned(), source.shown())?,
             source,
-            target,
-            options,
+            target: target::target(layers)?,
+        })
+    }
+
+    /// The settings by which a mirror is found, without those of how it is filled.
+    ///
+    /// # Errors
+    /// Where something is missing or can't be understood.
+    pub fn mirror(&self, job: Option<&str>) -> Result<MirrorSettings> {
+        self.refuse_none_of(job, "--job NAME")?;
+        let layers = self.layers(job)?;
+        let (name, store_id) = source::mirror(&layers, job)?;
+        Ok(MirrorSettings {
+            subject: run::subject(&layers, name, store_id)?,
+            target: target::target(&layers)?,
+            keep_runs: run::keep_runs(&layers)?,
         })
     }
 
@@ -185,6 +258,26 @@ impl<'a> Config<'a> {
         };
         Ok(self.known.iter().map(shown).chain(variables).collect())
     }
+}
+
+/// Nobody looks for a file in the working directory who did not ask for it.
+fn warn_of_default(settings: &RunSettings, layers: &Layers) -> Result<()> {
+    if matches!(settings.source, SourceSettings::OpenFga(_)) && target::is_default(layers)? {
+        tracing::warn!(
+            "no target is given: changes go into {} in this directory (--target, FGA_SYNC_TARGET)",
+            settings.target.shown
+        );
+    }
+    Ok(())
+}
+
+/// Refuses a target that is a store, for what is done to tables.
+fn refuse_store(target: &TargetSettings, what: &str, advice: &str) -> Result<()> {
+    if target.store.is_none() {
+        return Ok(());
+    }
+    let message = format!("{what}, and the target is a store: {}", target.shown);
+    Err(Error::usage(message).advise(advice))
 }
 
 /// The jobs of a configuration file; none where it can't be read.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::layers::Layers;
 use super::setting::{DURATION, Declaration, Setting, Takes, WithDefault, duration};
 use super::target;
+use crate::checkpoint::{StoreIdentity, Subject};
 use crate::error::Result;
 use crate::source::OpenFgaSettings;
 use crate::sync::{IfLocked, RunOptions};
@@ -134,6 +135,29 @@ pub(super) static SETTINGS: &[&Declaration] = &[
     KEEP_RUNS.declaration(),
 ];
 
+/// Those that a seed has too.
+pub(super) static OF_SEED: &[&Declaration] = &[
+    TYPE.declaration(),
+    MAX_DURATION.declaration(),
+    LOOKBACK.declaration(),
+    MAX_RPS.declaration(),
+    RETRY_FOR.declaration(),
+    IF_LOCKED.declaration(),
+    NO_MIGRATE.declaration(),
+    KEEP_RUNS.declaration(),
+];
+
+/// Those that a comparison has too.
+pub(super) static OF_VERIFY: &[&Declaration] = &[
+    TYPE.declaration(),
+    PAGE_SIZE.declaration(),
+    LOOKBACK.declaration(),
+    MAX_RPS.declaration(),
+    RETRY_FOR.declaration(),
+    IF_LOCKED.declaration(),
+    KEEP_RUNS.declaration(),
+];
+
 /// How a run from `source`, a URL without secrets, is to be done. `name` is the checkpoint's.
 pub(super) fn options(layers: &Layers, name: String, source: String) -> Result<RunOptions> {
     Ok(RunOptions {
@@ -153,6 +177,26 @@ pub(super) fn options(layers: &Layers, name: String, source: String) -> Result<R
         migrate: !layers.get_or_default(&NO_MIGRATE)?,
         keep_runs: layers.get_or_default(&KEEP_RUNS)?,
     })
+}
+
+/// What a mirror of that name has in it, if these settings fill it.
+pub(super) fn subject(layers: &Layers, name: String, store_id: String) -> Result<Subject> {
+    Ok(Subject {
+        name,
+        source: String::new(),
+        store: StoreIdentity {
+            id: store_id,
+            ..StoreIdentity::default()
+        },
+        type_filter: layers.text(&TYPE)?.unwrap_or_default(),
+        mode: layers.get_or_default(&target::MODE)?,
+        target_store: None,
+    })
+}
+
+/// How many runs are kept.
+pub(super) fn keep_runs(layers: &Layers) -> Result<u32> {
+    layers.get_or_default(&KEEP_RUNS)
 }
 
 #[cfg(test)]

@@ -34,7 +34,17 @@ pub(crate) fn of_every_command() -> impl Iterator<Item = &'static Declaration> {
     groups.into_iter().flatten().copied()
 }
 
-/// Those whose flags `run` alone has.
+/// Those whose flags `run` has besides.
 pub(crate) fn of_run() -> impl Iterator<Item = &'static Declaration> {
     run::SETTINGS.iter().copied()
+}
+
+/// Those of them that `seed` has too.
+pub(crate) fn of_seed() -> impl Iterator<Item = &'static Declaration> {
+    run::OF_SEED.iter().copied()
+}
+
+/// Those of them that `verify` has too.
+pub(crate) fn of_verify() -> impl Iterator<Item = &'static Declaration> {
+    run::OF_VERIFY.iter().copied()
 }

@@ -34,6 +34,9 @@ static STORE_ID: Setting<String> = Setting::text("source.store_id", "The store t
     .flag("store-id", Takes::Value("ID"))
     .env(&["FGA_SYNC_STORE_ID", "FGA_STORE_ID"]);
 
+/// The name of a position in a recording whose store is not named.
+pub(super) const NAMELESS: &str = "default";
+
 /// The value of `source.fga_config` that asks for the official CLI's file wherever the CLI would find it.
 const FGA_CONFIG_ANYWHERE: &str = "true";
 
@@ -149,6 +152,25 @@ pub(super) fn source(layers: &Layers) -> Result<SourceSettings> {
         tls: tls(layers, &transport::SOURCE)?,
         words: &SOURCE,
     })))
+}
+
+/// The name of a mirror, and the id of its store, by which a position is found: the source need not be there.
+pub(super) fn mirror(layers: &Layers, job: Option<&str>) -> Result<(String, String)> {
+    let store_id = layers.text(&STORE_ID)?.unwrap_or_default();
+    let is_recording = || -> Result<bool> {
+        let url = layers.value(URL.declaration())?;
+        Ok(url.is_some_and(|url| url.text.starts_with("file:")))
+    };
+    let name = match (job, store_id.as_str()) {
+        (Some(job), _) => job,
+        (None, "") if is_recording()? => NAMELESS,
+        (None, "") => {
+            return Err(Error::usage("no mirror is named")
+                .advise("--job NAME, or --store-id ID (also FGA_STORE_ID)"));
+        }
+        (None, store_id) => store_id,
+    };
+    Ok((name.to_owned(), store_id))
 }
 
 /// Refuses the URL of a store, as it is copied out of documentation and logs: the API's ends before it.

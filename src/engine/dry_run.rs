@@ -1,14 +1,16 @@
 //! A target that reads and plans, and writes nothing.
 
+use crate::change::Change;
 use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
 use crate::ledger::{
     Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
 };
 use crate::limits::Limits;
 use crate::lookback::{OverlapPage, TupleDigest};
-use crate::mirror::{Applied, Mirror};
+use crate::mirror::{Applied, Mirror, Place, RowCounts, RowPage, Scope};
 use crate::schema::SchemaStatus;
 use crate::target::{Commit, Target, TargetError, TargetResult};
+use crate::tuple::TupleKey;
 
 /// Any target, with everything that writes left out. It takes no lock either: there is nothing to protect.
 pub struct DryRun {
@@ -21,6 +23,39 @@ pub struct DryRun {
 impl Mirror for DryRun {
     fn limits(&self) -> Limits {
         self.target.limits()
+    }
+
+    fn count_rows(&mut self, scope: Scope) -> TargetResult<RowCounts> {
+        match self.target.schema()? {
+            SchemaStatus::Current => self.target.count_rows(scope),
+            _ => Ok(RowCounts::default()),
+        }
+    }
+
+    fn read_tuples(
+        &mut self,
+        scope: Scope,
+        after: Option<&Place>,
+        limit: u32,
+    ) -> TargetResult<RowPage> {
+        self.target.read_tuples(scope, after, limit)
+    }
+
+    fn read_changelog(
+        &mut self,
+        scope: Scope,
+        after: Option<&Place>,
+        limit: u32,
+    ) -> TargetResult<RowPage> {
+        self.target.read_changelog(scope, after, limit)
+    }
+
+    fn find_tuple(&mut self, store_id: &str, tuple: &TupleKey) -> TargetResult<Option<Change>> {
+        self.target.find_tuple(store_id, tuple)
+    }
+
+    fn find_changes(&mut self, store_id: &str, tuple: &TupleKey) -> TargetResult<Vec<Change>> {
+        self.target.find_changes(store_id, tuple)
     }
 }
 
@@ -80,6 +115,10 @@ impl Ledger for DryRun {
         Ok(())
     }
 
+    fn forget(&mut self, _holder: &Holder) -> TargetResult<()> {
+        Ok(())
+    }
+
     fn record_run(&mut self, _run: &RunRecord) -> TargetResult<()> {
         Ok(())
     }
@@ -104,5 +143,14 @@ impl Target for DryRun {
 
     fn apply(&mut self, _commit: &Commit) -> TargetResult<Applied> {
         Ok(Applied::Committed)
+    }
+
+    fn truncate(
+        &mut self,
+        _holder: &Holder,
+        _type_filter: &str,
+        _most: u32,
+    ) -> TargetResult<RowCounts> {
+        Ok(RowCounts::default())
     }
 }

@@ -1,5 +1,6 @@
 //! The SQL engines. Each is a ledger and a mirror in one database, with its SQL beside it.
 
+mod columns;
 mod dry_run;
 mod foreign;
 mod ladder;

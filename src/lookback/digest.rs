@@ -3,7 +3,7 @@
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::change::{Change, Operation};
+use crate::change::{Change, Condition, Operation};
 use crate::tuple::TupleKey;
 
 /// Stands for a tuple: the first bytes of a SHA-256 over its parts.
@@ -30,16 +30,7 @@ impl ChangeDigest {
         hash_tuple(&mut hasher, &change.tuple);
         hasher.update([u8::from(change.operation == Operation::Delete)]);
         hasher.update(change.timestamp.as_nanosecond().to_be_bytes());
-        if let Some(condition) = &change.condition {
-            hash_text(&mut hasher, &condition.name);
-            // Servers write `{}` for an empty context, and a gateway may leave it out.
-            let context = condition.context.as_deref().unwrap_or("{}");
-            match serde_json::from_str(context) {
-                Ok(context) => hash_json(&mut hasher, &context),
-                // Nested deeper than the parser goes.
-                Err(_) => hash_text(&mut hasher, context),
-            }
-        }
+        hash_condition(&mut hasher, change.condition.as_ref());
         Self {
             tuple: tuple_digest(&change.tuple),
             event: first_bytes(hasher),
@@ -78,6 +69,27 @@ pub fn encode_tuples(tuples: &[TupleDigest]) -> Option<Vec<u8>> {
 pub fn decode_tuples(bytes: Option<&[u8]>) -> Option<Vec<TupleDigest>> {
     let (tuples, rest) = bytes.unwrap_or_default().as_chunks();
     rest.is_empty().then(|| tuples.to_vec())
+}
+
+/// The digest of a condition, or of none: that of its meaning, as in [`ChangeDigest`].
+pub fn condition_digest(condition: Option<&Condition>) -> [u8; 16] {
+    let mut hasher = Sha256::new();
+    hash_condition(&mut hasher, condition);
+    first_bytes(hasher)
+}
+
+fn hash_condition(hasher: &mut Sha256, condition: Option<&Condition>) {
+    let Some(Condition { name, context }) = condition else {
+        return;
+    };
+    hash_text(hasher, name);
+    // Servers write `{}` for an empty context, and a gateway may leave it out.
+    let context = context.as_deref().unwrap_or("{}");
+    match serde_json::from_str(context) {
+        Ok(context) => hash_json(hasher, &context),
+        // Nested deeper than the parser goes.
+        Err(_) => hash_text(hasher, context),
+    }
 }
 
 fn first_bytes<const N: usize>(hasher: Sha256) -> [u8; N] {
@@ -139,7 +151,6 @@ pub(super) mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::change::Condition;
     use crate::tuple::{Object, User};
 
     /// A change of one of a few tuples.

@@ -27,7 +27,9 @@ mod known;
 mod overlap;
 mod settling;
 
-pub use digest::{ChangeDigest, TupleDigest, decode_tuples, encode_tuples, tuple_digest};
+pub use digest::{
+    ChangeDigest, TupleDigest, condition_digest, decode_tuples, encode_tuples, tuple_digest,
+};
 pub use known::{Known, Missing, Seen};
 pub use overlap::OverlapPage;
 pub use settling::{OverlapUpdate, PageRead, Settling};

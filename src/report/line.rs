@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::locked;
 use super::pace::{Pace, about};
+use super::progress::Counted;
 use super::terminal::{Canvas, takes_escape_sequences};
 use crate::sync::Stop;
 
@@ -35,14 +36,17 @@ pub(super) struct Line {
 impl Line {
     /// A line, or nothing where standard error can't show it. It goes away once a signal asks to stop: the next may end the process at
     /// once, and nobody could tidy up any more.
-    pub(super) fn new(pace: &Arc<Mutex<Pace>>, stop: &Stop) -> Option<Self> {
+    pub(super) fn new(pace: &Arc<Mutex<Pace>>, counted: Counted, stop: &Stop) -> Option<Self> {
         if !takes_escape_sequences() {
             return None;
         }
         let canvas = Canvas::new();
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(canvas.clone()), MOST_DRAWN);
-        let bar =
-            ProgressBar::with_draw_target(None, target).with_style(style(canvas, Arc::clone(pace)));
+        let bar = ProgressBar::with_draw_target(None, target).with_style(style(
+            canvas,
+            Arc::clone(pace),
+            counted,
+        ));
         *on_screen() = Some(bar.clone());
         let (moves, ended) = channel();
         let (line, stop) = (bar.clone(), stop.clone());
@@ -86,11 +90,11 @@ fn keep_moving(bar: &ProgressBar, stop: &Stop, ended: &Receiver<()>) {
     }
 }
 
-fn style(canvas: Canvas, pace: Arc<Mutex<Pace>>) -> ProgressStyle {
+fn style(canvas: Canvas, pace: Arc<Mutex<Pace>>, counted: Counted) -> ProgressStyle {
     let rest = move |_: &ProgressState, line: &mut dyn Write| {
         let spinner = 1;
         let room = usize::from(canvas.width()).saturating_sub(spinner);
-        let parts = parts(&locked(&pace));
+        let parts = parts(&locked(&pace), counted);
         // It fails only where memory can't be written.
         let _ = line.write_str(&in_room(room, &parts));
     };
@@ -102,10 +106,14 @@ fn style(canvas: Canvas, pace: Arc<Mutex<Pace>>) -> ProgressStyle {
 
 /// What the line says, the most important first. The rate is a whole number: its fraction changes faster than anybody
 /// reads.
-fn parts(pace: &Pace) -> Vec<String> {
+fn parts(pace: &Pace, counted: Counted) -> Vec<String> {
     let now = Instant::now();
+    let what = match counted {
+        Counted::Changes => "changes",
+        Counted::Tuples => "tuples",
+    };
     let mut parts = vec![
-        format!(" {} changes", HumanCount(pace.changes())),
+        format!(" {} {what}", HumanCount(pace.changes())),
         format!(", {}/s", HumanCount(pace.per_second(now))),
     ];
     if let Some(left) = pace.left(now, Timestamp::now()) {

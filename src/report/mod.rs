@@ -1,5 +1,6 @@
 //! What a person or a program is told: the progress line, the summary, log lines.
 
+mod compared;
 mod line;
 mod listeners;
 mod logging;
@@ -12,10 +13,11 @@ mod ticker;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use compared::{Compared, ComparedSummary, Comparing};
 pub use listeners::Listeners;
 pub use logging::start_logging;
 pub(crate) use logging::{log_end, log_start};
-pub use progress::Progress;
+pub use progress::{Counted, Progress};
 pub use summary::{Subject, Summaries, Summary};
 pub use tally::Tally;
 

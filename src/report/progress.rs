@@ -11,6 +11,15 @@ use super::{locked, ticker};
 use crate::config::OutputSettings;
 use crate::sync::Stop;
 
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// Changes of a log.
+    Changes,
+    /// Tuples of a store.
+    Tuples,
+}
+
 /// How a run is watched.
 pub struct Progress {
     pace: Arc<Mutex<Pace>>,
@@ -22,16 +31,16 @@ pub struct Progress {
 impl Progress {
     /// A line on standard error, where that is a terminal that can take it away again and the line is wanted. Elsewhere log lines, if
     /// those are.
-    pub fn new(output: &OutputSettings, stop: &Stop) -> Self {
+    pub fn new(output: &OutputSettings, stop: &Stop, counted: Counted) -> Self {
         let pace = Arc::new(Mutex::new(Pace::since(Instant::now())));
         let line = if output.progress {
-            Line::new(&pace, stop)
+            Line::new(&pace, counted, stop)
         } else {
             None
         };
         let every = output.progress_every.filter(|_| line.is_none());
         Self {
-            _ticks: every.and_then(|every| ticker::start(Arc::clone(&pace), every)),
+            _ticks: every.and_then(|every| ticker::start(Arc::clone(&pace), counted, every)),
             pace,
             line,
         }

@@ -9,12 +9,13 @@ use serde::Serialize;
 use super::line::age;
 use super::tally::Tally;
 use crate::error::Error;
+use crate::mirror::RowCounts;
 use crate::one_line::shortened;
 use crate::outcome::Ending;
 use crate::sync::{Outcome, Signal};
 
 /// The version of the JSON form. Keys are added under the same version, never changed or taken away.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// The characters of a store's name that a person is shown.
 const NAME_WIDTH: usize = 80;
@@ -56,6 +57,8 @@ pub struct Summary {
     order_anomalies: u64,
     tuples_written: u64,
     tuples_deleted: u64,
+    /// What a reset deleted.
+    rows_deleted: Option<RowCounts>,
     /// The continuation token after the last applied page.
     token: Option<String>,
     /// The timestamp of the last applied change.
@@ -69,8 +72,9 @@ pub struct Summary {
     error: Option<Failure>,
 }
 
+/// What kept a command from its end.
 #[derive(Debug, Clone, Serialize)]
-struct Failure {
+pub(super) struct Failure {
     kind: &'static str,
     message: String,
     advice: Option<String>,
@@ -106,7 +110,7 @@ pub struct Subject {
 }
 
 impl Failure {
-    fn new(error: &Error) -> Self {
+    pub(super) fn new(error: &Error) -> Self {
         Self {
             kind: error.kind().name(),
             message: error.to_string(),
@@ -157,6 +161,7 @@ impl Summary {
             order_anomalies: tally.order_anomalies,
             tuples_written: tally.tuples_written,
             tuples_deleted: tally.tuples_deleted,
+            rows_deleted: tally.rows_deleted,
             token: tally.token.clone(),
             position_time: tally.position_time,
             // A dry run leaves the target as it was.
@@ -173,13 +178,13 @@ impl Summary {
     }
 
     /// A command that is no run, and did not fail.
-    pub fn done(subject: Subject, ending: Ending, duration: Duration) -> Self {
+    pub fn done(subject: Subject, tally: &Tally, ending: Ending, duration: Duration) -> Self {
         Self {
             ending,
             outcome: ending.word(),
             exit_code: ending.exit_code(),
             lag_seconds: None,
-            ..Self::new(subject, &Tally::default(), Ok(Outcome::Drained), duration)
+            ..Self::new(subject, tally, Ok(Outcome::Drained), duration)
         }
     }
 
@@ -251,24 +256,59 @@ impl fmt::Display for Summary {
         self.write_work(formatter)?;
         self.write_subject(formatter)?;
         self.write_position(formatter)?;
-        if let (Some(source), Some(target)) = (&self.source, &self.target) {
-            writeln!(formatter, "  from      {source}")?;
-            write!(formatter, "  to        {target}")?;
-            if let Some(schema) = &self.schema {
-                write!(formatter, ", schema {schema}")?;
-            }
-            if let Some(prefix) = &self.table_prefix {
-                write!(formatter, ", tables {prefix}…")?;
-            }
-            writeln!(formatter)?;
-        }
-        Ok(())
+        write_places(
+            formatter,
+            (self.source.as_deref(), self.target.as_deref()),
+            (self.schema.as_deref(), self.table_prefix.as_deref()),
+        )
     }
+}
+
+/// Which store it was.
+pub(super) fn write_store(
+    formatter: &mut fmt::Formatter<'_>,
+    name: Option<&str>,
+    id: Option<&str>,
+) -> fmt::Result {
+    match (name, id) {
+        (Some(name), Some(id)) => {
+            let name = shortened(name, NAME_WIDTH);
+            writeln!(formatter, "  store     {name} ({id})")
+        }
+        (None, Some(id)) => writeln!(formatter, "  store     {id}"),
+        (_, None) => Ok(()),
+    }
+}
+
+/// From where to where, and in which tables.
+pub(super) fn write_places(
+    formatter: &mut fmt::Formatter<'_>,
+    (source, target): (Option<&str>, Option<&str>),
+    (schema, table_prefix): (Option<&str>, Option<&str>),
+) -> fmt::Result {
+    let (Some(source), Some(target)) = (source, target) else {
+        return Ok(());
+    };
+    writeln!(formatter, "  from      {source}")?;
+    write!(formatter, "  to        {target}")?;
+    if let Some(schema) = schema {
+        write!(formatter, ", schema {schema}")?;
+    }
+    if let Some(prefix) = table_prefix {
+        write!(formatter, ", tables {prefix}…")?;
+    }
+    writeln!(formatter)
 }
 
 impl Summary {
     fn write_work(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.pages > 0 {
+        if self.command == "seed" && self.tuples_written > 0 {
+            writeln!(
+                formatter,
+                "  tuples    {} in {:.1} s, {:.0}/s",
+                self.tuples_written, self.duration_seconds, self.changes_per_second
+            )?;
+        } else if self.pages > 0 {
             writeln!(
                 formatter,
                 "  changes   {} ({} writes, {} deletes) in {} {}, {:.1} s, {:.0}/s",
@@ -279,6 +319,12 @@ impl Summary {
                 if self.pages == 1 { "page" } else { "pages" },
                 self.duration_seconds,
                 self.changes_per_second
+            )?;
+        }
+        if let Some(RowCounts { changelog, tuples }) = self.rows_deleted {
+            writeln!(
+                formatter,
+                "  deleted   {changelog} rows of fga_changelog, {tuples} of fga_tuples"
             )?;
         }
         if self.late_arrivals + self.order_anomalies > 0 {
@@ -303,14 +349,11 @@ impl Summary {
             }
             writeln!(formatter)?;
         }
-        match (&self.store_name, &self.store_id) {
-            (Some(name), Some(id)) => {
-                let name = shortened(name, NAME_WIDTH);
-                writeln!(formatter, "  store     {name} ({id})")?;
-            }
-            (None, Some(id)) => writeln!(formatter, "  store     {id}")?,
-            (_, None) => {}
-        }
+        write_store(
+            formatter,
+            self.store_name.as_deref(),
+            self.store_id.as_deref(),
+        )?;
         if let Some(name) = &self.type_filter {
             writeln!(formatter, "  type      {name}")?;
         }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::checkpoint::StoreIdentity;
 use crate::event::{Event, Listener};
+use crate::mirror::RowCounts;
 use crate::target::Commit;
 
 /// What a run has done so far, and where it stands.
@@ -25,6 +26,8 @@ pub struct Tally {
     pub tuples_written: u64,
     /// Deletes of `fga_tuples` rows, of absent ones too.
     pub tuples_deleted: u64,
+    /// Rows that a reset deleted.
+    pub rows_deleted: Option<RowCounts>,
     /// The store, once it is known.
     pub store: StoreIdentity,
     /// The continuation token after the last committed page.

@@ -260,6 +260,10 @@ impl Ledger for Store {
         self.ledger.record_run(run)
     }
 
+    fn forget(&mut self, holder: &Holder) -> TargetResult<()> {
+        self.ledger.forget(holder)
+    }
+
     fn under_way(&mut self, name: &str) -> TargetResult<Option<RunUnderWay>> {
         self.ledger.under_way(name)
     }

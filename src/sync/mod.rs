@@ -12,17 +12,26 @@ mod persist;
 mod plan;
 mod reader;
 mod recent;
+mod reset;
 mod run;
+mod seed;
 mod session;
 mod source_errors;
 mod stop;
 mod subject;
+mod task;
 mod tokens;
+mod verify;
 
 pub use clock::{Clock, SystemClock};
 pub use coalesce::coalesce;
 pub use lock::IfLocked;
 pub use outcome::Outcome;
 pub use persist::open_persistently;
+pub use reset::{ResetOptions, ToReset, reset, to_reset};
 pub use run::{RunOptions, run};
+pub use seed::seed;
 pub use stop::{GivenUp, Signal, Stop};
+pub use verify::{
+    Counts, Difference, Findings, Kind, Table, TupleIs, Verified, VerifyOptions, Watch, verify,
+};

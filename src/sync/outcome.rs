@@ -15,6 +15,16 @@ pub enum Outcome {
     Skipped,
     /// It did not begin, since a job that it needs did not reach its end.
     LeftOut,
+    /// All tuples of the store were read.
+    Seeded,
+    /// A mirror was given up.
+    Reset,
+    /// The mirror was compared, and equals its store.
+    Equal,
+    /// The mirror differed from its store, and was made equal.
+    Repaired,
+    /// The mirror differs from its store.
+    Different,
     /// A signal asked to stop.
     Stopped(Signal),
 }
@@ -27,6 +37,11 @@ impl Outcome {
             Self::LimitReached => Ending::LimitReached,
             Self::Skipped => Ending::Skipped,
             Self::LeftOut => Ending::LeftOut,
+            Self::Seeded => Ending::Seeded,
+            Self::Reset => Ending::Reset,
+            Self::Equal => Ending::Equal,
+            Self::Repaired => Ending::Repaired,
+            Self::Different => Ending::Different,
             Self::Stopped(Signal::Interrupt) => Ending::Interrupted,
             Self::Stopped(Signal::Terminate) => Ending::Terminated,
         }

@@ -40,11 +40,7 @@ impl Pages {
         let thread = std::thread::Builder::new()
             .name("reader".to_owned())
             .spawn(inherited(move || read_ahead(reader, &sender)))
-            .map_err(|error| {
-                Error::new(ErrorKind::Unexpected, "can't start a thread to read ahead")
-                    .because(error)
-                    .advise("raise the limit of threads or of memory (ulimit -u, ulimit -v, a container's pids.max)")
-            })?;
+            .map_err(no_thread)?;
         Ok(Self::Ahead { pages, thread })
     }
 
@@ -78,6 +74,13 @@ impl Pages {
             }
         }
     }
+}
+
+/// The system gives no thread.
+pub(super) fn no_thread(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Unexpected, "can't start a thread to read ahead")
+        .because(error)
+        .advise("raise the limit of threads or of memory (ulimit -u, ulimit -v, a container's pids.max)")
 }
 
 /// Reads until the end of the log, an error, or until the receiver is gone. Nobody waits for the thread when the run stops: it may be

@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Instant;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::coalesce;
 use super::reader::ReadPage;
 use super::recent::{Recent, Remembered};
 use super::stop::Stop;
 use crate::change::{Change, Operation};
+use crate::checkpoint::Checkpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lookback::{OverlapPage, Seen, TupleDigest, tuple_digest};
 use crate::mirror::{Before, Deleted, NetEffect, Written};
@@ -27,12 +30,49 @@ pub(super) struct Planner {
     deadline: Option<Instant>,
     /// Whether the tables of tuples are kept.
     keeps_tuples: bool,
-    /// Whether the log is read from its start: a tuple that is deleted first must have been written in it.
-    is_whole_log: bool,
+    whole: Whole,
     recent: Recent,
     /// Tuples whose changes contradicted each other. Their further changes can be part of the same confusion, so their state
     /// is asked for each time until the end of the run.
     contradicted: HashSet<TupleDigest>,
+}
+
+/// From when on the mirror has every tuple that there is.
+pub(super) enum Whole {
+    /// From the start of the log: a tuple that is deleted first must have been written in it.
+    Always,
+    /// Since a scan of the store's tuples. What was written before its end may be there already, of the scan, and is written again: the log
+    /// is read from before it, and what comes last in it counts.
+    Since(Timestamp),
+    /// Never: the log is read from some time on, and tuples may be deleted that were written before.
+    Never,
+}
+
+impl Whole {
+    /// The end of a scan is by this machine's clock, the time of a change by that of the server's database.
+    const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(1);
+
+    /// As far as a checkpoint tells.
+    pub(super) fn of(checkpoint: &Checkpoint) -> Self {
+        match (checkpoint.seeded_at, checkpoint.start_time) {
+            (Some(seeded_at), _) => Self::Since(
+                seeded_at
+                    .checked_add(Self::CLOCKS_DIFFER)
+                    .unwrap_or(Timestamp::MAX),
+            ),
+            (None, None) => Self::Always,
+            (None, Some(_)) => Self::Never,
+        }
+    }
+
+    /// Whether what the log says of a tuple before its change must be so in the mirror.
+    fn tells(&self, before: &Before) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Since(time) => before.no_later_than > *time,
+            Self::Never => !before.existed,
+        }
+    }
 }
 
 /// What the commit of a page does to the tables of changes and tuples.
@@ -57,7 +97,7 @@ impl Planner {
         tuple_reader: Option<Box<dyn TupleReader>>,
         (stop, deadline): (&Stop, Option<Instant>),
         keeps_tuples: bool,
-        is_whole_log: bool,
+        whole: Whole,
         contradicted: HashSet<TupleDigest>,
     ) -> Self {
         Self {
@@ -65,7 +105,7 @@ impl Planner {
             stop: stop.clone(),
             deadline,
             keeps_tuples,
-            is_whole_log,
+            whole,
             recent: Recent::default(),
             contradicted,
         }
@@ -243,7 +283,7 @@ impl Plan<'_> {
         let mut net_effect = coalesce(by_log.filter(|change| is_by_log(&change.tuple)));
         let known = |tuple: &TupleKey, before: Option<Before>| {
             let is_sure = planner.tuple_reader.is_some() && !self.asked.contains_key(tuple);
-            before.filter(|before| is_sure && (planner.is_whole_log || !before.existed))
+            before.filter(|before| is_sure && planner.whole.tells(before))
         };
         for written in &mut net_effect.written {
             written.before = known(&written.change.tuple, written.before);

@@ -1,27 +1,27 @@
-//! One run: from the lock to the record of how it ended.
+//! One run: what is read after the checkpoint is applied.
 
-use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use super::drain::{Drain, Interruption};
-use super::lock::{IfLocked, lock};
+use super::lock::IfLocked;
 use super::outcome::Outcome;
 use super::pages::Pages;
-use super::persist::persistently;
-use super::plan::Planner;
+use super::plan::{Planner, Whole};
 use super::reader::{Reader, Reading};
-use super::session::{Session, prepare_tables, record};
-use super::stop::{GivenUp, Stop};
+use super::session::Session;
+use super::stop::Stop;
+use super::subject::admit_run;
+use super::task::Task;
 use super::tokens::Tokens;
-use crate::checkpoint::{Mode, StoreIdentity, Subject};
-use crate::error::{Error, Result};
-use crate::event::{Event, Listener};
-use crate::ledger::{RunStart, Runner};
+use crate::checkpoint::Mode;
+use crate::error::Result;
+use crate::event::Listener;
+use crate::ledger::Runner;
 use crate::lookback::{Known, Settling};
 use crate::source::{ChangeSource, LargestPage};
-use crate::target::{Target, TargetError};
+use crate::target::Target;
 
 /// How a run is to be done.
 #[derive(Debug, Clone)]
@@ -60,9 +60,6 @@ impl RunOptions {
     pub const PAGES_AHEAD: usize = 4;
 }
 
-/// The word for it in `fga_sync_runs`.
-const COMMAND: &str = "run";
-
 /// Does one run, and records it. `listener` hears what happens on the way, whatever the result.
 ///
 /// # Errors
@@ -75,104 +72,26 @@ pub fn run(
     stop: &Stop,
     listener: &mut dyn Listener,
 ) -> Result<Outcome> {
-    let started_at = stop.now();
-    // A time that no clock reaches is no limit.
-    let deadline = options
-        .max_duration
-        .and_then(|duration| Instant::now().checked_add(duration));
-    let record_failed = |target: &mut dyn Target, result: Result<Outcome>| {
-        let result = Outcome::or_stopped(result, stop);
-        let run = (runner, COMMAND, options.name.as_str(), started_at);
-        record(target, stop, run, &result, options.keep_runs);
-        result
-    };
-    let found = match find_stores(source, target, options, (stop, deadline)) {
-        Ok(ControlFlow::Continue(found)) => found,
-        Ok(ControlFlow::Break(outcome)) => return record_failed(target, Ok(outcome)),
-        Err(error) => return record_failed(target, Err(error)),
-    };
-    let Stores {
-        mut source,
-        store,
-        target_store,
-    } = found;
-    listener.hear(&Event::StoreFound(&store));
-    let subject = Subject {
-        name: options.name.clone(),
-        source: options.source.clone(),
-        store,
-        type_filter: options.type_filter.clone(),
-        mode: options.mode,
-        target_store,
-    };
-    let start = RunStart {
+    let task = Task {
+        command: "run",
+        admit: admit_run,
         runner,
-        command: COMMAND,
-        subject: &subject,
-        started_at,
-        start_time: options.start_time,
+        options,
+        stop,
     };
-    let mut session = match Session::begin(target, stop, start) {
-        Ok(session) => session,
-        Err(error) => return record_failed(target, Err(error)),
-    };
-    let checkpoint = session.checkpoint();
-    listener.hear(&Event::CheckpointTaken(checkpoint));
-    let largest = LargestPage::kept(checkpoint.page_size, checkpoint.fence);
-    source.know_largest_page(largest.clone());
-    let result = read_and_apply(source, &mut session, options, (stop, deadline), listener);
-    let result = Outcome::or_stopped(result, stop);
-    session.end(&result, largest.known(), options.keep_runs);
-    result
-}
-
-/// Where changes come from, and where they go.
-struct Stores {
-    source: Box<dyn ChangeSource>,
-    /// The source's.
-    store: StoreIdentity,
-    /// The target's, where the rows go to one.
-    target_store: Option<StoreIdentity>,
-}
-
-/// Takes the lock, sees that the tables are there, and asks both sides for their stores. It breaks off with the outcome of a run that ends
-/// before it has begun.
-fn find_stores(
-    mut source: Box<dyn ChangeSource>,
-    target: &mut dyn Target,
-    options: &RunOptions,
-    (stop, deadline): (&Stop, Option<Instant>),
-) -> Result<ControlFlow<Outcome, Stores>> {
-    if let Some(outcome) = lock(target, &options.name, options.if_locked, deadline, stop)? {
-        return Ok(ControlFlow::Break(outcome));
-    }
-    prepare_tables(target, options.migrate, stop)?;
-    let (store, source) = match stop.or(deadline, move || (source.store(), source)) {
-        Ok((store, source)) => (store?, source),
-        Err(GivenUp::Signal(signal)) => return Ok(ControlFlow::Break(Outcome::Stopped(signal))),
-        Err(GivenUp::Deadline) => return Ok(ControlFlow::Break(Outcome::LimitReached)),
-    };
-    let target_store = persistently(target, stop, |target| target.store());
-    let target_store = target_store.map_err(TargetError::into_error)?;
-    if let Some(target_store) = &target_store {
-        refuse_same(&store, target_store)?;
-    }
-    Ok(ControlFlow::Continue(Stores {
+    task.hold(
         source,
-        store,
-        target_store,
-    }))
-}
-
-/// Refuses to copy a store into itself, by whatever address. Ids are ULIDs, made anew for each store.
-fn refuse_same(source: &StoreIdentity, target: &StoreIdentity) -> Result<()> {
-    let is_same = source.id == target.id
-        && (source.created_at.is_none() || source.created_at == target.created_at);
-    if !is_same {
-        return Ok(());
-    }
-    let message = format!("source and target are the same store, {:?}", source.id);
-    Err(Error::usage(message).advise("check --source, --store-id and --target"))
+        target,
+        listener,
+        |mut source, session, deadline, listener| {
+            let checkpoint = session.checkpoint();
+            let largest = LargestPage::kept(checkpoint.page_size, checkpoint.fence);
+            source.know_largest_page(largest.clone());
+            let result = read_and_apply(source, session, options, (stop, deadline), listener);
+            session.note_page_size(largest.known());
+            result
+        },
+    )
 }
 
 /// Reads on from the checkpoint. Where the database refuses a value, it begins again with smaller pages: everything before the
@@ -201,7 +120,7 @@ fn read_and_apply(
             tuple_reader,
             (stop, deadline),
             options.mode.keeps_tuples(),
-            start_time.is_none(),
+            Whole::of(session.checkpoint()),
             contradicted,
         );
         let settling = if is_recorded {

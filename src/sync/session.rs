@@ -5,15 +5,14 @@ use jiff::Timestamp;
 use super::outcome::Outcome;
 use super::persist::persistently;
 use super::stop::Stop;
-use super::subject::admit;
 use crate::checkpoint::{Checkpoint, Subject};
 use crate::error::{ErrorKind, Result};
 use crate::event::{Event, Listener};
-use crate::ledger::{Held, Holder, RunEnd, RunRecord, RunResult, RunStart, Runner};
+use crate::ledger::{Admission, Held, Holder, RunEnd, RunRecord, RunResult, RunStart, Runner};
 use crate::lookback::{OverlapPage, OverlapUpdate, TupleDigest};
-use crate::mirror::{Applied, Rows};
+use crate::mirror::{Applied, NetEffect, RowCounts, Rows};
 use crate::schema::SchemaStatus;
-use crate::target::{Commit, Counts, Position, Target, TargetError, TargetResult};
+use crate::target::{Commit, Counts, Position, SeedStep, Target, TargetError, TargetResult};
 
 /// Sees that the tables are there, creating or upgrading them if that is wanted.
 ///
@@ -37,14 +36,17 @@ pub(super) struct Session<'a> {
     target: &'a mut dyn Target,
     stop: &'a Stop,
     start: RunStart<'a>,
+    admission: Admission<'a>,
     checkpoint: Checkpoint,
     overlap: Vec<OverlapPage>,
     /// As of when the mirror is complete, once this run has proven the end.
     complete_as_of: Option<Timestamp>,
+    /// The changes in a page that the source takes, as far as is known.
+    page_size: Option<u32>,
 }
 
 impl<'a> Session<'a> {
-    /// Takes the checkpoint.
+    /// Takes the checkpoint, where what stands in the tables admits it.
     ///
     /// # Errors
     /// Where it belongs to something else, or the target can't be reached.
@@ -52,12 +54,15 @@ impl<'a> Session<'a> {
         target: &'a mut dyn Target,
         stop: &'a Stop,
         start: RunStart<'a>,
+        admission: Admission<'a>,
     ) -> Result<Self> {
-        let held = take(target, stop, &start)?;
+        let held = take(target, stop, &start, admission)?;
         Ok(Self {
             target,
             stop,
             start,
+            admission,
+            page_size: held.checkpoint.page_size,
             checkpoint: held.checkpoint,
             overlap: held.overlap,
             complete_as_of: None,
@@ -69,7 +74,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// As [`begin`](Self::begin).
     pub(super) fn begin_again(&mut self) -> Result<()> {
-        let held = take(self.target, self.stop, &self.start)?;
+        let held = take(self.target, self.stop, &self.start, self.admission)?;
         (self.checkpoint, self.overlap) = (held.checkpoint, held.overlap);
         Ok(())
     }
@@ -87,6 +92,11 @@ impl<'a> Session<'a> {
     /// The known changes as they were when the run took the checkpoint.
     pub(super) fn overlap(&self) -> &[OverlapPage] {
         &self.overlap
+    }
+
+    /// The target itself, to read from.
+    pub(super) const fn target(&mut self) -> &mut dyn Target {
+        self.target
     }
 
     /// What the target can't hold.
@@ -110,8 +120,7 @@ impl<'a> Session<'a> {
         self.checkpoint.commits + 1
     }
 
-    /// Commits a page exactly once. A connection that breaks at the wrong moment leaves open whether the commit happened: its number,
-    /// asked for over a new connection, tells.
+    /// Commits a page exactly once.
     ///
     /// # Errors
     /// What the target said last.
@@ -128,30 +137,14 @@ impl<'a> Session<'a> {
             holder: holder(&self.start, &self.checkpoint),
             number: self.checkpoint.commits + 1,
             position,
+            seed: None,
             counts,
             rows,
             overlap,
             changed,
             announced: &announced,
         };
-        let mut in_doubt = false;
-        let applied = persistently(self.target, self.stop, |target| {
-            let is_committed = |target: &mut dyn Target| {
-                let last = target.last_commit(&commit.holder)?;
-                Ok(last == commit.number)
-            };
-            if in_doubt && is_committed(target)? {
-                return Ok(Applied::Committed);
-            }
-            let tried_before = std::mem::replace(&mut in_doubt, true);
-            match target.apply(&commit) {
-                // The session that was given up may have committed after it was asked about.
-                Err(TargetError::Fenced) if tried_before && is_committed(target)? => {
-                    Ok(Applied::Committed)
-                }
-                result => result,
-            }
-        })?;
+        let applied = commit_once(self.target, self.stop, &commit)?;
         if applied == Applied::Committed {
             listener.hear(&Event::Committed(&commit));
             self.checkpoint.commits = commit.number;
@@ -164,18 +157,85 @@ impl<'a> Session<'a> {
         Ok(applied)
     }
 
+    /// Commits tuples of a seed exactly once, as [`commit`](Self::commit) does. Nothing is expected of what was there before.
+    ///
+    /// # Errors
+    /// What the target said last.
+    pub(super) fn seed(
+        &mut self,
+        step: &SeedStep,
+        counts: Counts,
+        tuples: &NetEffect,
+        listener: &mut dyn Listener,
+    ) -> TargetResult<()> {
+        let commit = Commit {
+            holder: holder(&self.start, &self.checkpoint),
+            number: self.checkpoint.commits + 1,
+            position: None,
+            seed: Some(step),
+            counts,
+            rows: Rows {
+                changelog: &[],
+                tuples,
+            },
+            overlap: &OverlapUpdate::default(),
+            changed: &[],
+            announced: &[],
+        };
+        commit_once(self.target, self.stop, &commit)?;
+        listener.hear(&Event::Committed(&commit));
+        self.checkpoint.commits = commit.number;
+        Ok(())
+    }
+
+    /// Deletes rows, and the position with them, as [`Target::truncate`] does.
+    ///
+    /// # Errors
+    /// What the target said last.
+    pub(super) fn truncate(&mut self, most: u32) -> TargetResult<RowCounts> {
+        let holder = holder(&self.start, &self.checkpoint);
+        let type_filter = &self.start.subject.type_filter;
+        persistently(self.target, self.stop, |target| {
+            target.truncate(&holder, type_filter, most)
+        })
+    }
+
+    /// Whether there are rows, where there is no position.
+    ///
+    /// # Errors
+    /// What the target said last.
+    pub(super) fn has_rows(&mut self) -> TargetResult<bool> {
+        let subject = self.start.subject;
+        let (found, _) = persistently(self.target, self.stop, |target| target.look(subject))?;
+        Ok(found.has_rows)
+    }
+
+    /// Gives the checkpoint up.
+    ///
+    /// # Errors
+    /// What the target said last.
+    pub(super) fn forget(&mut self) -> TargetResult<()> {
+        let holder = holder(&self.start, &self.checkpoint);
+        persistently(self.target, self.stop, |target| target.forget(&holder))
+    }
+
     /// Notes that the end was proven, and as of when that makes the mirror complete. It is written where the run ends.
     pub(super) const fn note_complete(&mut self, as_of: Timestamp) {
         self.complete_as_of = Some(as_of);
     }
 
+    /// Notes how large the source's pages may be. It is written where the run ends.
+    pub(super) const fn note_page_size(&mut self, page_size: Option<u32>) {
+        self.page_size = page_size;
+    }
+
     /// Records how the run ended, and what it leaves the next one. Best effort: the pages are committed, and a run
     /// without an end in `fga_sync_runs` is one that crashed.
-    pub(super) fn end(self, result: &Result<Outcome>, page_size: Option<u32>, keep_runs: u32) {
+    pub(super) fn end(self, result: &Result<Outcome>, keep_runs: u32) {
         let end = RunEnd {
             holder: holder(&self.start, &self.checkpoint),
             result: run_result(result, self.stop, keep_runs),
-            page_size,
+            page_size: self.page_size,
             complete_as_of: self.complete_as_of,
         };
         let finished = if is_out_of_reach(result) {
@@ -187,6 +247,29 @@ impl<'a> Session<'a> {
             tracing::warn!("can't record how the run ended: {}", error.into_error());
         }
     }
+}
+
+/// Commits exactly once. A connection that breaks at the wrong moment leaves open whether the commit happened: its number, asked for over a new
+/// connection, tells.
+fn commit_once(target: &mut dyn Target, stop: &Stop, commit: &Commit) -> TargetResult<Applied> {
+    let mut in_doubt = false;
+    persistently(target, stop, |target| {
+        let is_committed = |target: &mut dyn Target| {
+            let last = target.last_commit(&commit.holder)?;
+            Ok(last == commit.number)
+        };
+        if in_doubt && is_committed(target)? {
+            return Ok(Applied::Committed);
+        }
+        let tried_before = std::mem::replace(&mut in_doubt, true);
+        match target.apply(commit) {
+            // The session that was given up may have committed after it was asked about.
+            Err(TargetError::Fenced) if tried_before && is_committed(target)? => {
+                Ok(Applied::Committed)
+            }
+            result => result,
+        }
+    })
 }
 
 /// Records a run that ended before it had a checkpoint, where there are tables to do so. Best effort: what it ended by is told anyway.
@@ -256,8 +339,12 @@ const fn holder<'a>(start: &RunStart<'a>, checkpoint: &Checkpoint) -> Holder<'a>
     }
 }
 
-fn take(target: &mut dyn Target, stop: &Stop, start: &RunStart) -> Result<Held> {
-    let admission = |found: &_| admit(found, start.subject);
-    persistently(target, stop, |target| target.begin_run(start, &admission))
+fn take(
+    target: &mut dyn Target,
+    stop: &Stop,
+    start: &RunStart,
+    admission: Admission,
+) -> Result<Held> {
+    persistently(target, stop, |target| target.begin_run(start, admission))
         .map_err(TargetError::into_error)
 }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::page::Rejection;
+use crate::tuple::TupleKey;
 
 /// The source does what no OpenFGA server does.
 pub(super) fn broken(what: &str) -> Error {
@@ -51,4 +52,15 @@ pub(super) fn unstorable(rejection: &Rejection) -> Error {
             "everything before it is stored. Another target may be able to hold it; leaving it out would \
          falsify the mirror, so there is no option for that",
         )
+}
+
+/// A tuple of the store that the target can't hold.
+pub(super) fn unstorable_tuple(tuple: &TupleKey, reason: &str) -> Error {
+    let message = format!(
+        "the tuple {:?} can't be stored: {reason}",
+        tuple.to_string()
+    );
+    Error::new(ErrorKind::Unstorable, message).advise(
+        "another target may be able to hold it; leaving it out would falsify the mirror, so there is no option for that",
+    )
 }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::clock::{Clock, SystemClock};
+use super::outcome::Outcome;
 use crate::span::inherited;
 
 /// A signal that asks the process to stop.
@@ -54,6 +55,16 @@ pub enum GivenUp {
     Signal(Signal),
     /// The time was over.
     Deadline,
+}
+
+impl GivenUp {
+    /// How a run ends for it.
+    pub(super) const fn outcome(self) -> Outcome {
+        match self {
+            Self::Signal(signal) => Outcome::Stopped(signal),
+            Self::Deadline => Outcome::LimitReached,
+        }
+    }
 }
 
 /// How long a request to stop may go unnoticed.

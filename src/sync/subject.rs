@@ -6,12 +6,14 @@ use crate::ledger::Found;
 
 /// Refuses to go on from a position that belongs to something else, to begin what is mirrored already, and to begin again where
 /// the position was lost.
-pub(super) fn admit(found: &Found, subject: &Subject) -> Result<()> {
-    // One without a token holds nothing, and so belongs to nothing: it may have been taken with a mistake in the command line. But a run
-    // may have written to another store already.
-    let holds_something = |kept: &&Checkpoint| kept.token.is_some() || !kept.announced.is_empty();
-    if let Some(kept) = found.kept.as_ref().filter(holds_something) {
-        check(&kept.subject, subject)?;
+pub(super) fn admit_run(found: &Found, subject: &Subject) -> Result<()> {
+    let kept = check_kept(found, subject)?;
+    if kept.is_some_and(|kept| kept.seed_token.is_some()) {
+        return Err(Error::new(
+            ErrorKind::WrongPosition,
+            format!("a seed of {:?} is not done: the target has a part of the store's tuples", subject.name),
+        )
+        .advise("fga-sync seed goes on where it ended; or fga-sync reset --truncate gives up what there is"));
     }
     check_overlap(&found.others, subject)?;
     if found.has_rows
@@ -23,7 +25,7 @@ pub(super) fn admit(found: &Found, subject: &Subject) -> Result<()> {
         )
         .advise("check --target and --state; fill an empty store, or bring back the state that belongs to this one"));
     }
-    if found.has_rows {
+    if found.has_rows && kept.is_none_or(|kept| kept.seeded_at.is_none()) {
         return Err(Error::new(
             ErrorKind::WrongPosition,
             format!(
@@ -31,9 +33,52 @@ pub(super) fn admit(found: &Found, subject: &Subject) -> Result<()> {
                 subject.store.id
             ),
         )
-        .advise("bring back the row of fga_sync_state from a backup that fits the rows, or fill empty tables (target.schema, target.table_prefix)"));
+        .advise("bring back the row of fga_sync_state from a backup that fits the rows; or delete the rows (fga-sync reset --truncate), or fill other tables (target.schema, target.table_prefix)"));
     }
     Ok(())
+}
+
+/// Refuses to seed what has a position or rows, but for those of a seed that is not done.
+pub(super) fn admit_seed(found: &Found, subject: &Subject) -> Result<()> {
+    let kept = check_kept(found, subject)?;
+    let refuse = |what: String| {
+        Err(Error::new(ErrorKind::WrongPosition, what)
+            .advise("fga-sync run goes on with what is there; to begin anew, fga-sync reset --truncate first"))
+    };
+    if let Some(kept) = kept.filter(|kept| kept.token.is_some() || kept.seeded_at.is_some()) {
+        let what = if kept.token.is_some() {
+            "filled"
+        } else {
+            "seeded"
+        };
+        return refuse(format!("the mirror {:?} is {what} already", subject.name));
+    }
+    check_overlap(&found.others, subject)?;
+    if found.has_rows && kept.is_none_or(|kept| kept.seed_token.is_none()) {
+        return refuse(format!(
+            "the target holds rows of the store {:?}, and a seed fills an empty one",
+            subject.store.id
+        ));
+    }
+    Ok(())
+}
+
+/// The run's own checkpoint, of the same subject. One that holds nothing belongs to nothing: it may have been taken with a mistake in the
+/// command line.
+fn check_kept<'a>(found: &'a Found, subject: &Subject) -> Result<Option<&'a Checkpoint>> {
+    let Some(kept) = found.kept.as_ref().filter(|kept| holds_something(kept)) else {
+        return Ok(None);
+    };
+    check(&kept.subject, subject)?;
+    Ok(Some(kept))
+}
+
+/// Whether a run or a seed has written for it, or may have.
+const fn holds_something(kept: &Checkpoint) -> bool {
+    kept.token.is_some()
+        || !kept.announced.is_empty()
+        || kept.seed_token.is_some()
+        || kept.seeded_at.is_some()
 }
 
 fn check(kept: &Subject, subject: &Subject) -> Result<()> {
@@ -143,16 +188,20 @@ fn check_target_store(
     .advise("check --target; where the target was replaced or made anew, reset this mirror (fga-sync reset), and fill an empty store"))
 }
 
-/// Refuses to fill one store's rows twice.
-fn check_overlap(checkpoints: &[Checkpoint], subject: &Subject) -> Result<()> {
+/// The mirror that has rows in common with this one, if there is any.
+pub(super) fn sharing<'a>(checkpoints: &'a [Checkpoint], subject: &Subject) -> Option<&'a Subject> {
     let overlaps = |one: &str, other: &str| one.is_empty() || other.is_empty() || one == other;
     let into = |subject: &Subject| subject.target_store.as_ref().map(|store| store.id.clone());
-    let twice = checkpoints.iter().map(|kept| &kept.subject).find(|kept| {
+    checkpoints.iter().map(|kept| &kept.subject).find(|kept| {
         kept.store.id == subject.store.id
             && into(kept) == into(subject)
             && overlaps(&kept.type_filter, &subject.type_filter)
-    });
-    match twice {
+    })
+}
+
+/// Refuses to fill one store's rows twice.
+fn check_overlap(checkpoints: &[Checkpoint], subject: &Subject) -> Result<()> {
+    match sharing(checkpoints, subject) {
         None => Ok(()),
         Some(kept) => Err(Error::new(
             ErrorKind::WrongPosition,
@@ -161,7 +210,7 @@ fn check_overlap(checkpoints: &[Checkpoint], subject: &Subject) -> Result<()> {
                 subject.store.id, kept.name, subject.name
             ),
         )
-        .advise("give one of them other tables (target.schema, target.table_prefix), or types that do not overlap; a row of fga_sync_state without a token holds nothing, and can be deleted")),
+        .advise("give one of them other tables (target.schema, target.table_prefix), or types that do not overlap; or give the other one up (fga-sync reset)")),
     }
 }
 
@@ -191,7 +240,7 @@ mod tests {
             kept: Some(kept.clone()),
             ..Found::default()
         };
-        let error = admit(&found, subject).err()?;
+        let error = admit_run(&found, subject).err()?;
         assert_eq!(error.kind(), ErrorKind::WrongPosition);
         assert!(
             error

@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
+use fga_sync::engine::{Access, Sqlite};
 
 use crate::fake_openfga::{FakeOpenFga, changes};
 use crate::sandbox::{DATABASE, Ended, Sandbox, binary, sync_arguments};
@@ -231,4 +232,26 @@ fn a_run_waits_for_who_reads() {
     drop(reader);
     run.end().code(0);
     sandbox.assert_holds(5);
+}
+
+/// On Unix a process loses its locks on a file where it closes it, however often it has it open. Without them others end the log that it reads,
+/// and take away what it has in its memory.
+#[test]
+fn who_opens_a_file_keeps_the_locks_that_he_has_on_it() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    sandbox.sync(&fake, "").code(0);
+    let reader = sandbox.database();
+    reader.pragma_update(None, "journal_mode", "wal").unwrap();
+    let count = || reader.query_row("select count(*) from fga_tuples", [], |row| row.get(0));
+    assert_eq!(count(), Ok(3));
+    let path = sandbox.file(DATABASE);
+    for access in [Access::ReadOnly, Access::ReadWrite] {
+        let target = Sqlite::open(&path, "", access);
+        assert!(target.is_ok());
+        // It would end the log, if nobody had it open.
+        sandbox.sync(&fake, "").code(0);
+        assert!(sandbox.has(&format!("{DATABASE}-wal")), "{access:?}");
+    }
+    assert_eq!(count(), Ok(3));
 }

@@ -54,6 +54,19 @@ pub const WRONG: &[(&str, &[&str])] = &[
         &["'--api-token'", "tip: FGA_API_TOKEN or FGA_API_TOKEN_FILE"],
     ),
     ("migrate --json", &["'--json'", "tip: --format json"]),
+    (
+        "seed --source file:p",
+        &["a recording has no tuples", "fga-sync run"],
+    ),
+    (
+        "seed --source https://h --store-id 01HVMMBCMGZNT3SED4Z17ECXCA --mode changelog",
+        &["no tuples to seed", "--mode both"],
+    ),
+    ("reset", &["no mirror is named", "--job NAME", "--store-id"]),
+    (
+        "reset --store-id 01HVMMBCMGZNT3SED4Z17ECXCA",
+        &["no terminal", "--yes"],
+    ),
     ("run -o json", &["'-o'", "tip: --format json"]),
     (
         "run --source file:p --max-duration -5m",

@@ -9,7 +9,7 @@ use fga_sync::lookback::{OverlapUpdate, TupleDigest};
 use fga_sync::mirror::{Applied, NetEffect, Rows};
 use fga_sync::page::ContinuationToken;
 use fga_sync::sync::coalesce;
-use fga_sync::target::{Commit, Counts, Position, Target, TargetError, TargetResult};
+use fga_sync::target::{Commit, Counts, Position, SeedStep, Target, TargetError, TargetResult};
 use fga_sync::tuple::TupleKey;
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 
@@ -58,6 +58,8 @@ pub struct Draft {
     pub rejects: u32,
     /// What stays announced.
     pub announced: Vec<TupleDigest>,
+    /// How far a seed has come.
+    pub seed: Option<SeedStep>,
 }
 
 /// A run under way.
@@ -154,6 +156,7 @@ impl Run {
             },
             rejects: 0,
             announced: Vec::new(),
+            seed: None,
         })
     }
 
@@ -209,6 +212,7 @@ impl Run {
                 token,
                 time: time.unwrap_or(Timestamp::UNIX_EPOCH),
             }),
+            seed: draft.seed.as_ref(),
             counts: Counts {
                 writes: count(changes, Operation::Write),
                 deletes: count(changes, Operation::Delete),

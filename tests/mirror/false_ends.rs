@@ -27,7 +27,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
 }
 
 /// Does something, and nothing useful beside it.
-fn while_all_cores_are_busy<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+pub fn while_all_cores_are_busy<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     let cores = thread::available_parallelism()?.get();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {

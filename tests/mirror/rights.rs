@@ -12,6 +12,7 @@ use super::binary::{Binary, LESSER_PASSWORD};
 use super::engine::{Database, Engine, Server};
 use super::oracle::{assert_mirrors, dump};
 use super::sql::Sql;
+use super::verify::verify;
 use super::world::World;
 use crate::support::servers::{TestDir, USER};
 
@@ -33,6 +34,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         trials.push(world.trial(engine, "a_switch_to_read_only_is_waited_out", switch_over));
         trials.push(world.trial(engine, "another_user_s_tables_are_missed", no_tables));
         trials.push(world.trial(engine, "a_reader_reads_and_no_more", reader));
+        trials.push(world.trial(engine, "a_reader_compares_and_repairs_nothing", verifier));
     }
     trials.push(world.trial(
         Engine::Postgres,
@@ -91,7 +93,10 @@ fn lesser_user(database: &Database) -> Result<(String, String)> {
 }
 
 fn grant(database: &Database, grantee: &str) -> Result<()> {
-    let rights = "select, insert, update, delete";
+    grant_only(database, grantee, "select, insert, update, delete")
+}
+
+fn grant_only(database: &Database, grantee: &str, rights: &str) -> Result<()> {
     let grants = if database.engine.is_postgres() {
         vec![
             format!("grant usage on schema public to {grantee}"),
@@ -119,6 +124,19 @@ fn least_rights(world: &World, engine: Engine) -> Result<()> {
     assert_mirrors(&database, &history.truth)?;
     // There is nothing to create, so it need not be said.
     run().end_with(0)?;
+    Ok(())
+}
+
+/// Who compares a mirror only reads it.
+fn verifier(world: &World, engine: Engine) -> Result<()> {
+    let history = world.short_history()?;
+    let database = world.database(engine)?;
+    Binary::run(&history.store, &database).end_with(0)?;
+    let (url, grantee) = lesser_user(&database)?;
+    grant_only(&database, &grantee, "select")?;
+    let verify = || verify(&history.store, &database).env("FGA_SYNC_TARGET", &url);
+    verify().end_with(0)?;
+    verify().args(["--repair"]).end_with(6)?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use fga_sync::change::Change;
 use fga_sync::checkpoint::Subject;
 use fga_sync::error::{Error, ErrorKind};
 use fga_sync::ledger::{
@@ -10,9 +11,10 @@ use fga_sync::ledger::{
 };
 use fga_sync::limits::Limits;
 use fga_sync::lookback::{OverlapPage, TupleDigest};
-use fga_sync::mirror::{Applied, Mirror};
+use fga_sync::mirror::{Applied, Mirror, Place, RowCounts, RowPage, Scope};
 use fga_sync::schema::SchemaStatus;
 use fga_sync::target::{Commit, Target, TargetError, TargetResult};
+use fga_sync::tuple::TupleKey;
 
 use super::database::OwnedCommit;
 use super::history;
@@ -176,6 +178,28 @@ impl Mirror for Connection {
             widths: None,
         }
     }
+
+    fn count_rows(&mut self, _: Scope) -> TargetResult<RowCounts> {
+        Err(killed())
+    }
+
+    // Runs read nothing back.
+
+    fn read_tuples(&mut self, _: Scope, _: Option<&Place>, _: u32) -> TargetResult<RowPage> {
+        Err(killed())
+    }
+
+    fn read_changelog(&mut self, _: Scope, _: Option<&Place>, _: u32) -> TargetResult<RowPage> {
+        Err(killed())
+    }
+
+    fn find_tuple(&mut self, _: &str, _: &TupleKey) -> TargetResult<Option<Change>> {
+        Err(killed())
+    }
+
+    fn find_changes(&mut self, _: &str, _: &TupleKey) -> TargetResult<Vec<Change>> {
+        Err(killed())
+    }
 }
 
 impl Ledger for Connection {
@@ -259,6 +283,10 @@ impl Ledger for Connection {
         })
     }
 
+    fn forget(&mut self, _holder: &Holder) -> TargetResult<()> {
+        unreachable!("no history resets its mirror")
+    }
+
     fn record_run(&mut self, run: &RunRecord) -> TargetResult<()> {
         self.call("record_run", |world| {
             world.database.record_run(run);
@@ -277,6 +305,15 @@ impl Ledger for Connection {
 }
 
 impl Target for Connection {
+    fn truncate(
+        &mut self,
+        _holder: &Holder,
+        _type_filter: &str,
+        _most: u32,
+    ) -> TargetResult<RowCounts> {
+        unreachable!("no history resets its mirror")
+    }
+
     fn apply(&mut self, commit: &Commit) -> TargetResult<Applied> {
         if self.is_killed() {
             return Err(killed());

@@ -4,8 +4,8 @@ use ::mysql::{Error as MySqlError, Result, Row, Value};
 use jiff::Timestamp;
 
 use super::message::{Answers, Statement, get};
-use super::rows::datetime;
 use super::session::{End, Session};
+use super::time::datetime;
 use super::{statements, while_doing, while_holding};
 use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
 use crate::engine::standing::Standing;
@@ -72,8 +72,14 @@ pub(super) fn look(
 /// of it and a commit of the holder's on another node, one fails.
 pub(super) fn last_commit(session: &mut Session, holder: &Holder) -> TargetResult<i64> {
     let failed = |error| while_holding("read the last commit", error);
-    let of_holder = [statements::TOUCH_CHECKPOINT, statements::LAST_COMMIT]
-        .map(|sql| Statement::new(sql, [holder.name.into(), holder.fence.into()]));
+    let of_holder = [statements::TOUCH_CHECKPOINT, statements::LAST_COMMIT].map(|sql| {
+        let values = [
+            holder.name.into(),
+            holder.fence.into(),
+            holder.run_id.into(),
+        ];
+        Statement::new(sql, values)
+    });
     let last = session.transact(failed, |session| {
         let last = session.begin(of_holder)?.last().value()?;
         Ok(if last.is_some() {
@@ -96,6 +102,7 @@ pub(super) fn announce(
         encode_tuples(tuples).into(),
         holder.name.into(),
         holder.fence.into(),
+        holder.run_id.into(),
         last_commit.into(),
     ];
     let kept = session
@@ -232,6 +239,7 @@ fn read_checkpoint(mut row: Row) -> Result<Checkpoint> {
             .transpose()
     };
     let (position_time, start_time, complete_as_of) = (time(9)?, time(12)?, time(14)?);
+    let seeded_at = time(19)?;
     let (target_store_id, target_store_created_at) = (get::<Option<_>>(row, 15)?, get(row, 16)?);
     let announced: Option<Vec<u8>> = get(row, 17)?;
     let announced = decode_tuples(announced.as_deref());
@@ -258,6 +266,8 @@ fn read_checkpoint(mut row: Row) -> Result<Checkpoint> {
         fence: get(row, 10)?,
         commits: get(row, 11)?,
         start_time,
+        seed_token: get::<Option<String>>(row, 18)?.and_then(ContinuationToken::new),
+        seeded_at,
         page_size: get(row, 13)?,
         complete_as_of,
         announced: announced.ok_or_else(|| invalid("announced"))?,

@@ -4,11 +4,14 @@ mod checkpoint;
 mod classify;
 mod hash;
 mod message;
+mod mirror;
 mod page;
+mod reset;
 mod rows;
 mod runs;
 mod session;
 mod statements;
+mod time;
 mod tls;
 mod url;
 
@@ -17,7 +20,6 @@ use std::borrow::Cow;
 use self::classify::classify;
 use self::hash::lock_name;
 use self::message::{Answer, Statement, get};
-use self::rows::ROW_BYTES;
 use self::session::Session;
 pub use self::url::MySqlSettings;
 use super::Access;
@@ -27,9 +29,8 @@ use crate::error::{Error, ErrorKind};
 use crate::ledger::{
     Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
 };
-use crate::limits::{Limits, Widths};
 use crate::lookback::{OverlapPage, TupleDigest};
-use crate::mirror::{Applied, Mirror};
+use crate::mirror::{Applied, RowCounts};
 use crate::schema::{self, Column, Kind, SchemaStatus};
 use crate::target::{Commit, Target, TargetError, TargetResult};
 
@@ -229,26 +230,6 @@ impl Drop for MySql {
     }
 }
 
-impl Mirror for MySql {
-    fn limits(&self) -> Limits {
-        Limits {
-            nul: true,
-            key_bytes: usize::MAX,
-            // A row of the changelog holds the event, and the context a second time.
-            text_bytes: self.session.max_packet.saturating_sub(ROW_BYTES) / 2,
-            widths: Some(Widths {
-                object_type: 254,
-                object_id: 256,
-                relation: 50,
-                user_type: 254,
-                user_id: 512,
-                user_relation: 254,
-                condition_name: 256,
-            }),
-        }
-    }
-}
-
 impl Target for MySql {
     fn apply(&mut self, commit: &Commit) -> TargetResult<Applied> {
         let max_packet = self.session.max_packet;
@@ -256,6 +237,15 @@ impl Target for MySql {
             return Err(TargetError::Refused(classify::too_large(max_packet)));
         }
         page::apply(&mut self.session, commit)
+    }
+
+    fn truncate(
+        &mut self,
+        holder: &Holder,
+        type_filter: &str,
+        most: u32,
+    ) -> TargetResult<RowCounts> {
+        reset::truncate(&mut self.session, holder, type_filter, most)
     }
 }
 
@@ -320,6 +310,10 @@ impl Ledger for MySql {
 
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
         runs::finish(&mut self.session, run)
+    }
+
+    fn forget(&mut self, holder: &Holder) -> TargetResult<()> {
+        reset::forget(&mut self.session, holder)
     }
 
     fn record_run(&mut self, run: &RunRecord) -> TargetResult<()> {

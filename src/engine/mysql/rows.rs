@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use ::mysql::Value;
 use jiff::Timestamp;
-use jiff::tz::Offset;
 
 use super::hash::tuple_hash;
 use super::message::{MESSAGE_BYTES, Statement, wire_size};
@@ -13,6 +12,7 @@ use super::statements::{
     FORGET_PAGES, INSERT_TUPLES, KEEP_PAGES, MOVE_CHECKPOINT, ManyRows, REWRITE_EARLIER_TUPLES,
     WRITE_TUPLES,
 };
+use super::time::datetime;
 use crate::change::Change;
 use crate::lookback::{OverlapPage, encode_tuples};
 use crate::mirror::{Before, NetEffect};
@@ -119,7 +119,7 @@ impl Touched {
 
 /// Moves the checkpoint on, if it is where it should be.
 pub(super) fn move_checkpoint(commit: &Commit) -> Step {
-    let (holder, position) = (commit.holder, commit.position);
+    let (holder, position, seed) = (commit.holder, commit.position, commit.seed);
     let watermark = commit.overlap.watermark.as_ref();
     let values = [
         Value::from(position.map(|position| position.token.as_str())),
@@ -127,8 +127,16 @@ pub(super) fn move_checkpoint(commit: &Commit) -> Step {
         watermark.map(ContinuationToken::as_str).into(),
         commit.number.into(),
         encode_tuples(commit.announced).into(),
+        seed.map(|seed| datetime(seed.start_time)).into(),
+        seed.and_then(|seed| seed.scan.token())
+            .map(ContinuationToken::as_str)
+            .into(),
+        seed.and_then(|seed| seed.scan.ended_at())
+            .map(datetime)
+            .into(),
         holder.name.into(),
         holder.fence.into(),
+        holder.run_id.into(),
         commit.number.into(),
     ];
     Step {
@@ -284,25 +292,6 @@ fn chunks(rows: Vec<Row>, most: usize, budget: usize) -> Vec<Vec<Row>> {
     chunks
 }
 
-/// A moment as `datetime(6)`, rounded down: a position must not lie ahead of what was applied.
-pub(super) fn datetime(time: Timestamp) -> Value {
-    let time = Offset::UTC.to_datetime(time);
-    let small = |number: i8| number.unsigned_abs();
-    match u16::try_from(time.year()) {
-        Ok(year) => Value::Date(
-            year,
-            small(time.month()),
-            small(time.day()),
-            small(time.hour()),
-            small(time.minute()),
-            small(time.second()),
-            time.subsec_nanosecond().unsigned_abs() / 1_000,
-        ),
-        // Before the year 0: the server refuses it.
-        Err(_) => Value::from(time.to_string()),
-    }
-}
-
 /// A row of `fga_changelog`.
 fn changelog(store_id: &str, run_id: &str, recorded_at: &Value, change: &Change) -> Row {
     let mut row = Vec::with_capacity(14);
@@ -441,6 +430,7 @@ mod tests {
             },
             number: 1,
             position: None,
+            seed: None,
             counts: Counts::default(),
             rows: Rows {
                 changelog: &[&change, &change],
@@ -482,20 +472,5 @@ mod tests {
 
     fn rows_of(tuples: &NetEffect) -> Vec<Statement> {
         existing(&super::expected("S", tuples))
-    }
-
-    #[test]
-    fn times_are_rounded_down() {
-        let at = |text: &str| datetime(text.parse().unwrap());
-        assert_eq!(
-            at("2026-01-02T03:04:05.999999999Z"),
-            Value::Date(2026, 1, 2, 3, 4, 5, 999_999)
-        );
-        // Before 1970 too, where the count of nanoseconds is negative.
-        assert_eq!(
-            at("1969-12-31T23:59:59.000000999Z"),
-            Value::Date(1969, 12, 31, 23, 59, 59, 0)
-        );
-        assert!(matches!(at("-000001-01-01T00:00:00Z"), Value::Bytes(_)));
     }
 }

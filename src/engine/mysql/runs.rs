@@ -3,8 +3,8 @@
 use ::mysql::{Error as MySqlError, Result, Row, Value};
 
 use super::message::{Statement, get};
-use super::rows::datetime;
 use super::session::Session;
+use super::time::datetime;
 use super::{statements, while_doing, while_holding};
 use crate::ledger::{RunEnd, RunRecord, RunResult, RunUnderWay};
 use crate::schema;
@@ -19,6 +19,7 @@ pub(super) fn finish(session: &mut Session, run: &RunEnd) -> TargetResult<()> {
         run.complete_as_of.map(datetime).into(),
         holder.name.into(),
         holder.fence.into(),
+        holder.run_id.into(),
     ];
     let end = ending(result).into_iter().chain([holder.run_id.into()]);
     let mut answers = session

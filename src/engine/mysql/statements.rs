@@ -67,7 +67,8 @@ pub(super) const CHECKPOINTS: &str = "
     select name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
            date_format(position_time, '%Y-%m-%dT%H:%i:%s.%fZ'), fence, commits,
            date_format(start_time, '%Y-%m-%dT%H:%i:%s.%fZ'), page_size,
-           date_format(complete_as_of, '%Y-%m-%dT%H:%i:%s.%fZ'), target_store_id, target_store_created_at, announced
+           date_format(complete_as_of, '%Y-%m-%dT%H:%i:%s.%fZ'), target_store_id, target_store_created_at, announced,
+           seed_token, date_format(seeded_at, '%Y-%m-%dT%H:%i:%s.%fZ')
     from `{prefix}fga_sync_state`";
 
 pub(super) const TAKE_CHECKPOINT: &str = "
@@ -98,7 +99,7 @@ pub(super) const UPDATE_CHECKPOINT: &str = "
     update `{prefix}fga_sync_state`
     set run_id = ?, source = ?, store_id = ?, store_name = ?, store_created_at = ?, type_filter = ?, mode = ?,
         target_store_id = ?, target_store_created_at = ?,
-        start_time = if(token is null, ?, start_time)
+        start_time = if(token is null and seed_token is null and seeded_at is null, ?, start_time)
     where name = ?";
 
 pub(super) const BEGIN_RUN: &str = "
@@ -109,26 +110,28 @@ pub(super) const BEGIN_RUN: &str = "
     on duplicate key update run_id = if(run_id = values(run_id), run_id, null)";
 
 pub(super) const TOUCH_CHECKPOINT: &str = "
-    update `{prefix}fga_sync_state` set updated_at = utc_timestamp(6) where name = ? and fence = ?";
+    update `{prefix}fga_sync_state` set updated_at = utc_timestamp(6) where name = ? and fence = ? and run_id = ?";
 
-/// The tuples, name, fence, and the number of the last commit.
+/// The tuples, name, fence, the run, and the number of the last commit.
 pub(super) const ANNOUNCE: &str = "
-    update `{prefix}fga_sync_state` set announced = ? where name = ? and fence = ? and commits = ?";
+    update `{prefix}fga_sync_state` set announced = ? where name = ? and fence = ? and run_id = ? and commits = ?";
 
 pub(super) const LAST_COMMIT: &str = "
-    select commits from `{prefix}fga_sync_state` where name = ? and fence = ?";
+    select commits from `{prefix}fga_sync_state` where name = ? and fence = ? and run_id = ?";
 
 /// The size of pages, and as of when the mirror is complete, null where the end was not proven.
 pub(super) const LEAVE_CHECKPOINT: &str = "
     update `{prefix}fga_sync_state` set page_size = ?, complete_as_of = coalesce(?, complete_as_of)
-    where name = ? and fence = ?";
+    where name = ? and fence = ? and run_id = ?";
 
-/// The position, its time and the watermark are null where they stay.
+/// The position, its time and the watermark are null where they stay, and after the commit's number where the log begins to be read after a
+/// seed, and when its scan ended; between those, where the scan goes on, or null.
 pub(super) const MOVE_CHECKPOINT: &str = "
     update `{prefix}fga_sync_state`
     set token = coalesce(?, token), position_time = coalesce(?, position_time), watermark = coalesce(?, watermark),
-        commits = ?, announced = ?, updated_at = utc_timestamp(6)
-    where name = ? and fence = ? and commits + 1 = ?";
+        commits = ?, announced = ?, start_time = coalesce(?, start_time), seed_token = ?,
+        seeded_at = coalesce(?, seeded_at), updated_at = utc_timestamp(6)
+    where name = ? and fence = ? and run_id = ? and commits + 1 = ?";
 
 pub(super) const COUNT_PAGE: &str = "
     update `{prefix}fga_sync_runs`
@@ -250,7 +253,8 @@ pub(super) const INSERT_TUPLES: &ManyRows = &ManyRows {
 };
 
 /// MySQL deprecates `values(column)`, and MariaDB has nothing else. A row of another key that is in the way, by a unique index of the
-/// user's, is left alone: it would get no key, which is an error.
+/// user's, is left alone: it would get no key, which is an error. The columns that the key was made of are written too, in case
+/// somebody has altered them.
 pub(super) const WRITE_TUPLES: &ManyRows = &ManyRows {
     table: "fga_tuples",
     sql: "
@@ -260,6 +264,9 @@ pub(super) const WRITE_TUPLES: &ManyRows = &ManyRows {
     values {rows}
     on duplicate key update
         tuple_hash = if(tuple_hash = values(tuple_hash), tuple_hash, null),
+        store_id = values(store_id), object_type = values(object_type), object_id = values(object_id),
+        relation = values(relation), user_type = values(user_type), user_id = values(user_id),
+        user_relation = values(user_relation),
         condition_name = values(condition_name), condition_context = values(condition_context),
         timestamp = values(timestamp)",
     row: "(?,?,?,?,?,?,?,?,?,?,?)",
@@ -267,6 +274,48 @@ pub(super) const WRITE_TUPLES: &ManyRows = &ManyRows {
     most: 1_000,
     long_from: NEVER,
 };
+
+/// The hash after which to read on, the store, the object type twice, or '' for all, and the limit. In the order of the primary key.
+pub(super) const READ_TUPLES: &str = "
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           'add', condition_name, condition_context, date_format(`timestamp`, '%Y-%m-%dT%H:%i:%s.%fZ'), hex(tuple_hash)
+    from `{prefix}fga_tuples` force index (primary)
+    where tuple_hash > cast(? as binary) and store_id = ? and (? = '' or object_type = ?)
+    order by tuple_hash limit ?";
+
+/// The id after which to read on, and as [`READ_TUPLES`].
+pub(super) const READ_CHANGELOG: &str = "
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           change_type, condition_name, condition_context, date_format(`timestamp`, '%Y-%m-%dT%H:%i:%s.%fZ'), id
+    from `{prefix}fga_changelog` force index (primary)
+    where id > ? and store_id = ? and (? = '' or object_type = ?)
+    order by id limit ?";
+
+/// The store and the key, and the hash that is made of them.
+pub(super) const FIND_TUPLE: &str = "
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           'add', condition_name, condition_context, date_format(`timestamp`, '%Y-%m-%dT%H:%i:%s.%fZ')
+    from `{prefix}fga_tuples`
+    where store_id = ? and object_type = ? and object_id = ? and relation = ? and user_type = ? and user_id = ?
+      and user_relation = ? and tuple_hash = cast(? as binary(32))";
+
+/// The same without the hash: somebody may have altered the columns, and left that. The object or the user may have many rows: the planner
+/// chooses.
+pub(super) const FIND_ALTERED_TUPLE: &str = "
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           'add', condition_name, condition_context, date_format(`timestamp`, '%Y-%m-%dT%H:%i:%s.%fZ')
+    from `{prefix}fga_tuples`
+    where store_id = ? and object_type = ? and object_id = ? and relation = ? and user_type = ? and user_id = ?
+      and user_relation = ?";
+
+/// The store and the key.
+pub(super) const FIND_CHANGES: &str = "
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           change_type, condition_name, condition_context, date_format(`timestamp`, '%Y-%m-%dT%H:%i:%s.%fZ')
+    from `{prefix}fga_changelog`
+    where store_id = ? and object_type = ? and object_id = ? and relation = ? and user_type = ? and user_id = ?
+      and user_relation = ?
+    order by id";
 
 /// The checkpoint's name comes before the rows.
 pub(super) const FORGET_PAGES: &ManyRows = &ManyRows {
@@ -311,6 +360,35 @@ pub(super) const FORGET_OLD_RUNS: &str = "
         select run_id from (
             select run_id from `{prefix}fga_sync_runs` where name = ? order by run_id desc limit 1 offset ?) as newest)
       and run_id not in (select run_id from `{prefix}fga_sync_state` where name = ? and run_id is not null)";
+
+/// Name, fence, and the run.
+pub(super) const FORGET_CHECKPOINT: &str = "
+    delete from `{prefix}fga_sync_state` where name = ? and fence = ? and run_id = ?";
+
+/// It locks the row, so that it is of one moment with what was deleted.
+pub(super) const HAS_CHECKPOINT: &str = "
+    select exists (select 1 from `{prefix}fga_sync_state` where name = ? for update)";
+
+/// As [`FORGET_CHECKPOINT`]. The row stays for the fence.
+pub(super) const CLEAR_CHECKPOINT: &str = "
+    update `{prefix}fga_sync_state`
+    set token = null, watermark = null, position_time = null, complete_as_of = null, start_time = null, announced = null,
+        seed_token = null, seeded_at = null,
+        updated_at = utc_timestamp(6)
+    where name = ? and fence = ? and run_id = ?";
+
+/// The store, and the object type, or '' for all; and both again.
+pub(super) const COUNT_ROWS: &str = "
+    select (select count(*) from `{prefix}fga_changelog` where store_id = ? and ? in ('', object_type)),
+           (select count(*) from `{prefix}fga_tuples` where store_id = ? and ? in ('', object_type))";
+
+/// The store, the object type, or '' for all, and how many rows at most.
+pub(super) const TRUNCATE_CHANGES: &str = "
+    delete from `{prefix}fga_changelog` where store_id = ? and ? in ('', object_type) limit ?";
+
+/// The same of tuples.
+pub(super) const TRUNCATE_TUPLES: &str = "
+    delete from `{prefix}fga_tuples` where store_id = ? and ? in ('', object_type) limit ?";
 
 pub(super) const UNDER_WAY: &str = "
     select r.run_id, date_format(r.started_at, '%Y-%m-%dT%H:%i:%s.%fZ'), r.host, r.pid

@@ -72,6 +72,7 @@ pub(super) fn last_commit(client: &mut Client, schema: &str, holder: &Holder) ->
     let of_holder = [
         (&holder.name as _, Type::TEXT),
         (&holder.fence as _, Type::INT8),
+        (&holder.run_id as _, Type::TEXT),
     ];
     let mut read = || -> Result<Option<i64>, postgres::Error> {
         let rows = client.query_typed(&sql, &of_holder)?;
@@ -96,6 +97,7 @@ pub(super) fn announce(
         (&holder.name as _, Type::TEXT),
         (&holder.fence as _, Type::INT8),
         (&last_commit as _, Type::INT8),
+        (&holder.run_id as _, Type::TEXT),
     ];
     let kept = client
         .query_typed(&in_schema(statements::ANNOUNCE, schema), &values)
@@ -270,6 +272,8 @@ fn read_known(row: &SimpleQueryRow, mode: Mode) -> Option<Checkpoint> {
         fence: get(row, 10)?.parse().ok()?,
         commits: get(row, 11)?.parse().ok()?,
         start_time: time(12)?,
+        seed_token: token(18),
+        seeded_at: time(19)?,
         page_size: match get(row, 13) {
             Some(size) => Some(size.parse().ok()?),
             None => None,

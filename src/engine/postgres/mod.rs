@@ -11,9 +11,11 @@ mod connection;
 mod hosts;
 mod lock;
 mod message;
+mod mirror;
 mod page;
 mod parameters;
 mod passfile;
+mod reset;
 mod runs;
 mod settings;
 mod statements;
@@ -39,9 +41,8 @@ use crate::error::{Error, ErrorKind};
 use crate::ledger::{
     Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
 };
-use crate::limits::Limits;
 use crate::lookback::{OverlapPage, TupleDigest};
-use crate::mirror::{Applied, Mirror};
+use crate::mirror::{Applied, RowCounts};
 use crate::schema::{self, Column, Kind, SchemaStatus};
 use crate::target::{Commit, Target, TargetError, TargetResult};
 
@@ -267,26 +268,21 @@ fn migrate(client: &mut Client, schema: &str, steps: &[Step]) -> Result<(), post
     transaction.commit()
 }
 
-impl Mirror for Postgres {
-    fn limits(&self) -> Limits {
-        Limits {
-            nul: false,
-            // A B-tree entry has up to 2,704 bytes, the store id and each column's length among them.
-            key_bytes: 2_600,
-            // A message has up to 1 GiB, and a page with one such event may hold most of it three times: the event,
-            // and its condition's context for either table.
-            text_bytes: 250_000_000,
-            widths: None,
-        }
-    }
-}
-
 impl Target for Postgres {
     fn apply(&mut self, commit: &Commit) -> TargetResult<Applied> {
         let schema = &self.schema;
         page::apply(&mut self.client, commit, |sql| in_schema(sql, schema))
             .map_err(while_applying)?
             .ok_or(TargetError::Fenced)
+    }
+
+    fn truncate(
+        &mut self,
+        holder: &Holder,
+        type_filter: &str,
+        most: u32,
+    ) -> TargetResult<RowCounts> {
+        reset::truncate(&mut self.client, &self.schema, holder, type_filter, most)
     }
 }
 
@@ -353,6 +349,10 @@ impl Ledger for Postgres {
 
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
         runs::finish(&mut self.client, &self.schema, run)
+    }
+
+    fn forget(&mut self, holder: &Holder) -> TargetResult<()> {
+        reset::forget(&mut self.client, &self.schema, holder)
     }
 
     fn record_run(&mut self, run: &RunRecord) -> TargetResult<()> {

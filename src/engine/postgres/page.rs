@@ -211,6 +211,11 @@ fn write(
     let order_anomalies = i64::from(commit.counts.order_anomalies);
     let rejects = i64::from(commit.counts.rejects);
     let announced = encode_tuples(commit.announced);
+    let seed = commit.seed;
+    let start_time = seed.map(|seed| floor(seed.start_time));
+    let seed_token = seed.and_then(|seed| seed.scan.token());
+    let seed_token = seed_token.map(ContinuationToken::as_str);
+    let seeded_at = seed.and_then(|seed| seed.scan.ended_at()).map(floor);
     let watermark = commit.overlap.watermark.as_ref();
     let watermark = watermark.map(ContinuationToken::as_str);
     let kept = || commit.overlap.keep.iter();
@@ -231,7 +236,7 @@ fn write(
         (&write_count, Type::INT8),
         (&delete_count, Type::INT8),
     ];
-    let more_scalars: [Parameter<'_>; 12] = [
+    let more_scalars: [Parameter<'_>; 15] = [
         (&late_arrivals, Type::INT8),
         (&order_anomalies, Type::INT8),
         (&watermark, Type::TEXT),
@@ -243,9 +248,12 @@ fn write(
         (&forgotten, Type::INT8_ARRAY),
         (&no_later_than, Type::TIMESTAMPTZ_ARRAY),
         (&rejects, Type::INT8),
+        (&start_time, Type::TIMESTAMPTZ),
+        (&seed_token, Type::TEXT),
+        (&seeded_at, Type::TIMESTAMPTZ),
         (&announced, Type::BYTEA),
     ];
-    let mut parameters: Vec<Parameter<'_>> = Vec::with_capacity(49);
+    let mut parameters: Vec<Parameter<'_>> = Vec::with_capacity(52);
     parameters.extend(scalars);
     parameters.push((&change_type, Type::TEXT_ARRAY));
     parameters.extend(appended.parameters());
@@ -292,9 +300,9 @@ mod tests {
             statements::KEEP_PAGES,
         ]
         .concat();
-        for number in 1..=49 {
+        for number in 1..=52 {
             assert!(sql.contains(&format!("${number}")), "${number} is not used");
         }
-        assert!(!sql.contains("$50"));
+        assert!(!sql.contains("$53"));
     }
 }

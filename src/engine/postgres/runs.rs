@@ -19,6 +19,7 @@ pub(super) fn finish(client: &mut Client, schema: &str, run: &RunEnd) -> TargetR
             (&run.complete_as_of).into(),
             holder.name.into(),
             holder.fence.into(),
+            holder.run_id.into(),
         ];
         let end = [holder.run_id.into()]
             .into_iter()

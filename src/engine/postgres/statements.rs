@@ -96,7 +96,7 @@ pub(super) const CHECKPOINTS: &str = "
     select name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
            encode(timestamptz_send(position_time), 'hex'), fence, commits, encode(timestamptz_send(start_time), 'hex'),
            page_size, encode(timestamptz_send(complete_as_of), 'hex'), target_store_id, target_store_created_at,
-           encode(announced, 'hex')
+           encode(announced, 'hex'), seed_token, encode(timestamptz_send(seeded_at), 'hex')
     from {schema}.fga_sync_state";
 
 /// $1 name, $2 now. Locks the row, and makes the fence grow.
@@ -133,38 +133,40 @@ pub(super) const BEGIN_RUN: &str = "
     update {schema}.fga_sync_state
     set run_id = $11, source = $2, store_id = $3, store_name = $4, store_created_at = $5, type_filter = $6, mode = $7,
         target_store_id = $8, target_store_created_at = $9,
-        start_time = case when token is null then $10 else start_time end
+        start_time = case when token is null and seed_token is null and seeded_at is null then $10 else start_time end
     where name = $1
     returning name, source, store_id, store_name, store_created_at, type_filter, mode, token, watermark,
               encode(timestamptz_send(position_time), 'hex'), fence, commits, encode(timestamptz_send(start_time), 'hex'),
               page_size, encode(timestamptz_send(complete_as_of), 'hex'), target_store_id, target_store_created_at,
-              encode(announced, 'hex')";
+              encode(announced, 'hex'), seed_token, encode(timestamptz_send(seeded_at), 'hex')";
 
-/// $1 name, $2 fence. A statement that writes: a pooler sends it to the primary, and it waits for whoever has the row.
+/// $1 name, $2 fence, $3 the run. A statement that writes: a pooler sends it to the primary, and it waits for whoever has the row.
 pub(super) const LAST_COMMIT: &str = "
     update {schema}.fga_sync_state set updated_at = updated_at
-    where name = $1 and fence = $2
+    where name = $1 and fence = $2 and run_id = $3
     returning commits";
 
-/// $1 the tuples, $2 name, $3 fence, $4 the number of the last commit.
+/// $1 the tuples, $2 name, $3 fence, $4 the number of the last commit, $5 the run.
 pub(super) const ANNOUNCE: &str = "
     update {schema}.fga_sync_state set announced = $1
-    where name = $2 and fence = $3 and commits = $4
+    where name = $2 and fence = $3 and run_id = $5 and commits = $4
     returning true";
 
-/// $1 the size of pages, $2 as of when the mirror is complete, null where the end was not proven; $3 name, $4 fence.
+/// $1 the size of pages, $2 as of when the mirror is complete, null where the end was not proven; $3 name, $4 fence, $5 the run.
 pub(super) const LEAVE_CHECKPOINT: &str = "
     update {schema}.fga_sync_state set page_size = $1, complete_as_of = coalesce($2, complete_as_of)
-    where name = $3 and fence = $4";
+    where name = $3 and fence = $4 and run_id = $5";
 
 /// Begins every page: $1 name, $2 fence, $3 the commit's number, $4 token and $5 its time, null where they stay, $6 run id, $7 store id, $8 writes,
-/// $9 deletes, $38 late arrivals, $39 order anomalies, $40 the watermark, null where it stays, $48 rejects, $49 what stays announced. All that follows hangs on the row in `moved`.
+/// $9 deletes, $38 late arrivals, $39 order anomalies, $40 the watermark, null where it stays, $48 rejects, $49 where the log
+/// begins to be read after a seed, and $51 when its scan ended, null where they stay, $50 where the scan goes on, or null, $52 what stays announced. All that follows hangs on the row in `moved`.
 pub(super) const MOVE_CHECKPOINT: &str = "
     with moved as (
         update {schema}.fga_sync_state
         set token = coalesce($4, token), position_time = coalesce($5, position_time), watermark = coalesce($40, watermark),
-            commits = $3, announced = $49, updated_at = now()
-        where name = $1 and fence = $2 and commits + 1 = $3
+            commits = $3, announced = $52, start_time = coalesce($49, start_time), seed_token = $50,
+            seeded_at = coalesce($51, seeded_at), updated_at = now()
+        where name = $1 and fence = $2 and run_id = $6 and commits + 1 = $3
         returning true),
     counted as (
         update {schema}.fga_sync_runs
@@ -209,6 +211,44 @@ pub(super) const DELETE_TUPLES: &str = r#",
         delete from only {schema}.fga_tuples
         where ctid = any (array(select place from doomed))
         returning true)"#;
+
+/// $1 the store, $2 the object type, or '' for all, $3 to $9 the key after which to read on, $10 the limit. In the order of the
+/// primary key. Rows of other stores are read too, and told by the last column: where statistics are old or missing, a planner takes a store for
+/// a small one, and sorts all of it for each page.
+pub(super) const READ_TUPLES: &str = r#"
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           'add', condition_name, case when store_id = $1 then condition_context::text end, "timestamp",
+           store_id = $1 and $2 in ('', object_type), store_id
+    from {schema}.fga_tuples
+    where (object_type, object_id, relation, user_type, user_id, user_relation, store_id) > ($3, $4, $5, $6, $7, $8, $9)
+      and ($2 = '' or object_type <= $2)
+    order by object_type, object_id, relation, user_type, user_id, user_relation, store_id limit $10"#;
+
+/// $1 the store, $2 the object type, or '' for all, $3 the id after which to read on, $4 the limit. As [`READ_TUPLES`].
+pub(super) const READ_CHANGELOG: &str = r#"
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           change_type, condition_name, case when store_id = $1 then condition_context::text end, "timestamp",
+           store_id = $1 and $2 in ('', object_type), id
+    from {schema}.fga_changelog
+    where id > $3
+    order by id limit $4"#;
+
+/// $1 the store, $2 to $7 the key.
+pub(super) const FIND_TUPLE: &str = r#"
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           'add', condition_name, condition_context::text, "timestamp"
+    from {schema}.fga_tuples
+    where store_id = $1 and object_type = $2 and object_id = $3 and relation = $4
+      and user_type = $5 and user_id = $6 and user_relation = $7"#;
+
+/// As [`FIND_TUPLE`].
+pub(super) const FIND_CHANGES: &str = r#"
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           change_type, condition_name, condition_context::text, "timestamp"
+    from {schema}.fga_changelog
+    where store_id = $1 and object_type = $2 and object_id = $3 and relation = $4
+      and user_type = $5 and user_id = $6 and user_relation = $7
+    order by id"#;
 
 /// $28 to $36 the tuples, an array for each column, and $37 whether each existed before, null where that is not known.
 macro_rules! write_tuples {
@@ -329,6 +369,45 @@ pub(super) const AND_INSERTED: &str = " + (select count(*) from inserted)";
 pub(super) const AND_UPSERTED: &str = " + (select count(*) from upserted)";
 pub(super) const OR_ELSE: &str = "
           then '1' else 'rows are missing in fga_tuples' end)::bigint";
+
+/// $1 name, $2 fence, $3 the run. Whether no other run has taken the checkpoint over.
+pub(super) const FORGET_CHECKPOINT: &str = "
+    with of_another as (
+        select from {schema}.fga_sync_state where name = $1 and (fence, run_id) is distinct from ($2, $3) for update),
+    forgotten as (
+        delete from {schema}.fga_sync_state where name = $1 and fence = $2 and run_id = $3),
+    unknown as (
+        delete from {schema}.fga_sync_overlap where name = $1 and not exists (select from of_another))
+    select not exists (select from of_another)";
+
+/// $1 the store, $2 the object type, or '' for all.
+pub(super) const COUNT_ROWS: &str = "
+    select (select count(*) from {schema}.fga_changelog where store_id = $1 and $2 in ('', object_type)),
+           (select count(*) from {schema}.fga_tuples where store_id = $1 and $2 in ('', object_type))";
+
+/// $1 name, $2 fence, $3 the run, $4 the store, $5 the object type, or '' for all, and $6 how many rows of each table at most. The row of
+/// the checkpoint stays for the fence.
+pub(super) const TRUNCATE: &str = "
+    with held as (
+        update {schema}.fga_sync_state
+        set token = null, watermark = null, position_time = null, complete_as_of = null, start_time = null, announced = null,
+            seed_token = null, seeded_at = null,
+            updated_at = now()
+        where name = $1 and fence = $2 and run_id = $3
+        returning true),
+    forgotten as (
+        delete from {schema}.fga_sync_overlap where name = $1 and exists (select from held)),
+    changes as (
+        delete from {schema}.fga_changelog
+        where exists (select from held) and id = any (array(
+            select id from {schema}.fga_changelog where store_id = $4 and $5 in ('', object_type) limit $6))
+        returning true),
+    tuples as (
+        delete from only {schema}.fga_tuples
+        where exists (select from held) and ctid = any (array(
+            select ctid from only {schema}.fga_tuples where store_id = $4 and $5 in ('', object_type) limit $6))
+        returning true)
+    select (select count(*) from changes), (select count(*) from tuples), exists (select from held)";
 
 /// $1 run id, $2 now, $3 outcome, $4 exit code, $5 and $6 the error.
 pub(super) const END_RUN: &str = "

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use super::classify::{classify, is_refusal};
-use super::refusal::refusal;
+use super::refusal::{may_be_written, refusal};
 use crate::engine::Access;
 use crate::target::{TargetError, TargetResult};
 
@@ -22,8 +22,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 const CROWDED_TIMEOUT: Duration = Duration::from_secs(1);
 /// Statements that stay compiled: all that a page needs.
 const CACHED_STATEMENTS: usize = 16;
-/// SQLite's page cache, in KiB.
+/// SQLite's page cache, in KiB: for whoever changes rows here and there,
 const CACHE_KIB: i64 = 16_384;
+/// and for whoever reads them through.
+const READ_CACHE_KIB: i64 = 2_048;
 /// Entries of each index that are looked at for its statistics: a millisecond or two, however large it is.
 const ANALYSIS_LIMIT: i64 = 1_000;
 /// Pages of the write-ahead log before it is carried over: 64 MB. Index pages are written again and again, and a
@@ -66,6 +68,13 @@ pub(super) fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
             .and_then(|()| refusal());
         refused.unwrap_or_else(|| classify(&doing, error))
     };
+    // SQLite takes what may not be written as something to be read, without a word, and says so at the first write.
+    if access == Access::ReadWrite
+        && !may_be_written(path)
+        && let Some(error) = refusal()
+    {
+        return Err(error);
+    }
     let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = match access {
         Access::ReadWrite => Connection::open_with_flags(
@@ -82,7 +91,11 @@ pub(super) fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
     let set_up = || -> rusqlite::Result<()> {
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
-        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+        let cache = match access {
+            Access::ReadWrite => CACHE_KIB,
+            Access::ReadOnly => READ_CACHE_KIB,
+        };
+        connection.pragma_update(None, "cache_size", -cache)?;
         if access == Access::ReadWrite {
             // In WAL mode the default loses the last transactions when the power goes.
             connection.pragma_update(None, "synchronous", "full")?;
@@ -93,11 +106,7 @@ pub(super) fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
         connection.query_row("select count(*) from sqlite_schema", [], |_| Ok(()))
     };
     set_up().map_err(failed)?;
-    // SQLite takes what may not be written as something to be read, without a word, and says so at the first write.
-    match access {
-        Access::ReadWrite => refusal().map_or(Ok(connection), Err),
-        Access::ReadOnly => Ok(connection),
-    }
+    Ok(connection)
 }
 
 /// Begins a transaction that writes. Without a log it can't end while others read, and SQLite's own way to wait for them keeps out

@@ -1,10 +1,13 @@
 //! SQLite: one file, and a lock file beside it.
 
+mod checkpoint;
 mod classify;
 mod connection;
 mod lock;
+mod mirror;
 mod page;
 mod refusal;
+mod reset;
 mod runs;
 mod statements;
 mod url;
@@ -13,23 +16,22 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior};
 
+use self::checkpoint::{find, overlap, take};
 use self::classify::{while_applying, while_doing, while_holding};
 use self::connection::{begin, begin_log, connect, end_log};
 use self::page::Failure;
 pub(super) use self::url::{path, without_parameters};
 use super::Access;
 use super::ladder::{Step, statements_above};
-use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
+use crate::checkpoint::Subject;
 use crate::error::Error;
 use crate::ledger::{
     Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
 };
-use crate::limits::Limits;
-use crate::lookback::{OverlapPage, TupleDigest, decode_tuples, encode_tuples};
-use crate::mirror::{Applied, Mirror};
-use crate::page::ContinuationToken;
+use crate::lookback::{OverlapPage, TupleDigest};
+use crate::mirror::{Applied, RowCounts};
 use crate::schema::{self, Column, Kind, SchemaStatus};
 use crate::target::{Commit, Target, TargetError, TargetResult};
 
@@ -132,102 +134,6 @@ fn with_prefix(sql: &str, prefix: &str) -> String {
     sql.replace("{prefix}", &prefix.replace('"', "\"\""))
 }
 
-/// What stands in the tables.
-fn find(
-    connection: &Connection,
-    sql: impl Fn(&str) -> String,
-    subject: &Subject,
-) -> rusqlite::Result<Found> {
-    let (kept, others) = connection
-        .prepare(&sql(statements::CHECKPOINTS))?
-        .query_map([], read_checkpoint)?
-        .collect::<rusqlite::Result<Vec<_>>>()?
-        .into_iter()
-        .partition::<Vec<_>, _>(|checkpoint| checkpoint.subject.name == subject.name);
-    let kept = kept.into_iter().next();
-    let is_new = kept.as_ref().is_none_or(|kept| kept.token.is_none());
-    let has_rows = is_new
-        && connection.query_row(
-            &sql(statements::HAS_ROWS),
-            params![subject.store.id, subject.type_filter],
-            |row| row.get(0),
-        )?;
-    Ok(Found {
-        others,
-        kept,
-        has_rows,
-    })
-}
-
-/// Takes the checkpoint, which may be new.
-fn take(
-    connection: &Connection,
-    sql: impl Fn(&str) -> String,
-    run: &RunStart,
-    is_new: bool,
-) -> rusqlite::Result<Held> {
-    let Subject {
-        name,
-        source,
-        store,
-        type_filter,
-        mode,
-        target_store,
-    } = run.subject;
-    let target_store = target_store.as_ref();
-    let started_at = text(run.started_at);
-    connection.execute(
-        &sql(statements::TAKE_CHECKPOINT),
-        params![
-            name,
-            source,
-            store.id,
-            store.name,
-            store.created_at,
-            type_filter,
-            mode.name(),
-            started_at,
-            run.start_time.map(text),
-            run.runner.run_id,
-            target_store.map(|store| &store.id),
-            target_store.and_then(|store| store.created_at.as_ref()),
-        ],
-    )?;
-    if is_new {
-        connection.execute(&sql(statements::FORGET_OVERLAP), [name])?;
-    }
-    let version = env!("CARGO_PKG_VERSION");
-    connection.execute(
-        &sql(statements::BEGIN_RUN),
-        params![
-            run.runner.run_id,
-            name,
-            version,
-            started_at,
-            run.runner.host,
-            run.runner.pid,
-            run.command,
-        ],
-    )?;
-    let read = format!("{} where name = ?1", sql(statements::CHECKPOINTS));
-    Ok(Held {
-        checkpoint: connection.query_row(&read, [name], read_checkpoint)?,
-        overlap: overlap(connection, sql, name)?,
-    })
-}
-
-/// The known changes of a checkpoint.
-fn overlap(
-    connection: &Connection,
-    sql: impl Fn(&str) -> String,
-    name: &str,
-) -> rusqlite::Result<Vec<OverlapPage>> {
-    connection
-        .prepare(&sql(statements::OVERLAP))?
-        .query_map([name], read_overlap)?
-        .collect()
-}
-
 /// A kind's type as `pragma table_info` names it.
 fn type_name(kind: Kind) -> &'static str {
     match kind {
@@ -242,51 +148,6 @@ fn text(time: Timestamp) -> String {
     format!("{time:.9}")
 }
 
-fn read_checkpoint(row: &Row) -> rusqlite::Result<Checkpoint> {
-    let invalid = |index: usize| {
-        rusqlite::Error::InvalidColumnType(index, "state".to_owned(), rusqlite::types::Type::Text)
-    };
-    let time = |index: usize| -> rusqlite::Result<Option<Timestamp>> {
-        let time: Option<String> = row.get(index)?;
-        time.map(|time| time.parse())
-            .transpose()
-            .map_err(|_| invalid(index))
-    };
-    let (target_store_id, target_store_created_at) = (row.get::<_, Option<_>>(15)?, row.get(16)?);
-    let announced: Option<Vec<u8>> = row.get(17)?;
-    Ok(Checkpoint {
-        subject: Subject {
-            name: row.get(0)?,
-            source: row.get(1)?,
-            store: StoreIdentity {
-                id: row.get(2)?,
-                name: row.get(3)?,
-                created_at: row.get(4)?,
-            },
-            type_filter: row.get(5)?,
-            mode: row.get::<_, String>(6)?.parse().map_err(|()| invalid(6))?,
-            target_store: target_store_id.map(|id| StoreIdentity {
-                id,
-                name: None,
-                created_at: target_store_created_at,
-            }),
-        },
-        token: row
-            .get::<_, Option<String>>(7)?
-            .and_then(ContinuationToken::new),
-        watermark: row
-            .get::<_, Option<String>>(8)?
-            .and_then(ContinuationToken::new),
-        position_time: time(9)?,
-        fence: row.get(10)?,
-        commits: row.get(11)?,
-        start_time: time(12)?,
-        page_size: row.get(13)?,
-        complete_as_of: time(14)?,
-        announced: decode_tuples(announced.as_deref()).ok_or_else(|| invalid(17))?,
-    })
-}
-
 /// The version of the tables. No row is as good as no table: the statement that adds it is the last of its step.
 fn read_version(connection: &Connection, prefix: &str) -> rusqlite::Result<Option<u32>> {
     let has_version: bool =
@@ -297,34 +158,6 @@ fn read_version(connection: &Connection, prefix: &str) -> rusqlite::Result<Optio
     connection.query_row(&with_prefix(statements::VERSION, prefix), [], |row| {
         row.get(0)
     })
-}
-
-fn read_overlap(row: &Row) -> rusqlite::Result<OverlapPage> {
-    let invalid = |index: usize| {
-        let name = "overlap".to_owned();
-        rusqlite::Error::InvalidColumnType(index, name, rusqlite::types::Type::Blob)
-    };
-    let token: String = row.get(1)?;
-    let changes: Vec<u8> = row.get(4)?;
-    Ok(OverlapPage {
-        commit: row.get(0)?,
-        token: ContinuationToken::new(token).ok_or_else(|| invalid(1))?,
-        seen_at: row.get::<_, String>(2)?.parse().map_err(|_| invalid(2))?,
-        is_settled: row.get(3)?,
-        changes: OverlapPage::decode(&changes).ok_or_else(|| invalid(4))?,
-    })
-}
-
-impl Mirror for Sqlite {
-    fn limits(&self) -> Limits {
-        Limits {
-            nul: true,
-            key_bytes: usize::MAX,
-            // SQLITE_MAX_LENGTH of the bundled build.
-            text_bytes: 1_000_000_000,
-            widths: None,
-        }
-    }
 }
 
 impl Target for Sqlite {
@@ -340,6 +173,24 @@ impl Target for Sqlite {
                 }
             })?
             .ok_or(TargetError::Fenced)
+    }
+
+    fn truncate(
+        &mut self,
+        holder: &Holder,
+        type_filter: &str,
+        most: u32,
+    ) -> TargetResult<RowCounts> {
+        self.write_to_log()
+            .map_err(|error| while_holding("begin its log", error))?;
+        let prefix = &self.prefix;
+        reset::truncate(
+            &mut self.connection,
+            |sql| with_prefix(sql, prefix),
+            holder,
+            type_filter,
+            most,
+        )
     }
 }
 
@@ -405,20 +256,8 @@ impl Ledger for Sqlite {
     }
 
     fn last_commit(&mut self, holder: &Holder) -> TargetResult<i64> {
-        let sql = self.sql(statements::LAST_COMMIT);
-        let mut read = || -> rusqlite::Result<Option<i64>> {
-            // Waits for whoever writes.
-            let transaction = self
-                .connection
-                .transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let holder = params![holder.name, holder.fence];
-            transaction
-                .query_row(&sql, holder, |row| row.get(0))
-                .optional()
-        };
-        read()
-            .map_err(|error| while_holding("read the last commit", error))?
-            .ok_or(TargetError::Fenced)
+        let prefix = &self.prefix;
+        checkpoint::last_commit(&mut self.connection, |sql| with_prefix(sql, prefix), holder)
     }
 
     fn announce(
@@ -427,21 +266,11 @@ impl Ledger for Sqlite {
         last_commit: i64,
         tuples: &[TupleDigest],
     ) -> TargetResult<()> {
-        let doing = "announce what is written to another store";
         // The commit follows.
         self.write_to_log()
             .map_err(|error| while_holding("begin its log", error))?;
-        let announced = encode_tuples(tuples);
-        let of_holder = params![announced, holder.name, holder.fence, last_commit];
-        let kept = self
-            .connection
-            .execute(&self.sql(statements::ANNOUNCE), of_holder)
-            .map_err(|error| while_holding(doing, error))?;
-        if kept == 1 {
-            Ok(())
-        } else {
-            Err(TargetError::Fenced)
-        }
+        let sql = |statement: &str| with_prefix(statement, &self.prefix);
+        checkpoint::announce(&self.connection, sql, holder, last_commit, tuples)
     }
 
     fn finish_run(&mut self, run: &RunEnd) -> TargetResult<()> {
@@ -455,6 +284,11 @@ impl Ledger for Sqlite {
             "SQLite failed to record the end of the run",
             "fga_sync_runs",
         ))
+    }
+
+    fn forget(&mut self, holder: &Holder) -> TargetResult<()> {
+        let prefix = &self.prefix;
+        reset::forget(&mut self.connection, |sql| with_prefix(sql, prefix), holder)
     }
 
     fn record_run(&mut self, run: &RunRecord) -> TargetResult<()> {

@@ -104,6 +104,13 @@ impl<'a> Page<'a> {
             commit.holder.name,
             commit.holder.fence,
             commit.number,
+            commit.holder.run_id,
+            commit.seed.map(|seed| text(seed.start_time)),
+            commit
+                .seed
+                .and_then(|seed| seed.scan.token())
+                .map(ContinuationToken::as_str),
+            commit.seed.and_then(|seed| seed.scan.ended_at()).map(text),
             encode_tuples(commit.announced),
         ])?;
         if moved == 0 {
@@ -231,7 +238,7 @@ impl<'a> Page<'a> {
 }
 
 /// The primary key of a tuple's row.
-fn key<'a>(store_id: &'a str, tuple: &'a TupleKey) -> [&'a str; 7] {
+pub(super) fn key<'a>(store_id: &'a str, tuple: &'a TupleKey) -> [&'a str; 7] {
     let mut key = [store_id; 7];
     key[1..].copy_from_slice(&tuple.columns());
     key

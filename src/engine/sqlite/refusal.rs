@@ -12,7 +12,8 @@ use crate::error::{Error, ErrorKind};
 pub(super) const MUST_BE_WRITABLE: &str =
     "the file, its -wal and -shm beside it, and its directory must be writable for this user";
 
-/// What the system has against the file or those beside it, if it has something. An error begins with `doing`.
+/// What the system has against the file or those beside it, if it has something. An error begins with `doing`. It opens them: for a file
+/// that is not open yet, or can't be used any more.
 pub(super) fn refusal(path: &Path, access: Access, doing: &str) -> Option<Error> {
     let error = |kind, what: String, advice: String| {
         Some(Error::new(kind, format!("{doing}: {what}")).advise(advice))
@@ -60,13 +61,34 @@ pub(super) fn refusal(path: &Path, access: Access, doing: &str) -> Option<Error>
     }
 }
 
-/// The same of what SQLite keeps beside a file that may be written.
-fn beside(path: &Path) -> Option<(String, String)> {
-    let kept = ["-wal", "-shm", "-journal"].map(|end| {
+/// Whether the system has nothing against a file and those beside it being written, as far as it can be asked without opening them: on
+/// Unix a process that closes a file loses all its locks on it. Other connections to it would go on without theirs, and another process take
+/// the write-ahead log from under them.
+#[cfg(unix)]
+pub(super) fn may_be_written(path: &Path) -> bool {
+    let allows = |file: &Path| matches!(writable(file), Ok(()) | Err(rustix::io::Errno::NOENT));
+    allows(path)
+        && kept_beside(path).iter().all(|file| allows(file))
+        && is_writable(directory_of(path))
+}
+
+#[cfg(not(unix))]
+pub(super) fn may_be_written(_path: &Path) -> bool {
+    false
+}
+
+/// What SQLite keeps beside a file, or may keep.
+fn kept_beside(path: &Path) -> [PathBuf; 3] {
+    ["-wal", "-shm", "-journal"].map(|end| {
         let mut name = path.as_os_str().to_owned();
         name.push(end);
         PathBuf::from(name)
-    });
+    })
+}
+
+/// The same of what SQLite keeps beside a file that may be written.
+fn beside(path: &Path) -> Option<(String, String)> {
+    let kept = kept_beside(path);
     let may_be_written = |file: &PathBuf| File::options().append(true).open(file);
     let refused = kept.iter().find(|file| {
         let opened = may_be_written(file);
@@ -123,9 +145,14 @@ fn owner(_found: &std::fs::Metadata) -> String {
 
 #[cfg(unix)]
 fn is_writable(directory: &Path) -> bool {
+    writable(directory).is_ok()
+}
+
+#[cfg(unix)]
+fn writable(path: &Path) -> rustix::io::Result<()> {
     use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-    accessat(CWD, directory, Access::WRITE_OK, AtFlags::EACCESS).is_ok()
+    accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS)
 }
 
 #[cfg(not(unix))]

@@ -20,7 +20,8 @@ pub(super) fn finish(
             run.page_size,
             run.complete_as_of.map(text),
             holder.name,
-            holder.fence
+            holder.fence,
+            holder.run_id,
         ],
     )?;
     let error = result.error.as_ref();

@@ -39,7 +39,7 @@ pub(super) const COLUMNS: &str = "
 pub(super) const CHECKPOINTS: &str = r#"
     select name, source, store_id, store_name, store_created_at, type_filter, mode, token,
            watermark, position_time, fence, commits, start_time, page_size, complete_as_of,
-           target_store_id, target_store_created_at, announced
+           target_store_id, target_store_created_at, announced, seed_token, seeded_at
     from "{prefix}fga_sync_state""#;
 
 /// Whether rows are there of a store, or of a type in it.
@@ -54,7 +54,7 @@ pub(super) const TAKE_CHECKPOINT: &str = r#"
         set fence = fence + 1, run_id = excluded.run_id, source = excluded.source, store_id = excluded.store_id, store_name = excluded.store_name,
             store_created_at = excluded.store_created_at, type_filter = excluded.type_filter, mode = excluded.mode,
             target_store_id = excluded.target_store_id, target_store_created_at = excluded.target_store_created_at,
-            start_time = iif(token is null, excluded.start_time, start_time),
+            start_time = iif(token is null and seed_token is null and seeded_at is null, excluded.start_time, start_time),
             updated_at = excluded.updated_at"#;
 
 pub(super) const BEGIN_RUN: &str = r#"
@@ -64,24 +64,26 @@ pub(super) const BEGIN_RUN: &str = r#"
     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, 0, 0, 0, 0, 0)
     on conflict (run_id) do nothing"#;
 
-/// ?1 the position and ?2 its time, null where it stays; ?3 the watermark, likewise; ?4 name, ?5 fence, ?6 the commit's number, ?7 what stays announced.
+/// ?1 the position and ?2 its time, null where it stays; ?3 the watermark, likewise; ?4 name, ?5 fence, ?6 the commit's number, ?7 the run. ?8 where the log
+/// begins to be read after a seed, and ?10 when its scan ended, null where they stay; ?9 where the scan goes on, or null; ?11 what stays announced.
 pub(super) const MOVE_CHECKPOINT: &str = r#"
     update "{prefix}fga_sync_state"
     set token = coalesce(?1, token), position_time = coalesce(?2, position_time), watermark = coalesce(?3, watermark),
-        commits = ?6, announced = ?7, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
-    where name = ?4 and fence = ?5 and commits = ?6 - 1"#;
+        commits = ?6, announced = ?11, start_time = coalesce(?8, start_time), seed_token = ?9,
+        seeded_at = coalesce(?10, seeded_at), updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+    where name = ?4 and fence = ?5 and run_id = ?7 and commits = ?6 - 1"#;
 
-/// ?1 the tuples, ?2 name, ?3 fence, ?4 the number of the last commit.
+/// ?1 the tuples, ?2 name, ?3 fence, ?4 the number of the last commit, ?5 the run.
 pub(super) const ANNOUNCE: &str = r#"
-    update "{prefix}fga_sync_state" set announced = ?1 where name = ?2 and fence = ?3 and commits = ?4"#;
+    update "{prefix}fga_sync_state" set announced = ?1 where name = ?2 and fence = ?3 and run_id = ?5 and commits = ?4"#;
 
 pub(super) const LAST_COMMIT: &str = r#"
-    select commits from "{prefix}fga_sync_state" where name = ?1 and fence = ?2"#;
+    select commits from "{prefix}fga_sync_state" where name = ?1 and fence = ?2 and run_id = ?3"#;
 
-/// ?1 the size of pages, ?2 as of when the mirror is complete, null where the end was not proven; ?3 name, ?4 fence.
+/// ?1 the size of pages, ?2 as of when the mirror is complete, null where the end was not proven; ?3 name, ?4 fence, ?5 the run.
 pub(super) const LEAVE_CHECKPOINT: &str = r#"
     update "{prefix}fga_sync_state" set page_size = ?1, complete_as_of = coalesce(?2, complete_as_of)
-    where name = ?3 and fence = ?4"#;
+    where name = ?3 and fence = ?4 and run_id = ?5"#;
 
 /// Without its checkpoint, what is kept of an overlap means nothing.
 pub(super) const OVERLAP: &str = r#"
@@ -148,6 +150,38 @@ pub(super) const UPDATE_TUPLE: &str = r#"
     where store_id = ?1 and object_type = ?2 and object_id = ?3 and relation = ?4
       and user_type = ?5 and user_id = ?6 and user_relation = ?7 and timestamp <= ?10"#;
 
+/// ?1 to ?7 the key after which to read on, ?8 the store, ?9 the object type, or '' for all, ?10 the limit.
+pub(super) const READ_TUPLES: &str = r#"
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           'add', condition_name, condition_context, timestamp
+    from "{prefix}fga_tuples"
+    where (object_type, object_id, relation, user_type, user_id, user_relation, store_id) > (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+      and store_id = ?8 and ?9 in ('', object_type)
+    order by object_type, object_id, relation, user_type, user_id, user_relation, store_id limit ?10"#;
+
+/// ?1 the id after which to read on, ?2 the store, ?3 the object type, or '' for all, ?4 the limit.
+pub(super) const READ_CHANGELOG: &str = r#"
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           change_type, condition_name, condition_context, timestamp, id
+    from "{prefix}fga_changelog"
+    where id > ?1 and store_id = ?2 and ?3 in ('', object_type)
+    order by id limit ?4"#;
+
+pub(super) const FIND_TUPLE: &str = r#"
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           'add', condition_name, condition_context, timestamp
+    from "{prefix}fga_tuples"
+    where store_id = ?1 and object_type = ?2 and object_id = ?3 and relation = ?4
+      and user_type = ?5 and user_id = ?6 and user_relation = ?7"#;
+
+pub(super) const FIND_CHANGES: &str = r#"
+    select object_type, object_id, relation, user_type, user_id, user_relation,
+           change_type, condition_name, condition_context, timestamp
+    from "{prefix}fga_changelog"
+    where store_id = ?1 and object_type = ?2 and object_id = ?3 and relation = ?4
+      and user_type = ?5 and user_id = ?6 and user_relation = ?7
+    order by id"#;
+
 pub(super) const END_RUN: &str = r#"
     update "{prefix}fga_sync_runs"
     set finished_at = ?2, outcome = ?3, exit_code = ?4, error_kind = ?5, error_message = ?6
@@ -173,6 +207,38 @@ pub(super) const UNDER_WAY: &str = r#"
     select r.name, r.run_id, r.started_at, r.host, r.pid
     from "{prefix}fga_sync_state" s join "{prefix}fga_sync_runs" r on r.run_id = s.run_id
     where r.finished_at is null order by r.run_id desc limit 1"#;
+
+/// ?1 name, ?2 fence, ?3 the run.
+pub(super) const FORGET_CHECKPOINT: &str = r#"
+    delete from "{prefix}fga_sync_state" where name = ?1 and fence = ?2 and run_id = ?3"#;
+
+pub(super) const HAS_CHECKPOINT: &str = r#"
+    select exists (select 1 from "{prefix}fga_sync_state" where name = ?1)"#;
+
+/// As [`FORGET_CHECKPOINT`]. The row stays for the fence.
+pub(super) const CLEAR_CHECKPOINT: &str = r#"
+    update "{prefix}fga_sync_state"
+    set token = null, watermark = null, position_time = null, complete_as_of = null, start_time = null, announced = null,
+        seed_token = null, seeded_at = null,
+        updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+    where name = ?1 and fence = ?2 and run_id = ?3"#;
+
+/// ?1 the store, ?2 the object type, or '' for all. Of the changelog by the expression that is in an index.
+pub(super) const COUNT_ROWS: &str = r#"
+    select (select count(*) from "{prefix}fga_changelog" where store_id || '' = ?1 and ?2 in ('', object_type)),
+           (select count(*) from "{prefix}fga_tuples" where store_id = ?1 and ?2 in ('', object_type))"#;
+
+/// As [`COUNT_ROWS`], and ?3 how many rows at most.
+pub(super) const DELETE_CHANGES: &str = r#"
+    delete from "{prefix}fga_changelog" where id in (
+        select id from "{prefix}fga_changelog" where store_id || '' = ?1 and ?2 in ('', object_type) limit ?3)"#;
+
+/// The same of tuples.
+pub(super) const DELETE_TUPLES: &str = r#"
+    delete from "{prefix}fga_tuples"
+    where (object_type, object_id, relation, user_type, user_id, user_relation, store_id) in (
+        select object_type, object_id, relation, user_type, user_id, user_relation, store_id
+        from "{prefix}fga_tuples" where store_id = ?1 and ?2 in ('', object_type) limit ?3)"#;
 
 /// Without statistics, SQLite reads a whole store's tuples for those of one user: it takes two more columns of an index for
 /// no gain. No one else gathers them.

@@ -23,6 +23,7 @@ cases![
     a_commit_under_way_happens_once,
     a_later_run_fences_the_one_before,
     the_same_run_again_fences_its_past,
+    a_run_of_a_checkpoint_that_is_gone_is_fenced,
     any_other_fence_is_refused,
     long_positions_are_kept_whole,
     a_new_connection_sees_what_was_committed,
@@ -201,6 +202,20 @@ fn the_same_run_again_fences_its_past(engine: &dyn Engine) -> anyhow::Result<()>
     is_fenced(database.as_ref(), || run.attempt(3, &busy_page(), &draft))?;
     run.fence = again.fence;
     run.page(&busy_page())
+}
+
+/// A checkpoint that somebody deleted begins with the first fence again.
+fn a_run_of_a_checkpoint_that_is_gone_is_fenced(engine: &dyn Engine) -> anyhow::Result<()> {
+    let database = engine.fresh()?;
+    let mut run = Run::begin(database.as_ref())?;
+    database.query("delete from {fga_sync_state}")?;
+    let draft = run.usual()?;
+    is_fenced(database.as_ref(), || run.attempt(1, &busy_page(), &draft))?;
+    let mut later = Run::begin_as(database.as_ref(), subject(), LATER_RUN)?;
+    ensure!((later.fence, later.commits) == (run.fence, run.commits));
+    is_fenced(database.as_ref(), || run.attempt(1, &busy_page(), &draft))?;
+    is_fenced(database.as_ref(), || run.last_commit())?;
+    later.page(&busy_page())
 }
 
 fn any_other_fence_is_refused(engine: &dyn Engine) -> anyhow::Result<()> {

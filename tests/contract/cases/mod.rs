@@ -11,10 +11,13 @@ mod lock;
 mod look_back;
 mod plans;
 mod questions;
+mod read_back;
 mod records;
 mod refused;
+mod reset;
 mod runs;
 mod schema;
+mod seed;
 mod values;
 
 use crate::engine::Engine;
@@ -37,9 +40,12 @@ pub const ALL: &[(&str, &[Case])] = &[
     ("refused", refused::CASES),
     ("lock", lock::CASES),
     ("look_back", look_back::CASES),
+    ("seed", seed::CASES),
+    ("reset", reset::CASES),
     ("dry_run", dry_run::CASES),
     ("plans", plans::CASES),
     ("questions", questions::CASES),
+    ("read_back", read_back::CASES),
 ];
 
 /// Lists functions of this module as cases by their names.

@@ -82,6 +82,8 @@ const COLUMNS: [(&str, &[&str]); 5] = [
             "target_store_id",
             "target_store_created_at",
             "start_time",
+            "seed_token",
+            "seeded_at",
             "token",
             "watermark",
             "position_time",

@@ -4,6 +4,7 @@ use anyhow::ensure;
 use fga_sync::change::Change;
 
 use super::cases;
+use super::read_back::come_back;
 use crate::changes::{With, delete, tuple, viewer, write};
 use crate::engine::{Database, Engine};
 use crate::run::{
@@ -41,6 +42,7 @@ fn round_trip(engine: &dyn Engine, changes: &[Change]) -> anyhow::Result<()> {
             &tuples(database)?,
             &expected_tuples(database, STORE, changes)?,
         )?;
+        come_back(database, run.target.as_mut(), changes)?;
         let deletes: Vec<_> = changes[1..]
             .iter()
             .map(|change| delete(change.tuple.clone()))

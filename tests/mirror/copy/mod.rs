@@ -44,7 +44,11 @@ impl Pair {
 
     /// A run that does not wait long for another's requests.
     pub fn run(&self) -> Binary {
-        Binary::new(["run"])
+        self.command("run")
+    }
+
+    pub fn command(&self, name: &str) -> Binary {
+        Binary::new([name])
             .env("FGA_API_URL", &self.source.url)
             .env("FGA_STORE_ID", &self.source.id)
             .env("FGA_SYNC_TARGET", &target_url(&self.target))

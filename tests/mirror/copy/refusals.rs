@@ -19,6 +19,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     };
     vec![
         trial("a_copy_keeps_tuples_only", other_modes),
+        trial("a_copy_is_made_by_run_alone", other_commands),
         trial("a_store_is_not_copied_into_itself", itself),
         trial("a_store_that_was_made_anew_is_not_filled_on", made_anew),
         trial("a_store_that_holds_tuples_is_not_begun", not_empty),
@@ -44,6 +45,20 @@ fn other_modes(world: &World, engine: Engine) -> Result<()> {
     pair.assert_equal()
 }
 
+/// What is for tables.
+fn other_commands(world: &World, engine: Engine) -> Result<()> {
+    let pair = pair(world, engine)?;
+    for (command, arguments) in [
+        ("seed", &[][..]),
+        ("verify", &[]),
+        ("reset", &["--truncate", "--yes"]),
+    ] {
+        let command = pair.command(command).args(arguments.iter().copied());
+        command.end_with(2)?.saying("is a store")?;
+    }
+    Ok(())
+}
+
 fn itself(world: &World, engine: Engine) -> Result<()> {
     let pair = pair(world, engine)?;
     let run = pair.run().env("FGA_SYNC_TARGET", &target_url(&pair.source));
@@ -60,9 +75,13 @@ fn made_anew(world: &World, engine: Engine) -> Result<()> {
     ensure!(tuples(&pair.target)?.is_empty(), "it was filled");
     // And one that is not there at all.
     gone.api.delete_store(&gone.id)?;
-    pair.target = gone;
+    let new = std::mem::replace(&mut pair.target, gone);
     pair.run().end_with(7)?;
-    Ok(())
+    // What the advice says.
+    pair.target = new;
+    pair.command("reset").args(["--yes"]).end_with(0)?;
+    pair.run().end_with(0)?;
+    pair.assert_equal()
 }
 
 fn not_empty(world: &World, engine: Engine) -> Result<()> {

@@ -12,7 +12,7 @@ create table if not exists `{prefix}fga_sync_runs` (
     error_kind      varchar(64) comment 'of a run that failed: what kind of failure',
     error_message   varchar(2000) comment 'of a run that failed: what happened',
     pages           bigint not null comment 'pages of changes that were committed',
-    changes         bigint not null comment 'changes that were committed',
+    changes         bigint not null comment 'changes that were committed, or tuples of a seed',
     writes          bigint not null comment 'of the changes, those that wrote a tuple',
     deletes         bigint not null comment 'of the changes, those that deleted a tuple',
     late_arrivals   bigint not null comment 'of the changes, those that stand in the log before others that were read earlier',

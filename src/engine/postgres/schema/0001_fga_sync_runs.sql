@@ -33,7 +33,7 @@ comment on column {schema}.fga_sync_runs.exit_code is 'what the scheduler got';
 comment on column {schema}.fga_sync_runs.error_kind is 'of a run that failed: what kind of failure';
 comment on column {schema}.fga_sync_runs.error_message is 'of a run that failed: what happened';
 comment on column {schema}.fga_sync_runs.pages is 'pages of changes that were committed';
-comment on column {schema}.fga_sync_runs.changes is 'changes that were committed';
+comment on column {schema}.fga_sync_runs.changes is 'changes that were committed, or tuples of a seed';
 comment on column {schema}.fga_sync_runs.writes is 'of the changes, those that wrote a tuple';
 comment on column {schema}.fga_sync_runs.deletes is 'of the changes, those that deleted a tuple';
 comment on column {schema}.fga_sync_runs.late_arrivals is 'of the changes, those that stand in the log before others that were read earlier';

@@ -12,7 +12,7 @@ create table if not exists "{prefix}fga_sync_runs" ( -- One row for each run of 
     error_kind      text,                      -- of a run that failed: what kind of failure
     error_message   text,                      -- of a run that failed: what happened
     pages           integer not null,          -- pages of changes that were committed
-    changes         integer not null,          -- changes that were committed
+    changes         integer not null,          -- changes that were committed, or tuples of a seed
     writes          integer not null,          -- of the changes, those that wrote a tuple
     deletes         integer not null,          -- of the changes, those that deleted a tuple
     late_arrivals   integer not null,          -- of the changes, those that stand in the log before others that were read earlier

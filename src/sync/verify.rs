@@ -1,0 +1,306 @@
+//! Compares a mirror with its store, tuple by tuple.
+//!
+//! The store's tuples come in no useful order, and so do a table's. Each is taken down in a temporary file under its key ([`spill`]), and the
+//! file tells what differs.
+//!
+//! Both go on changing meanwhile. So the feed is followed, as a run follows it, from the watermark of the mirror to a proven end *after* all
+//! was read: a tuple of which it has a change that the mirror lacked at first is not compared. Of the others the mirror had every change
+//! before the comparison began, and nothing happened to them since, so they must be equal. What still seems to differ is looked at again:
+//!
+//! ```text
+//! checkpoint   store   tables   feed   | each suspect at the store and in the tables   feed | the same after --lookback
+//! ```
+//!
+//! The second look is for scans that skip tuples (the memory engine's, under writes), the third for whatever lags: a replica that the feed
+//! is read from, a standby that the tables are.
+
+mod compare;
+mod fold;
+mod inspect;
+mod repair;
+mod spill;
+mod state;
+
+use std::ops::ControlFlow;
+
+use self::compare::{Asked, Comparison};
+pub use self::spill::Counts;
+use self::spill::Spill;
+pub use self::state::{Difference, Kind, Table, TupleIs};
+use super::lock::lock;
+use super::outcome::Outcome;
+use super::persist::persistently;
+use super::run::RunOptions;
+use super::session::{Session, prepare_tables, record};
+use super::stop::{Signal, Stop};
+use super::subject::admit_run;
+use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
+use crate::error::{Error, ErrorKind, Result};
+use crate::ledger::{Found, RunStart, Runner};
+use crate::lookback::OverlapPage;
+use crate::source::ChangeSource;
+use crate::target::{Target, TargetError};
+
+/// What a user asks for by this.
+const COMMAND: &str = "verify";
+/// Differences that are looked at at once.
+const DIFFERENCES: u32 = 100;
+
+/// How to compare.
+#[derive(Debug, Clone)]
+pub struct VerifyOptions {
+    /// As of a run: what is mirrored, and how its source is read.
+    pub run: RunOptions,
+    /// Whether to make `fga_tuples` equal.
+    pub repair: bool,
+}
+
+/// Hears how far a comparison has come: what is being read, and how much of it.
+pub type Watch<'a> = &'a mut dyn FnMut(&'static str, u64);
+
+/// What a comparison has found.
+#[derive(Debug)]
+pub struct Findings {
+    /// How many of what.
+    pub counts: Counts,
+    spill: Spill,
+}
+
+impl Findings {
+    fn of(spill: Spill) -> Result<Self> {
+        let counts = spill.counts()?;
+        Ok(Self { counts, spill })
+    }
+
+    /// Calls for each difference, sorted by tuple, until it says that it has enough.
+    ///
+    /// # Errors
+    /// Where the temporary file can't be read, or what it returns.
+    pub fn each(&self, mut call: impl FnMut(&Difference) -> Result<bool>) -> Result<()> {
+        let mut after = None;
+        loop {
+            let page = self.spill.differences(after.as_ref(), DIFFERENCES)?;
+            for difference in &page {
+                if !call(difference)? {
+                    return Ok(());
+                }
+            }
+            match page.into_iter().next_back() {
+                None => return Ok(()),
+                last => after = last,
+            }
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Verified {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The store, once it is known.
+    pub store: Option<StoreIdentity>,
+    /// What was found, if it came to an end.
+    pub findings: Option<Findings>,
+}
+
+/// Why a comparison ended before its time.
+enum Interruption {
+    Stopped(Signal),
+    Failed(Error),
+}
+
+type Step<T = ()> = Result<T, Interruption>;
+
+impl From<Error> for Interruption {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<TargetError> for Interruption {
+    fn from(error: TargetError) -> Self {
+        Self::Failed(error.into_error())
+    }
+}
+
+/// Compares a mirror with its store, and makes it equal where that is wanted.
+///
+/// # Errors
+/// Whatever kept the comparison from its end. What was repaired before stays repaired.
+pub fn verify(
+    source: Box<dyn ChangeSource>,
+    target: &mut dyn Target,
+    runner: &Runner,
+    options: &VerifyOptions,
+    stop: &Stop,
+    watch: Watch,
+) -> Result<Verified> {
+    let mut store = None;
+    let done = if options.repair {
+        compare_and_repair(
+            source,
+            target,
+            runner,
+            &options.run,
+            stop,
+            watch,
+            &mut store,
+        )
+    } else {
+        look_on(source, target, &options.run, stop, watch, &mut store)
+    };
+    let (outcome, findings) = match done {
+        Ok((outcome, findings)) => (outcome, findings),
+        Err(Interruption::Stopped(signal)) => (Outcome::Stopped(signal), None),
+        Err(Interruption::Failed(error)) => (Outcome::or_stopped(Err(error), stop)?, None),
+    };
+    Ok(Verified {
+        outcome,
+        store,
+        findings,
+    })
+}
+
+type Done = Step<(Outcome, Option<Findings>)>;
+
+/// Compares beside whatever runs meanwhile, and writes nothing.
+fn look_on(
+    source: Box<dyn ChangeSource>,
+    target: &mut dyn Target,
+    options: &RunOptions,
+    stop: &Stop,
+    watch: Watch,
+    store: &mut Option<StoreIdentity>,
+) -> Done {
+    prepare_tables(target, false, stop)?;
+    let (source, subject) = find_store(source, options, stop, store)?;
+    let (checkpoint, overlap) = find_checkpoint(target, &subject, stop)?;
+    let mut comparison = Comparison::new(source, &checkpoint, overlap, options, stop, watch)?;
+    comparison.compare(target)?;
+    let findings = Findings::of(comparison.spill)?;
+    Ok((outcome(findings.counts), Some(findings)))
+}
+
+/// Compares and repairs as the only one who writes.
+fn compare_and_repair(
+    source: Box<dyn ChangeSource>,
+    target: &mut dyn Target,
+    runner: &Runner,
+    options: &RunOptions,
+    stop: &Stop,
+    watch: Watch,
+    store: &mut Option<StoreIdentity>,
+) -> Done {
+    let started_at = stop.now();
+    let begin = |target: &mut dyn Target| -> Step<ControlFlow<Outcome, _>> {
+        if let Some(outcome) = lock(target, &options.name, options.if_locked, None, stop)? {
+            return Ok(ControlFlow::Break(outcome));
+        }
+        prepare_tables(target, false, stop)?;
+        let (source, subject) = find_store(source, options, stop, store)?;
+        find_checkpoint(target, &subject, stop)?;
+        Ok(ControlFlow::Continue((source, subject)))
+    };
+    let record_ended = |target: &mut dyn Target, result: Result<Outcome>| -> Done {
+        let run = (runner, COMMAND, options.name.as_str(), started_at);
+        record(target, stop, run, &result, options.keep_runs);
+        Ok((result?, None))
+    };
+    let (source, subject) = match begin(target) {
+        Ok(ControlFlow::Continue(found)) => found,
+        Ok(ControlFlow::Break(outcome)) => return record_ended(target, Ok(outcome)),
+        Err(Interruption::Stopped(signal)) => {
+            return record_ended(target, Ok(Outcome::Stopped(signal)));
+        }
+        Err(Interruption::Failed(error)) => return record_ended(target, Err(error)),
+    };
+    let start = RunStart {
+        runner,
+        command: COMMAND,
+        subject: &subject,
+        started_at,
+        start_time: options.start_time,
+    };
+    let admission = |found: &Found| admit_run(found, &subject);
+    let mut session = match Session::begin(target, stop, start, &admission) {
+        Ok(session) => session,
+        Err(error) => return record_ended(target, Err(error)),
+    };
+    let checkpoint = session.checkpoint().clone();
+    let overlap = session.overlap().to_vec();
+    let repair = |session: &mut Session| -> Done {
+        let mut comparison = Comparison::new(source, &checkpoint, overlap, options, stop, watch)?;
+        comparison.compare(session.target())?;
+        comparison.repair(session)?;
+        let findings = Findings::of(comparison.spill)?;
+        Ok((outcome(findings.counts), Some(findings)))
+    };
+    let done = repair(&mut session);
+    let result = match &done {
+        Ok((outcome, _)) => Ok(*outcome),
+        Err(Interruption::Stopped(signal)) => Ok(Outcome::Stopped(*signal)),
+        Err(Interruption::Failed(error)) => Err(Error::new(error.kind(), error.to_string())),
+    };
+    session.end(&result, options.keep_runs);
+    done
+}
+
+/// How a comparison ends that has found so much.
+const fn outcome(counts: Counts) -> Outcome {
+    match (counts.differences(), counts.repaired) {
+        (0, _) => Outcome::Equal,
+        (all, repaired) if all == repaired => Outcome::Repaired,
+        _ => Outcome::Different,
+    }
+}
+
+/// Asks the source for its store.
+fn find_store(
+    source: Box<dyn ChangeSource>,
+    options: &RunOptions,
+    stop: &Stop,
+    found: &mut Option<StoreIdentity>,
+) -> Step<(Box<dyn ChangeSource>, Subject)> {
+    let mut asked = Asked(Some(source));
+    let store = asked.ask(stop, |source| source.store())??;
+    *found = Some(store.clone());
+    let subject = Subject {
+        name: options.name.clone(),
+        source: options.source.clone(),
+        store,
+        type_filter: options.type_filter.clone(),
+        mode: options.mode,
+        target_store: None,
+    };
+    let source = asked.0.take().ok_or_else(|| {
+        Error::new(
+            ErrorKind::Unexpected,
+            "the source was gone right after it was asked",
+        )
+    })?;
+    Ok((source, subject))
+}
+
+/// Where the mirror stands. One that was never filled is none.
+fn find_checkpoint(
+    target: &mut dyn Target,
+    subject: &Subject,
+    stop: &Stop,
+) -> Result<(Checkpoint, Vec<OverlapPage>)> {
+    let looked = persistently(target, stop, |target| target.look(subject));
+    let (found, overlap) = looked.map_err(TargetError::into_error)?;
+    admit_run(&found, subject)?;
+    let is_filled = |kept: &Checkpoint| kept.token.is_some() || kept.seeded_at.is_some();
+    match found.kept.filter(is_filled) {
+        Some(kept) => Ok((kept, overlap)),
+        None => Err(Error::new(
+            ErrorKind::WrongPosition,
+            format!(
+                "the target holds no position {:?}: there is no mirror to compare",
+                subject.name
+            ),
+        )
+        .advise("fill it by fga-sync run, or check --target, --schema, --table-prefix and the job's name")),
+    }
+}
