@@ -80,6 +80,9 @@ pub enum Applied {
     Committed,
     /// Nothing was written: these tuples were not what they must have been [before](Before) the page.
     Unexpected(Vec<TupleKey>),
+    /// Not yet: whether these tuples were what they must have been before the page can't be told any more, as an attempt that was not
+    /// answered may have written them. Only a mirror with the weaker contract says so.
+    InDoubt(Vec<TupleKey>),
 }
 
 /// How many rows there are, or were.

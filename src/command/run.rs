@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::{log_failure_of, print_summary, runner};
 use crate::cli::RunArgs;
 use crate::config::{Config, OutputSettings, RunSettings, SourceSettings};
-use crate::engine::{self, Access, DryRun};
+use crate::engine::{self, Access, DryRun, TargetSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Runner;
 use crate::report::{
@@ -14,6 +14,7 @@ use crate::report::{
 };
 use crate::source::{ChangeSource, OpenFga, Replay};
 use crate::span;
+use crate::store::Store;
 use crate::sync::{self, GivenUp, Outcome, Stop, open_persistently};
 use crate::target::Target;
 
@@ -132,6 +133,7 @@ pub(super) fn subject_of(
         store_id: given(settings.source.store_id()),
         type_filter: given(&settings.options.type_filter),
         target: Some(settings.target.shown.clone()),
+        state: (settings.target.store.as_ref()).map(|store| store.state.clone()),
         schema: settings.target.database.schema().map(str::to_owned),
         table_prefix: settings.target.database.table_prefix().map(str::to_owned),
         mode: Some(settings.options.mode.name()),
@@ -198,7 +200,12 @@ fn open_and_work(
     } else {
         Access::ReadWrite
     };
-    let (database, opening) = (target.database, stop.clone());
+    let TargetSettings {
+        database,
+        store: target_store,
+        ..
+    } = target;
+    let opening = stop.clone();
     let opened = stop.or(deadline, move || {
         open_persistently(&opening, || engine::open(&database, access))
     });
@@ -212,6 +219,9 @@ fn open_and_work(
                 .advise("see that it is up and can be reached from here"));
         }
     };
+    if let Some(settings) = target_store {
+        target = Box::new(Store::open(target, &settings, stop)?);
+    }
     options.max_duration =
         deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     if work.is_dry() {

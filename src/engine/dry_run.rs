@@ -1,7 +1,7 @@
 //! A target that reads and plans, and writes nothing.
 
 use crate::change::Change;
-use crate::checkpoint::{Checkpoint, Subject};
+use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
 use crate::ledger::{
     Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
 };
@@ -133,6 +133,14 @@ impl Ledger for DryRun {
 }
 
 impl Target for DryRun {
+    fn store(&mut self) -> TargetResult<Option<StoreIdentity>> {
+        self.target.store()
+    }
+
+    fn largest_page(&self) -> Option<u32> {
+        self.target.largest_page()
+    }
+
     fn apply(&mut self, _commit: &Commit) -> TargetResult<Applied> {
         Ok(Applied::Committed)
     }

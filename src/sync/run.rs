@@ -104,7 +104,7 @@ fn read_and_apply(
     listener: &mut dyn Listener,
 ) -> Result<Outcome> {
     let mut tokens = Tokens::default();
-    let mut page_size = options.page_size;
+    let mut page_size = session.largest_page(options.page_size);
     let mut max_changes = options.max_changes;
     loop {
         // Where the log was begun, and not where this run would begin it: a scheduler's line may hold a time that moves.
@@ -113,12 +113,15 @@ fn read_and_apply(
         let tuple_reader = source.tuple_reader()?;
         let is_recorded = tuple_reader.is_none();
         let overlap = session.overlap().to_vec();
+        // What the run before began to write to another store may be there or not.
+        let mut contradicted = Known::contradicted(&overlap);
+        contradicted.extend(&session.checkpoint().announced);
         let planner = Planner::new(
             tuple_reader,
             (stop, deadline),
             options.mode.keeps_tuples(),
             Whole::of(session.checkpoint()),
-            Known::contradicted(&overlap),
+            contradicted,
         );
         let settling = if is_recorded {
             Settling::of_a_recording()
@@ -149,16 +152,15 @@ fn read_and_apply(
         };
         let drained = drain.drain(&mut pages);
         let committed = drain.changes;
-        let changes = match drained {
+        page_size = match drained {
             Ok(outcome) => return Ok(outcome),
             Err(Interruption::Failed(error)) => return Err(error),
-            Err(Interruption::Refused { changes }) => changes,
+            Err(Interruption::TooLarge { page_size }) => page_size.max(1),
         };
         tracing::info!(
-            changes,
-            "the target refuses a value: reading again in smaller pages"
+            page_size,
+            "the target does not take a page: reading again in smaller ones"
         );
-        page_size = (changes / 2).max(1);
         max_changes = max_changes.map(|most| most.saturating_sub(committed));
         (source, tokens) = pages.into_source()?;
         session.begin_again()?;

@@ -16,7 +16,15 @@ pub(super) fn admit_run(found: &Found, subject: &Subject) -> Result<()> {
         .advise("fga-sync seed goes on where it ended; or fga-sync reset --truncate gives up what there is"));
     }
     check_overlap(&found.others, subject)?;
-    if found.has_rows && kept.is_none_or(|kept| kept.seeded_at.is_none()) {
+    let has_lost_rows = found.has_rows && kept.is_none_or(|kept| kept.seeded_at.is_none());
+    if has_lost_rows && let Some(store) = &subject.target_store {
+        return Err(Error::new(
+            ErrorKind::WrongPosition,
+            format!("the store {:?} holds tuples, and nobody knows from which position", store.id),
+        )
+        .advise("check --target and --state; fill an empty store, or bring back the state that belongs to this one"));
+    }
+    if has_lost_rows {
         return Err(Error::new(
             ErrorKind::WrongPosition,
             format!(
@@ -182,8 +190,11 @@ fn check_target_store(
 /// The mirror that has rows in common with this one, if there is any.
 pub(super) fn sharing<'a>(checkpoints: &'a [Checkpoint], subject: &Subject) -> Option<&'a Subject> {
     let overlaps = |one: &str, other: &str| one.is_empty() || other.is_empty() || one == other;
+    let into = |subject: &Subject| subject.target_store.as_ref().map(|store| store.id.clone());
     checkpoints.iter().map(|kept| &kept.subject).find(|kept| {
-        kept.store.id == subject.store.id && overlaps(&kept.type_filter, &subject.type_filter)
+        kept.store.id == subject.store.id
+            && into(kept) == into(subject)
+            && overlaps(&kept.type_filter, &subject.type_filter)
     })
 }
 

@@ -5,15 +5,16 @@ use std::time::Instant;
 
 use super::lock::lock;
 use super::outcome::Outcome;
+use super::persist::persistently;
 use super::run::RunOptions;
 use super::session::{Session, prepare_tables, record};
 use super::stop::Stop;
 use crate::checkpoint::{StoreIdentity, Subject};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::{Event, Listener};
 use crate::ledger::{Found, RunStart, Runner};
 use crate::source::ChangeSource;
-use crate::target::Target;
+use crate::target::{Target, TargetError};
 
 /// Something to be done under a checkpoint.
 pub(super) struct Task<'a> {
@@ -25,8 +26,6 @@ pub(super) struct Task<'a> {
     pub(super) options: &'a RunOptions,
     pub(super) stop: &'a Stop,
 }
-
-type SourceOfStore = (Box<dyn ChangeSource>, StoreIdentity);
 
 impl Task<'_> {
     /// Does the work with the source and the checkpoint, until a deadline, and records it. `listener` hears what happens on the way,
@@ -64,7 +63,11 @@ impl Task<'_> {
             record(target, stop, run, &result, options.keep_runs);
             result
         };
-        let (source, store) = match find_store(source, target, options, (stop, deadline)) {
+        let Stores {
+            source,
+            store,
+            target_store,
+        } = match find_stores(source, target, options, (stop, deadline)) {
             Ok(ControlFlow::Continue(found)) => found,
             Ok(ControlFlow::Break(outcome)) => return record_failed(target, Ok(outcome)),
             Err(error) => return record_failed(target, Err(error)),
@@ -76,7 +79,7 @@ impl Task<'_> {
             store,
             type_filter: options.type_filter.clone(),
             mode: options.mode,
-            target_store: None,
+            target_store,
         };
         let start = RunStart {
             runner,
@@ -98,20 +101,50 @@ impl Task<'_> {
     }
 }
 
-/// Takes the lock, sees that the tables are there, and asks the source for its store. It breaks off with the outcome of a run that ends
+/// Where changes come from, and where they go.
+struct Stores {
+    source: Box<dyn ChangeSource>,
+    /// The source's.
+    store: StoreIdentity,
+    /// The target's, where the rows go to one.
+    target_store: Option<StoreIdentity>,
+}
+
+/// Takes the lock, sees that the tables are there, and asks both sides for their stores. It breaks off with the outcome of a run that ends
 /// before it has begun.
-fn find_store(
+fn find_stores(
     mut source: Box<dyn ChangeSource>,
     target: &mut dyn Target,
     options: &RunOptions,
     (stop, deadline): (&Stop, Option<Instant>),
-) -> Result<ControlFlow<Outcome, SourceOfStore>> {
+) -> Result<ControlFlow<Outcome, Stores>> {
     if let Some(outcome) = lock(target, &options.name, options.if_locked, deadline, stop)? {
         return Ok(ControlFlow::Break(outcome));
     }
     prepare_tables(target, options.migrate, stop)?;
-    Ok(match stop.or(deadline, move || (source.store(), source)) {
-        Ok((store, source)) => ControlFlow::Continue((source, store?)),
-        Err(given_up) => ControlFlow::Break(given_up.outcome()),
-    })
+    let (store, source) = match stop.or(deadline, move || (source.store(), source)) {
+        Ok((store, source)) => (store?, source),
+        Err(given_up) => return Ok(ControlFlow::Break(given_up.outcome())),
+    };
+    let target_store = persistently(target, stop, |target| target.store());
+    let target_store = target_store.map_err(TargetError::into_error)?;
+    if let Some(target_store) = &target_store {
+        refuse_same(&store, target_store)?;
+    }
+    Ok(ControlFlow::Continue(Stores {
+        source,
+        store,
+        target_store,
+    }))
+}
+
+/// Refuses to copy a store into itself, by whatever address. Ids are ULIDs, made anew for each store.
+fn refuse_same(source: &StoreIdentity, target: &StoreIdentity) -> Result<()> {
+    let is_same = source.id == target.id
+        && (source.created_at.is_none() || source.created_at == target.created_at);
+    if !is_same {
+        return Ok(());
+    }
+    let message = format!("source and target are the same store, {:?}", source.id);
+    Err(Error::usage(message).advise("check --source, --store-id and --target"))
 }

@@ -144,6 +144,7 @@ rows_deleted: null
 run_id: text
 schema: null
 source: text
+state: null
 store_id: text
 store_name: text
 table_prefix: null

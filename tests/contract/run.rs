@@ -5,7 +5,7 @@ use fga_sync::change::{Change, Operation};
 use fga_sync::checkpoint::{Checkpoint, Mode, StoreIdentity, Subject};
 use fga_sync::error::{Error, ErrorKind};
 use fga_sync::ledger::{Found, Held, Holder, RunEnd, RunResult, RunStart, Runner};
-use fga_sync::lookback::OverlapUpdate;
+use fga_sync::lookback::{OverlapUpdate, TupleDigest};
 use fga_sync::mirror::{Applied, NetEffect, Rows};
 use fga_sync::page::ContinuationToken;
 use fga_sync::sync::coalesce;
@@ -58,6 +58,8 @@ pub struct Draft {
     pub rejects: u32,
     /// How far a seed has come.
     pub seed: Option<SeedStep>,
+    /// What stays announced.
+    pub announced: Vec<TupleDigest>,
 }
 
 /// A run under way.
@@ -154,6 +156,7 @@ impl Run {
             },
             rejects: 0,
             seed: None,
+            announced: Vec::new(),
         })
     }
 
@@ -221,6 +224,8 @@ impl Run {
                 tuples: &net_effect,
             },
             overlap: &draft.overlap,
+            changed: &[],
+            announced: &draft.announced,
         };
         self.target.apply(&commit)
     }
@@ -261,10 +266,12 @@ pub fn ended(holder: Holder) -> RunEnd {
 pub fn committed(applied: Applied) -> TargetResult<()> {
     match applied {
         Applied::Committed => Ok(()),
-        Applied::Unexpected(tuples) => Err(TargetError::Fatal(Error::new(
-            ErrorKind::Unexpected,
-            format!("nothing was expected: {tuples:?}"),
-        ))),
+        Applied::Unexpected(tuples) | Applied::InDoubt(tuples) => {
+            Err(TargetError::Fatal(Error::new(
+                ErrorKind::Unexpected,
+                format!("nothing was expected: {tuples:?}"),
+            )))
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::statements::{
 };
 use super::time::datetime;
 use crate::change::Change;
-use crate::lookback::OverlapPage;
+use crate::lookback::{OverlapPage, encode_tuples};
 use crate::mirror::{Before, NetEffect};
 use crate::page::ContinuationToken;
 use crate::target::Commit;
@@ -133,6 +133,7 @@ pub(super) fn move_checkpoint(commit: &Commit) -> Step {
         seed.and_then(|seed| seed.scan.ended_at())
             .map(datetime)
             .into(),
+        encode_tuples(commit.announced).into(),
         holder.name.into(),
         holder.fence.into(),
         holder.run_id.into(),
@@ -440,6 +441,8 @@ mod tests {
                 forget: vec![1, 2],
                 keep: vec![page],
             },
+            changed: &[],
+            announced: &[],
         };
         let expected = [
             ("fga_sync_state", Touched::Just(1)),

@@ -8,7 +8,7 @@ use postgres::types::{ToSql, Type};
 use super::classify::ROW_CHANGED;
 use super::statements;
 use crate::change::Change;
-use crate::lookback::{OverlapPage, OverlapUpdate};
+use crate::lookback::{OverlapPage, OverlapUpdate, encode_tuples};
 use crate::mirror::{Applied, Rows, Written};
 use crate::page::ContinuationToken;
 use crate::target::Commit;
@@ -215,6 +215,7 @@ fn write(
     let seed_token = seed.and_then(|seed| seed.scan.token());
     let seed_token = seed_token.map(ContinuationToken::as_str);
     let seeded_at = seed.and_then(|seed| seed.scan.ended_at()).map(floor);
+    let announced = encode_tuples(commit.announced);
     let watermark = commit.overlap.watermark.as_ref();
     let watermark = watermark.map(ContinuationToken::as_str);
     let kept = || commit.overlap.keep.iter();
@@ -235,7 +236,7 @@ fn write(
         (&write_count, Type::INT8),
         (&delete_count, Type::INT8),
     ];
-    let more_scalars: [Parameter<'_>; 14] = [
+    let more_scalars: [Parameter<'_>; 15] = [
         (&late_arrivals, Type::INT8),
         (&order_anomalies, Type::INT8),
         (&watermark, Type::TEXT),
@@ -250,8 +251,9 @@ fn write(
         (&start_time, Type::TIMESTAMPTZ),
         (&seed_token, Type::TEXT),
         (&seeded_at, Type::TIMESTAMPTZ),
+        (&announced, Type::BYTEA),
     ];
-    let mut parameters: Vec<Parameter<'_>> = Vec::with_capacity(51);
+    let mut parameters: Vec<Parameter<'_>> = Vec::with_capacity(52);
     parameters.extend(scalars);
     parameters.push((&change_type, Type::TEXT_ARRAY));
     parameters.extend(appended.parameters());
@@ -298,9 +300,9 @@ mod tests {
             statements::KEEP_PAGES,
         ]
         .concat();
-        for number in 1..=51 {
+        for number in 1..=52 {
             assert!(sql.contains(&format!("${number}")), "${number} is not used");
         }
-        assert!(!sql.contains("$52"));
+        assert!(!sql.contains("$53"));
     }
 }

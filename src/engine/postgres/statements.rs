@@ -159,12 +159,12 @@ pub(super) const LEAVE_CHECKPOINT: &str = "
 
 /// Begins every page: $1 name, $2 fence, $3 the commit's number, $4 token and $5 its time, null where they stay, $6 run id, $7 store id, $8 writes,
 /// $9 deletes, $38 late arrivals, $39 order anomalies, $40 the watermark, null where it stays, $48 rejects, $49 where the log
-/// begins to be read after a seed, and $51 when its scan ended, null where they stay, $50 where the scan goes on, or null. All that follows hangs on the row in `moved`.
+/// begins to be read after a seed, and $51 when its scan ended, null where they stay, $50 where the scan goes on, or null, $52 what stays announced. All that follows hangs on the row in `moved`.
 pub(super) const MOVE_CHECKPOINT: &str = "
     with moved as (
         update {schema}.fga_sync_state
         set token = coalesce($4, token), position_time = coalesce($5, position_time), watermark = coalesce($40, watermark),
-            commits = $3, announced = null, start_time = coalesce($49, start_time), seed_token = $50,
+            commits = $3, announced = $52, start_time = coalesce($49, start_time), seed_token = $50,
             seeded_at = coalesce($51, seeded_at), updated_at = now()
         where name = $1 and fence = $2 and run_id = $6 and commits + 1 = $3
         returning true),

@@ -7,6 +7,7 @@ use rusqlite::{
 };
 
 use super::{statements, text};
+use crate::lookback::encode_tuples;
 use crate::mirror::{Applied, Before, Deleted, NetEffect, Written};
 use crate::page::ContinuationToken;
 use crate::target::Commit;
@@ -110,6 +111,7 @@ impl<'a> Page<'a> {
                 .and_then(|seed| seed.scan.token())
                 .map(ContinuationToken::as_str),
             commit.seed.and_then(|seed| seed.scan.ended_at()).map(text),
+            encode_tuples(commit.announced),
         ])?;
         if moved == 0 {
             return Ok(false);

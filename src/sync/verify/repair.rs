@@ -79,7 +79,7 @@ impl Comparison<'_> {
             tuples: &tuples,
         };
         let nothing = OverlapUpdate::default();
-        match session.commit(None, Counts::default(), rows, &nothing, &mut Unheard) {
+        match session.commit(None, Counts::default(), (rows, &[]), &nothing, &mut Unheard) {
             Ok(_) => {}
             Err(TargetError::Refused(error)) => {
                 return match page {
