@@ -6,9 +6,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::change::Change;
-use crate::error::Error;
 use crate::limits::Limits;
-use crate::target_error::{TargetError, TargetResult};
+use crate::target_error::TargetResult;
 use crate::tuple::TupleKey;
 
 /// What the mirror must have of a tuple before some changes.
@@ -156,50 +155,33 @@ impl RowPage {
 ///
 /// A SQL engine writes the rows in the transaction that moves the checkpoint ([`Target::apply`](crate::target::Target::apply)).
 /// A mirror that can't, such as a store that is written by its API, has a weaker contract: its rows are written before the
-/// checkpoint moves, at least once, each time under the fence, and writing them again changes nothing. It is not read back.
+/// checkpoint moves, at least once, each time under the fence, and writing them again changes nothing.
 pub trait Mirror {
     /// What it can't hold.
     fn limits(&self) -> Limits;
 
     /// Counts rows. It may read each of them.
-    fn count_rows(&mut self, _scope: Scope) -> TargetResult<RowCounts> {
-        Err(not_read_back())
-    }
+    fn count_rows(&mut self, scope: Scope) -> TargetResult<RowCounts>;
 
     /// Reads at most `limit` rows of `fga_tuples`, in an order of its own.
     fn read_tuples(
         &mut self,
-        _scope: Scope,
-        _after: Option<&Place>,
-        _limit: u32,
-    ) -> TargetResult<RowPage> {
-        Err(not_read_back())
-    }
+        scope: Scope,
+        after: Option<&Place>,
+        limit: u32,
+    ) -> TargetResult<RowPage>;
 
     /// Reads at most `limit` rows of `fga_changelog`, in the order of their ids.
     fn read_changelog(
         &mut self,
-        _scope: Scope,
-        _after: Option<&Place>,
-        _limit: u32,
-    ) -> TargetResult<RowPage> {
-        Err(not_read_back())
-    }
+        scope: Scope,
+        after: Option<&Place>,
+        limit: u32,
+    ) -> TargetResult<RowPage>;
 
     /// The row of a tuple in `fga_tuples`.
-    fn find_tuple(&mut self, _store_id: &str, _tuple: &TupleKey) -> TargetResult<Option<Change>> {
-        Err(not_read_back())
-    }
+    fn find_tuple(&mut self, store_id: &str, tuple: &TupleKey) -> TargetResult<Option<Change>>;
 
     /// The rows of a tuple in `fga_changelog`, in the order of their ids.
-    fn find_changes(&mut self, _store_id: &str, _tuple: &TupleKey) -> TargetResult<Vec<Change>> {
-        Err(not_read_back())
-    }
-}
-
-/// A mirror whose rows are in another store is not read back.
-pub(crate) fn not_read_back() -> TargetError {
-    TargetError::Fatal(Error::usage(
-        "the tuples of a target that is a store are not read back",
-    ))
+    fn find_changes(&mut self, store_id: &str, tuple: &TupleKey) -> TargetResult<Vec<Change>>;
 }

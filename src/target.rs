@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::checkpoint::StoreIdentity;
 use crate::ledger::{Holder, Ledger};
 use crate::lookback::{OverlapUpdate, TupleDigest};
-use crate::mirror::{Applied, Mirror, RowCounts, Rows, not_read_back};
+use crate::mirror::{Applied, Mirror, RowCounts, Rows};
 use crate::page::ContinuationToken;
 pub use crate::target_error::{TargetError, TargetResult};
 
@@ -130,10 +130,8 @@ pub trait Target: Ledger + Mirror + Send {
     /// [`TargetError::Fenced`] where another run has taken the checkpoint over.
     fn truncate(
         &mut self,
-        _holder: &Holder,
-        _type_filter: &str,
-        _most: u32,
-    ) -> TargetResult<RowCounts> {
-        Err(not_read_back())
-    }
+        holder: &Holder,
+        type_filter: &str,
+        most: u32,
+    ) -> TargetResult<RowCounts>;
 }

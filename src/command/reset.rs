@@ -23,10 +23,10 @@ const NAME_WIDTH: usize = 80;
 pub(super) fn reset(config: &Config, arguments: &ResetArgs, output: &OutputSettings) -> Result<u8> {
     let settings = config.mirror(arguments.job.as_deref())?;
     if arguments.truncate && settings.target.store.is_some() {
-        return Err(Error::usage(
-            "the tuples of a target that is a store are not deleted by fga-sync reset",
-        )
-        .advise("without --truncate, it forgets the position; then make the store anew (fga store delete, fga store create)"));
+        return Err(
+            Error::usage("--truncate deletes rows of tables, and the target is a store")
+                .advise("without it, the position is forgotten; then fill an empty store"),
+        );
     }
     let asks = !arguments.yes && !arguments.dry_run;
     if asks && !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
@@ -120,7 +120,11 @@ fn look_and_reset(
     let outcome = sync::reset(target.as_mut(), runner, options, &stop, &mut deleted);
     tally.rows_deleted = truncate.then_some(deleted);
     let outcome = Outcome::or_stopped(outcome, &stop)?;
-    if outcome == Outcome::Reset && !truncate {
+    if outcome == Outcome::Reset && settings.target.store.is_some() {
+        tracing::warn!(
+            "tuples that are in the target store stay, and no run goes on with them: fill an empty store"
+        );
+    } else if outcome == Outcome::Reset && !truncate {
         tracing::warn!(
             "rows that are there stay, and no run goes on with them: fga-sync reset --truncate deletes them"
         );
@@ -188,7 +192,9 @@ fn question(
         format!(", type {}", shortened(&mirrored.type_filter, NAME_WIDTH))
     };
     let rows = format!("{changelog} rows of fga_changelog and {tuples} of fga_tuples");
-    let what = if truncate {
+    let what = if settings.target.store.is_some() {
+        "The position goes. The tuples in the store stay, and no run goes on with them: fill an empty store.".to_owned()
+    } else if truncate {
         format!("The position goes, and {rows} are deleted.")
     } else {
         format!(

@@ -128,17 +128,17 @@ impl<'a> Config<'a> {
             return Err(Error::usage("a recording has no tuples to seed with")
                 .advise("--source with the URL of the server's API; or fga-sync run, which reads recordings"));
         }
+        refuse_store(
+            &settings,
+            "seeded",
+            "fga-sync run, which copies it from its log",
+        )?;
         if !settings.options.mode.keeps_tuples() {
             return Err(
                 Error::usage("in mode changelog there are no tuples to seed")
                     .advise("--mode both or stateful; or fga-sync run, which reads the whole log"),
             );
         }
-        refuse_store(
-            &settings.target,
-            "fga-sync seed fills tables",
-            "fga-sync run, which copies a store from the start of its log",
-        )?;
         warn_of_default(&settings, &layers)?;
         Ok(settings)
     }
@@ -157,9 +157,9 @@ impl<'a> Config<'a> {
             );
         }
         refuse_store(
-            &settings.target,
-            "fga-sync verify compares tables",
-            "a target of tables: of a target store, the tuples are not read back yet",
+            &settings,
+            "compared",
+            "hold what POST /stores/ID/read says of one against the other",
         )?;
         Ok(settings)
     }
@@ -260,6 +260,14 @@ impl<'a> Config<'a> {
     }
 }
 
+/// Refuses what is done with tables alone.
+fn refuse_store(settings: &RunSettings, done: &str, instead: &str) -> Result<()> {
+    if settings.target.store.is_none() {
+        return Ok(());
+    }
+    Err(Error::usage(format!("a target store is not {done}")).advise(instead))
+}
+
 /// Nobody looks for a file in the working directory who did not ask for it.
 fn warn_of_default(settings: &RunSettings, layers: &Layers) -> Result<()> {
     if matches!(settings.source, SourceSettings::OpenFga(_)) && target::is_default(layers)? {
@@ -269,15 +277,6 @@ fn warn_of_default(settings: &RunSettings, layers: &Layers) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// Refuses a target that is a store, for what is done to tables.
-fn refuse_store(target: &TargetSettings, what: &str, advice: &str) -> Result<()> {
-    if target.store.is_none() {
-        return Ok(());
-    }
-    let message = format!("{what}, and the target is a store: {}", target.shown);
-    Err(Error::usage(message).advise(advice))
 }
 
 /// The jobs of a configuration file; none where it can't be read.

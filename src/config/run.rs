@@ -189,7 +189,7 @@ pub(super) fn subject(layers: &Layers, name: String, store_id: String) -> Result
             ..StoreIdentity::default()
         },
         type_filter: layers.text(&TYPE)?.unwrap_or_default(),
-        mode: layers.get_or_default(&target::MODE)?,
+        mode: target::mode(layers)?,
         target_store: None,
     })
 }

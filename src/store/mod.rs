@@ -32,6 +32,7 @@ use self::api::OverHttp;
 pub use self::api::StoreApi;
 use self::fenced::{Fenced, Lease, Quiet};
 use self::page::PageWriter;
+use crate::change::Change;
 use crate::checkpoint::{StoreIdentity, Subject};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::{
@@ -39,11 +40,12 @@ use crate::ledger::{
 };
 use crate::limits::Limits;
 use crate::lookback::{OverlapPage, TupleDigest};
-use crate::mirror::{Applied, Mirror, NetEffect, Rows};
+use crate::mirror::{Applied, Mirror, NetEffect, Place, RowCounts, RowPage, Rows, Scope};
 use crate::openfga::{MOST_TUPLES, OpenFgaSettings};
 use crate::schema::SchemaStatus;
 use crate::sync::Stop;
 use crate::target::{Commit, Target, TargetError, TargetResult};
+use crate::tuple::TupleKey;
 
 /// How to write to a store.
 #[derive(Clone)]
@@ -181,6 +183,42 @@ impl Mirror for Store {
             widths: None,
         }
     }
+
+    fn count_rows(&mut self, _scope: Scope) -> TargetResult<RowCounts> {
+        Err(only_of_tables("counted"))
+    }
+
+    fn read_tuples(
+        &mut self,
+        _scope: Scope,
+        _after: Option<&Place>,
+        _limit: u32,
+    ) -> TargetResult<RowPage> {
+        Err(only_of_tables("read back"))
+    }
+
+    fn read_changelog(
+        &mut self,
+        _scope: Scope,
+        _after: Option<&Place>,
+        _limit: u32,
+    ) -> TargetResult<RowPage> {
+        Err(only_of_tables("read back"))
+    }
+
+    fn find_tuple(&mut self, _store_id: &str, _tuple: &TupleKey) -> TargetResult<Option<Change>> {
+        Err(only_of_tables("read back"))
+    }
+
+    fn find_changes(&mut self, _store_id: &str, _tuple: &TupleKey) -> TargetResult<Vec<Change>> {
+        Err(only_of_tables("read back"))
+    }
+}
+
+/// What the commands refuse before they come here.
+fn only_of_tables(done: &str) -> TargetError {
+    let message = format!("the tuples of a target store are not {done}");
+    TargetError::Fatal(Error::new(ErrorKind::Unexpected, message))
 }
 
 impl Target for Store {
@@ -206,6 +244,15 @@ impl Target for Store {
         })?;
         self.announced = commit.announced.to_vec();
         Ok(applied)
+    }
+
+    fn truncate(
+        &mut self,
+        _holder: &Holder,
+        _type_filter: &str,
+        _most: u32,
+    ) -> TargetResult<RowCounts> {
+        Err(only_of_tables("deleted"))
     }
 }
 
@@ -256,12 +303,12 @@ impl Ledger for Store {
         self.ledger.finish_run(run)
     }
 
-    fn record_run(&mut self, run: &RunRecord) -> TargetResult<()> {
-        self.ledger.record_run(run)
-    }
-
     fn forget(&mut self, holder: &Holder) -> TargetResult<()> {
         self.ledger.forget(holder)
+    }
+
+    fn record_run(&mut self, run: &RunRecord) -> TargetResult<()> {
+        self.ledger.record_run(run)
     }
 
     fn under_way(&mut self, name: &str) -> TargetResult<Option<RunUnderWay>> {

@@ -180,7 +180,7 @@ impl<'a> Session<'a> {
             },
             overlap: &OverlapUpdate::default(),
             changed: &[],
-            announced: &[],
+            announced: &self.checkpoint.announced,
         };
         commit_once(self.target, self.stop, &commit)?;
         listener.hear(&Event::Committed(&commit));

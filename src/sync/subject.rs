@@ -16,16 +16,15 @@ pub(super) fn admit_run(found: &Found, subject: &Subject) -> Result<()> {
         .advise("fga-sync seed goes on where it ended; or fga-sync reset --truncate gives up what there is"));
     }
     check_overlap(&found.others, subject)?;
-    if found.has_rows
-        && let Some(store) = &subject.target_store
-    {
+    let has_lost_rows = found.has_rows && kept.is_none_or(|kept| kept.seeded_at.is_none());
+    if has_lost_rows && let Some(store) = &subject.target_store {
         return Err(Error::new(
             ErrorKind::WrongPosition,
             format!("the store {:?} holds tuples, and nobody knows from which position", store.id),
         )
         .advise("check --target and --state; fill an empty store, or bring back the state that belongs to this one"));
     }
-    if found.has_rows && kept.is_none_or(|kept| kept.seeded_at.is_none()) {
+    if has_lost_rows {
         return Err(Error::new(
             ErrorKind::WrongPosition,
             format!(

@@ -27,15 +27,6 @@ pub(super) struct Task<'a> {
     pub(super) stop: &'a Stop,
 }
 
-/// Where changes come from, and where they go.
-struct Stores {
-    source: Box<dyn ChangeSource>,
-    /// The source's.
-    store: StoreIdentity,
-    /// The target's, where the rows go to one.
-    target_store: Option<StoreIdentity>,
-}
-
 impl Task<'_> {
     /// Does the work with the source and the checkpoint, until a deadline, and records it. `listener` hears what happens on the way,
     /// whatever the result.
@@ -72,16 +63,15 @@ impl Task<'_> {
             record(target, stop, run, &result, options.keep_runs);
             result
         };
-        let found = match find_stores(source, target, options, (stop, deadline)) {
-            Ok(ControlFlow::Continue(found)) => found,
-            Ok(ControlFlow::Break(outcome)) => return record_failed(target, Ok(outcome)),
-            Err(error) => return record_failed(target, Err(error)),
-        };
         let Stores {
             source,
             store,
             target_store,
-        } = found;
+        } = match find_stores(source, target, options, (stop, deadline)) {
+            Ok(ControlFlow::Continue(found)) => found,
+            Ok(ControlFlow::Break(outcome)) => return record_failed(target, Ok(outcome)),
+            Err(error) => return record_failed(target, Err(error)),
+        };
         listener.hear(&Event::StoreFound(&store));
         let subject = Subject {
             name: options.name.clone(),
@@ -109,6 +99,15 @@ impl Task<'_> {
         session.end(&result, options.keep_runs);
         result
     }
+}
+
+/// Where changes come from, and where they go.
+struct Stores {
+    source: Box<dyn ChangeSource>,
+    /// The source's.
+    store: StoreIdentity,
+    /// The target's, where the rows go to one.
+    target_store: Option<StoreIdentity>,
 }
 
 /// Takes the lock, sees that the tables are there, and asks both sides for their stores. It breaks off with the outcome of a run that ends

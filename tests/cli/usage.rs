@@ -62,6 +62,14 @@ pub const WRONG: &[(&str, &[&str])] = &[
         "seed --source https://h --store-id 01HVMMBCMGZNT3SED4Z17ECXCA --mode changelog",
         &["no tuples to seed", "--mode both"],
     ),
+    (
+        "seed --source https://h --store-id 01HVMMBCMGZNT3SED4Z17ECXCA --target openfga+https://g?store=01JDQ2W4V9A6T0BXRS7ZK3M8EF --state sqlite:s.db",
+        &["a target store is not seeded", "fga-sync run"],
+    ),
+    (
+        "reset --truncate --yes --store-id 01HVMMBCMGZNT3SED4Z17ECXCA --target openfga+https://g?store=01JDQ2W4V9A6T0BXRS7ZK3M8EF --state sqlite:s.db",
+        &["the target is a store", "fill an empty store"],
+    ),
     ("reset", &["no mirror is named", "--job NAME", "--store-id"]),
     (
         "reset --store-id 01HVMMBCMGZNT3SED4Z17ECXCA",

@@ -56,10 +56,10 @@ pub struct Draft {
     pub overlap: OverlapUpdate,
     /// Tuples that were left out.
     pub rejects: u32,
-    /// What stays announced.
-    pub announced: Vec<TupleDigest>,
     /// How far a seed has come.
     pub seed: Option<SeedStep>,
+    /// What stays announced.
+    pub announced: Vec<TupleDigest>,
 }
 
 /// A run under way.
@@ -155,8 +155,8 @@ impl Run {
                 ..OverlapUpdate::default()
             },
             rejects: 0,
-            announced: Vec::new(),
             seed: None,
+            announced: Vec::new(),
         })
     }
 

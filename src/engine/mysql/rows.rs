@@ -126,7 +126,6 @@ pub(super) fn move_checkpoint(commit: &Commit) -> Step {
         position.map(|position| datetime(position.time)).into(),
         watermark.map(ContinuationToken::as_str).into(),
         commit.number.into(),
-        encode_tuples(commit.announced).into(),
         seed.map(|seed| datetime(seed.start_time)).into(),
         seed.and_then(|seed| seed.scan.token())
             .map(ContinuationToken::as_str)
@@ -134,6 +133,7 @@ pub(super) fn move_checkpoint(commit: &Commit) -> Step {
         seed.and_then(|seed| seed.scan.ended_at())
             .map(datetime)
             .into(),
+        encode_tuples(commit.announced).into(),
         holder.name.into(),
         holder.fence.into(),
         holder.run_id.into(),

@@ -125,12 +125,12 @@ pub(super) const LEAVE_CHECKPOINT: &str = "
     where name = ? and fence = ? and run_id = ?";
 
 /// The position, its time and the watermark are null where they stay, and after the commit's number where the log begins to be read after a
-/// seed, and when its scan ended; between those, where the scan goes on, or null.
+/// seed, and when its scan ended; between those, where the scan goes on, or null; then what stays announced.
 pub(super) const MOVE_CHECKPOINT: &str = "
     update `{prefix}fga_sync_state`
     set token = coalesce(?, token), position_time = coalesce(?, position_time), watermark = coalesce(?, watermark),
-        commits = ?, announced = ?, start_time = coalesce(?, start_time), seed_token = ?,
-        seeded_at = coalesce(?, seeded_at), updated_at = utc_timestamp(6)
+        commits = ?, start_time = coalesce(?, start_time), seed_token = ?,
+        seeded_at = coalesce(?, seeded_at), announced = ?, updated_at = utc_timestamp(6)
     where name = ? and fence = ? and run_id = ? and commits + 1 = ?";
 
 pub(super) const COUNT_PAGE: &str = "

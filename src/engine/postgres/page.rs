@@ -210,12 +210,12 @@ fn write(
     let late_arrivals = i64::from(commit.counts.late_arrivals);
     let order_anomalies = i64::from(commit.counts.order_anomalies);
     let rejects = i64::from(commit.counts.rejects);
-    let announced = encode_tuples(commit.announced);
     let seed = commit.seed;
     let start_time = seed.map(|seed| floor(seed.start_time));
     let seed_token = seed.and_then(|seed| seed.scan.token());
     let seed_token = seed_token.map(ContinuationToken::as_str);
     let seeded_at = seed.and_then(|seed| seed.scan.ended_at()).map(floor);
+    let announced = encode_tuples(commit.announced);
     let watermark = commit.overlap.watermark.as_ref();
     let watermark = watermark.map(ContinuationToken::as_str);
     let kept = || commit.overlap.keep.iter();

@@ -65,7 +65,8 @@ pub(super) const BEGIN_RUN: &str = r#"
     on conflict (run_id) do nothing"#;
 
 /// ?1 the position and ?2 its time, null where it stays; ?3 the watermark, likewise; ?4 name, ?5 fence, ?6 the commit's number, ?7 the run. ?8 where the log
-/// begins to be read after a seed, and ?10 when its scan ended, null where they stay; ?9 where the scan goes on, or null; ?11 what stays announced.
+/// begins to be read after a seed, and ?10 when its scan ended, null where they stay; ?9 where the scan goes on, or null; ?11 what stays
+/// announced.
 pub(super) const MOVE_CHECKPOINT: &str = r#"
     update "{prefix}fga_sync_state"
     set token = coalesce(?1, token), position_time = coalesce(?2, position_time), watermark = coalesce(?3, watermark),

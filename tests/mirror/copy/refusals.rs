@@ -54,7 +54,7 @@ fn other_commands(world: &World, engine: Engine) -> Result<()> {
         ("reset", &["--truncate", "--yes"]),
     ] {
         let command = pair.command(command).args(arguments.iter().copied());
-        command.end_with(2)?.saying("is a store")?;
+        command.end_with(2)?.saying("store")?;
     }
     Ok(())
 }
