@@ -241,6 +241,8 @@ fn apply(database: &Database, mode: Mode, history: &mut History, exists: &mut [b
                 tuples: &net_effect,
             },
             overlap: &overlap,
+            changed: &[],
+            announced: &[],
         };
         assert_eq!(target.apply(&commit).unwrap(), Applied::Committed);
     }

@@ -112,7 +112,8 @@ pub struct Checkpoint {
     pub fence: i64,
     /// The number of the last commit, counted through all runs.
     pub commits: i64,
-    /// The tuples that a run said it would write to another store, and has not committed yet: some of them may be there.
+    /// The tuples that a run said it would write to another store, one for each change of the page that these were; what of it was
+    /// committed since is left out. Some of them may be there already.
     pub announced: Vec<TupleDigest>,
 }
 

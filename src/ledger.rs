@@ -188,8 +188,8 @@ pub trait Ledger {
     /// [`TargetError::Fenced`](crate::target::TargetError::Fenced) where another run has taken it over.
     fn last_commit(&mut self, holder: &Holder) -> TargetResult<i64>;
 
-    /// Keeps with the checkpoint that the holder is about to write these tuples to another store ([`Checkpoint::announced`]). The next commit
-    /// forgets them. Can be repeated, with other tuples too.
+    /// Keeps with the checkpoint that the holder is about to write these tuples to another store ([`Checkpoint::announced`]), in place of those
+    /// that were announced before. The next commit leaves of them what it names. Can be repeated, with other tuples too.
     ///
     /// # Errors
     /// [`TargetError::Fenced`](crate::target::TargetError::Fenced) where another run has taken the checkpoint over, or its last commit has

@@ -29,6 +29,7 @@ pub mod report;
 pub mod schema;
 pub mod source;
 mod span;
+pub mod store;
 pub mod sync;
 pub mod target;
 mod target_error;

@@ -77,6 +77,9 @@ pub enum Applied {
     Committed,
     /// Nothing was written: these tuples were not what they must have been [before](Before) the page.
     Unexpected(Vec<TupleKey>),
+    /// Not yet: whether these tuples were what they must have been before the page can't be told any more, as an attempt that was not
+    /// answered may have written them. Only a mirror with the weaker contract says so.
+    InDoubt(Vec<TupleKey>),
 }
 
 /// Whose rows are read back.
@@ -130,6 +133,11 @@ impl RowPage {
 pub trait Mirror {
     /// What it can't hold.
     fn limits(&self) -> Limits;
+
+    /// Whether rows have the times of the changes that they are made from. Another store has times of its own.
+    fn keeps_times(&self) -> bool {
+        true
+    }
 
     /// Reads at most `limit` rows of `fga_tuples`, in an order of its own.
     fn read_tuples(

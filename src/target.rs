@@ -2,8 +2,9 @@
 
 use jiff::Timestamp;
 
+use crate::checkpoint::StoreIdentity;
 use crate::ledger::{Holder, Ledger};
-use crate::lookback::OverlapUpdate;
+use crate::lookback::{OverlapUpdate, TupleDigest};
 use crate::mirror::{Applied, Mirror, Rows};
 use crate::page::ContinuationToken;
 pub use crate::target_error::{TargetError, TargetResult};
@@ -54,6 +55,10 @@ pub struct Commit<'a> {
     pub rows: Rows<'a>,
     /// For `fga_sync_overlap`, and the watermark.
     pub overlap: &'a OverlapUpdate,
+    /// The tuples of its new changes, one for each.
+    pub changed: &'a [TupleDigest],
+    /// What stays announced after it ([`Checkpoint::announced`](crate::checkpoint::Checkpoint::announced)).
+    pub announced: &'a [TupleDigest],
 }
 
 /// A target, with the contract that every engine passes in `tests/`:
@@ -63,6 +68,20 @@ pub struct Commit<'a> {
 /// * **Honest about doubt.** Where a commit may or may not have happened, the error is [`TargetError::Interrupted`], never
 ///   `Fatal`. The caller settles it by [`reconnect`](Ledger::reconnect) and [`last_commit`](Ledger::last_commit).
 pub trait Target: Ledger + Mirror + Send {
-    /// Commits a page. What was announced is forgotten with it.
+    /// The store that the rows go to, where they don't stay with the ledger.
+    ///
+    /// # Errors
+    /// Where it is not there or can't be reached.
+    fn store(&mut self) -> TargetResult<Option<StoreIdentity>> {
+        Ok(None)
+    }
+
+    /// The most changes that are taken at once, where there is such a number. It can turn out to be less
+    /// ([`TargetError::TooMany`]).
+    fn largest_page(&self) -> Option<u32> {
+        None
+    }
+
+    /// Commits a page. Of what was announced it leaves what the commit names.
     fn apply(&mut self, commit: &Commit) -> TargetResult<Applied>;
 }

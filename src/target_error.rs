@@ -12,6 +12,8 @@ pub enum TargetError {
     Fenced,
     /// The database does not take a value of the page, whatever page it stands in. Nothing was written.
     Refused(Error),
+    /// The target takes no more than so many changes at once. Nothing was written.
+    TooMany(usize),
     /// Trying again would not help.
     Fatal(Error),
 }
@@ -24,6 +26,10 @@ impl TargetError {
     pub fn into_error(self) -> Error {
         match self {
             Self::Interrupted(error) | Self::Refused(error) | Self::Fatal(error) => error,
+            Self::TooMany(most) => Error::new(
+                ErrorKind::Unexpected,
+                format!("the target takes no more than {most} changes at once"),
+            ),
             Self::Fenced => Error::new(
                 ErrorKind::Locked,
                 "another run has taken over the checkpoint while this one was under way; this one wrote nothing since",

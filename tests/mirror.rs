@@ -25,6 +25,7 @@ mod mirror {
 
     pub mod blocked;
     pub mod coarse_clock;
+    pub mod copy;
     pub mod cut;
     pub mod equality;
     pub mod false_ends;
@@ -89,6 +90,11 @@ fn main() -> ExitCode {
         mirror::verify::trials,
         mirror::walk::trials,
         mirror::wrong_server::trials,
+        mirror::copy::equality::trials,
+        mirror::copy::kills::trials,
+        mirror::copy::overtaken::trials,
+        mirror::copy::refusals::trials,
+        mirror::copy::verify::trials,
     ]
     .iter()
     .flat_map(|trials| trials(&world))

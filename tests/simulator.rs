@@ -15,6 +15,7 @@
 #[path = "simulator"]
 mod simulator {
     mod cases;
+    mod copy;
     mod database;
     mod histories;
     mod history;

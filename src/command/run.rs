@@ -9,13 +9,14 @@ use serde::Serialize;
 use super::{log_failure_of, print, print_json, told};
 use crate::cli::RunArgs;
 use crate::config::{Config, Format, OutputSettings, RunSettings, SourceSettings};
-use crate::engine::{self, Access, DryRun};
+use crate::engine::{self, Access, DryRun, TargetSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Runner;
 use crate::one_line::shortened;
 use crate::report::{Listeners, Progress, Subject, Summaries, Summary, Tally, log_end, log_start};
 use crate::source::{ChangeSource, OpenFga, Replay};
 use crate::span;
+use crate::store::Store;
 use crate::sync::{GivenUp, Outcome, Stop, open_persistently, run as run_once};
 use crate::target::Target;
 
@@ -108,6 +109,7 @@ pub(super) fn subject_of(
         store_id: given(settings.source.store_id()),
         type_filter: given(&settings.options.type_filter),
         target: Some(settings.target.shown.clone()),
+        state: (settings.target.store.as_ref()).map(|store| store.state.clone()),
         schema: settings.target.database.schema().map(str::to_owned),
         table_prefix: settings.target.database.table_prefix().map(str::to_owned),
         mode: Some(settings.options.mode.name()),
@@ -185,7 +187,12 @@ fn open_and_run(
     } else {
         Access::ReadWrite
     };
-    let (database, opening) = (target.database, stop.clone());
+    let TargetSettings {
+        database,
+        store: target_store,
+        ..
+    } = target;
+    let opening = stop.clone();
     let opened = stop.or(deadline, move || {
         open_persistently(&opening, || engine::open(&database, access))
     });
@@ -199,6 +206,9 @@ fn open_and_run(
                 .advise("see that it is up and can be reached from here"));
         }
     };
+    if let Some(settings) = target_store {
+        target = Box::new(Store::open(target, &settings, stop)?);
+    }
     options.max_duration =
         deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     if dry_run {

@@ -6,25 +6,24 @@ use url::Url;
 
 use super::layers::Value;
 use crate::error::{Error, Result};
-use crate::source::is_this_machine;
+use crate::source::{Words, is_this_machine};
 use crate::url_text::{ESCAPE, UrlText, is_ambiguous, scheme};
 
-const FORMS: &str = "a source is http://HOST, https://HOST, file:PATH or file:-";
-
-/// Reads the source's URL. One without a scheme gets `https`, or `http` where it is this machine.
+/// Reads the URL of an API. One without a scheme gets `https`, or `http` where it is this machine. `words` are those of its side.
 ///
 /// # Errors
 /// Where it is not a URL of HTTP, holds what may be a secret, or would send in the clear what `allow_http` does not
 /// allow to.
-pub(crate) fn api_url(value: &Value, allow_http: bool) -> Result<Url> {
+pub(crate) fn api_url(value: &Value, allow_http: bool, words: &Words) -> Result<Url> {
+    let Words { side, forms, .. } = words;
     let invalid = |error: url::ParseError| {
         Error::usage(format!(
-            "the source {:?} is not a URL ({})",
+            "the {side} {:?} is not a URL ({})",
             masked_source(&value.text),
             value.origin
         ))
         .because(error)
-        .advise(FORMS)
+        .advise(*forms)
     };
     let address = value.text.split(['?', '#']).next().unwrap_or_default();
     let has_scheme = address.contains("://")
@@ -33,7 +32,7 @@ pub(crate) fn api_url(value: &Value, allow_http: bool) -> Result<Url> {
             .any(|scheme| address.starts_with(scheme));
     if !has_scheme && Path::new(&value.text).is_file() {
         return Err(Error::usage(format!(
-            "the source {:?} is the name of a file here, and not a URL ({})",
+            "the {side} {:?} is the name of a file here, and not a URL ({})",
             value.text, value.origin
         ))
         .advise(format!("file:{}", value.text)));
@@ -47,7 +46,7 @@ pub(crate) fn api_url(value: &Value, allow_http: bool) -> Result<Url> {
     // The user would be the host, which then gets the token, and the password a part of what is shown.
     if is_ambiguous(&text) {
         return Err(Error::usage(format!(
-            "the source can't be used: it is unclear where its user and password end ({})",
+            "the {side} can't be used: it is unclear where its user and password end ({})",
             value.origin
         ))
         .advise(ESCAPE));
@@ -58,36 +57,37 @@ pub(crate) fn api_url(value: &Value, allow_http: bool) -> Result<Url> {
     }
     if !matches!(url.scheme(), "http" | "https") {
         return Err(Error::usage(format!(
-            "a source can't be of the scheme {:?} ({})",
+            "a {side} can't be of the scheme {:?} ({})",
             url.scheme(),
             value.origin
         ))
-        .advise(FORMS));
+        .advise(*forms));
     }
     if url.password().is_some() || !url.username().is_empty() {
-        return Err(Error::usage("the source's URL holds a user or password")
-            .advise("OpenFGA takes a token: FGA_API_TOKEN, FGA_API_TOKEN_FILE or source.auth.token_file"));
+        return Err(
+            Error::usage(format!("the {side}'s URL holds a user or password"))
+                .advise(format!("OpenFGA takes a token: {}", words.token)),
+        );
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(Error::usage(format!(
-            "the source's URL goes on after a ? or #, and that of an API does not ({})",
+            "the {side}'s URL goes on after a ? or #, and that of an API does not ({})",
             value.origin
         ))
-        .advise(
-            "end it before; a key that a gateway wants is a header: FGA_CUSTOM_HEADERS (or source.headers_file)",
-        ));
+        .advise(format!(
+            "end it before; a key that a gateway wants is a header: {}",
+            words.headers
+        )));
     }
     // A position belongs to this text, and a slash at its end makes no other source.
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
     if url.scheme() == "http" && !allow_http && !is_this_machine(&url) {
         return Err(Error::usage(format!(
-            "the source {url} is not encrypted: the token and the tuples would travel in the clear ({})",
+            "the {side} {url} is not encrypted: the token and the tuples would travel in the clear ({})",
             value.origin
         ))
-        .advise(
-            "https://…, or --allow-http on a network that you trust (also source.allow_http, FGA_SYNC_ALLOW_HTTP=true)",
-        ));
+        .advise(format!("https://…, or {}", words.allow_http)));
     }
     Ok(url)
 }
@@ -121,13 +121,14 @@ fn masked(url: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::config::Origin;
+    use crate::source::SOURCE;
 
     fn read(text: &str, allow_http: bool) -> Result<String> {
         let value = Value {
             text: text.to_owned(),
             origin: Origin::Default,
         };
-        api_url(&value, allow_http).map(|url| url.to_string())
+        api_url(&value, allow_http, &SOURCE).map(|url| url.to_string())
     }
 
     #[test]

@@ -12,7 +12,9 @@ mod setting;
 pub mod settings;
 mod sign_in;
 mod source;
+mod store_url;
 mod target;
+mod transport;
 
 use std::fmt;
 use std::path::Path;

@@ -70,18 +70,23 @@ static LOOKBACK: WithDefault<Duration> = Setting::parsed(
 pub(super) static MAX_RPS: Setting<f64> = Setting::parsed(
     "run.max_rps",
     "Send at most this many requests a second to the source",
-    "a number from 0.001 up",
-    |text| {
-        let rps: Option<f64> = text.parse().ok();
-        rps.filter(|rps| rps.is_finite() && *rps >= 0.001)
-    },
+    RPS_EXPECTED,
+    rps,
 )
 .flag("max-rps", Takes::Value("N"))
 .env(&["FGA_SYNC_MAX_RPS"]);
 
+pub(super) const RPS_EXPECTED: &str = "a number from 0.001 up";
+
+/// Requests a second.
+pub(super) fn rps(text: &str) -> Option<f64> {
+    let rps: Option<f64> = text.parse().ok();
+    rps.filter(|rps| rps.is_finite() && *rps >= 0.001)
+}
+
 pub(super) static RETRY_FOR: WithDefault<Duration> = Setting::duration(
     "run.retry_for",
-    "How long a request to the source may be tried again, waits that the server asks for included",
+    "How long a request to the source or to a target store may be tried again, waits that the server asks for included",
 )
 .flag("retry-for", Takes::Value(DURATION))
 .env(&["FGA_SYNC_RETRY_FOR"])
@@ -147,7 +152,7 @@ pub(super) fn options(layers: &Layers, name: String, source: String) -> Result<R
         name,
         source,
         type_filter: layers.text(&TYPE)?.unwrap_or_default(),
-        mode: layers.get_or_default(&target::MODE)?,
+        mode: target::mode(layers)?,
         page_size: layers
             .get(&PAGE_SIZE)?
             .unwrap_or(OpenFgaSettings::LARGEST_PAGE),

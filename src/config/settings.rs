@@ -3,14 +3,17 @@
 
 pub use super::layers::CONFIG_ENV;
 pub use super::setting::{Declaration, Flag, Takes};
-use super::{output, run, sign_in, source, target};
+use super::{output, run, sign_in, source, target, transport};
 
 /// The settings, in the order in which they are shown.
 pub fn settings() -> impl Iterator<Item = &'static Declaration> {
     let groups = [
         source::SETTINGS,
-        sign_in::SETTINGS,
+        transport::SOURCE_SETTINGS,
+        sign_in::SOURCE_SETTINGS,
         target::SETTINGS,
+        transport::TARGET_SETTINGS,
+        sign_in::TARGET_SETTINGS,
         run::SETTINGS,
         output::SETTINGS,
     ];
@@ -21,8 +24,11 @@ pub fn settings() -> impl Iterator<Item = &'static Declaration> {
 pub(crate) fn of_every_command() -> impl Iterator<Item = &'static Declaration> {
     let groups = [
         source::SETTINGS,
-        sign_in::SETTINGS,
+        transport::SOURCE_SETTINGS,
+        sign_in::SOURCE_SETTINGS,
         target::SETTINGS,
+        transport::TARGET_SETTINGS,
+        sign_in::TARGET_SETTINGS,
         output::SETTINGS,
     ];
     groups.into_iter().flatten().copied()

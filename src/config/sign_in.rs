@@ -8,86 +8,165 @@ use super::api_url::masked_source;
 use super::layers::{Layers, Value};
 use super::setting::{Declaration, Setting, WithDefault, stars};
 use crate::error::{Error, Result};
-use crate::source::{AssertionKey, ClientCredentials, Proof, SignIn, is_this_machine};
+use crate::source::{self, AssertionKey, ClientCredentials, Proof, SignIn, Words, is_this_machine};
 use crate::url_text::{ESCAPE, is_ambiguous};
 
-// A gateway's headers can be as good as a password.
-pub(super) static HEADERS: Setting<String> = Setting::text(
-    "source.headers",
-    "Headers to send besides: \"Name: value\", a line for each, or a JSON list of such texts",
-)
-.env(&["FGA_CUSTOM_HEADERS"])
-.secret(stars);
+/// Those of one side.
+pub(super) struct SignInSettings {
+    // A gateway's headers can be as good as a password.
+    pub(super) headers: Setting<String>,
+    token: Setting<SecretString>,
+    client_id: Setting<String>,
+    client_secret: Setting<SecretString>,
+    private_key: Setting<SecretString>,
+    algorithm: WithDefault<String>,
+    key_id: Setting<String>,
+    assertion_audience: Setting<String>,
+    issuer: Setting<String>,
+    audience: Setting<String>,
+    scopes: Setting<String>,
+    /// What messages call them.
+    words: &'static Words,
+}
 
-static TOKEN: Setting<SecretString> = Setting::hidden(
-    "source.auth.token",
-    "The token to sign in with; it wins over client credentials",
-)
-.env(&["FGA_API_TOKEN"]);
+pub(super) static SOURCE: SignInSettings = SignInSettings {
+    headers: Setting::text(
+        "source.headers",
+        "Headers to send besides: \"Name: value\", a line for each, or a JSON list of such texts",
+    )
+    .env(&["FGA_CUSTOM_HEADERS"])
+    .secret(stars),
+    token: Setting::hidden(
+        "source.auth.token",
+        "The token to sign in with; it wins over client credentials",
+    )
+    .env(&["FGA_API_TOKEN"]),
+    client_id: Setting::text(
+        "source.auth.client_id",
+        "The client to sign in as, by OAuth 2.0 client credentials",
+    )
+    .env(&["FGA_CLIENT_ID"]),
+    client_secret: Setting::hidden("source.auth.client_secret", "The client's secret")
+        .env(&["FGA_CLIENT_SECRET"]),
+    private_key: Setting::hidden(
+        "source.auth.private_key",
+        "The client's private key (PEM, not encrypted), where it has no secret",
+    )
+    .env(&["FGA_SYNC_CLIENT_PRIVATE_KEY"]),
+    // Which names there are is known to who signs.
+    algorithm: Setting::text(
+        "source.auth.algorithm",
+        "How the client signs with its private key",
+    )
+    .env(&["FGA_SYNC_CLIENT_ALGORITHM"])
+    .or("RS256"),
+    key_id: Setting::text(
+        "source.auth.key_id",
+        "By what the issuer knows the client's private key",
+    )
+    .env(&["FGA_SYNC_CLIENT_KEY_ID"]),
+    assertion_audience: Setting::text(
+        "source.auth.assertion_audience",
+        "Whom the client's assertions are for; the issuer unless given",
+    )
+    .env(&["FGA_SYNC_CLIENT_ASSERTION_AUDIENCE"]),
+    issuer: Setting::text(
+        "source.auth.issuer",
+        "Who issues access tokens: a host, or the URL of a token endpoint",
+    )
+    .env(&["FGA_API_TOKEN_ISSUER"])
+    .shown(masked_source),
+    audience: Setting::text("source.auth.audience", "What access tokens are to be for")
+        .env(&["FGA_API_AUDIENCE"]),
+    scopes: Setting::text(
+        "source.auth.scopes",
+        "What access tokens are to allow, separated by spaces",
+    )
+    .env(&["FGA_API_SCOPES"]),
+    words: &source::SOURCE,
+};
 
-static CLIENT_ID: Setting<String> = Setting::text(
-    "source.auth.client_id",
-    "The client to sign in as, by OAuth 2.0 client credentials",
-)
-.env(&["FGA_CLIENT_ID"]);
+pub(super) static TARGET: SignInSettings = SignInSettings {
+    headers: Setting::text(
+        "target.headers",
+        "Headers to send to a target store besides: \"Name: value\", a line for each, or a JSON list of such texts",
+    )
+    .env(&["FGA_SYNC_TARGET_HEADERS"])
+    .secret(stars),
+    token: Setting::hidden(
+        "target.auth.token",
+        "The token to sign in to a target store with; it wins over client credentials",
+    )
+    .env(&["FGA_SYNC_TARGET_TOKEN"]),
+    client_id: Setting::text(
+        "target.auth.client_id",
+        "The client to sign in to a target store as, by OAuth 2.0 client credentials",
+    )
+    .env(&["FGA_SYNC_TARGET_CLIENT_ID"]),
+    client_secret: Setting::hidden("target.auth.client_secret", "The client's secret")
+        .env(&["FGA_SYNC_TARGET_CLIENT_SECRET"]),
+    private_key: Setting::hidden(
+        "target.auth.private_key",
+        "The client's private key (PEM, not encrypted), where it has no secret",
+    )
+    .env(&["FGA_SYNC_TARGET_CLIENT_PRIVATE_KEY"]),
+    // Which names there are is known to who signs.
+    algorithm: Setting::text(
+        "target.auth.algorithm",
+        "How the client signs with its private key",
+    )
+    .env(&["FGA_SYNC_TARGET_CLIENT_ALGORITHM"])
+    .or("RS256"),
+    key_id: Setting::text(
+        "target.auth.key_id",
+        "By what the issuer knows the client's private key",
+    )
+    .env(&["FGA_SYNC_TARGET_CLIENT_KEY_ID"]),
+    assertion_audience: Setting::text(
+        "target.auth.assertion_audience",
+        "Whom the client's assertions are for; the issuer unless given",
+    )
+    .env(&["FGA_SYNC_TARGET_CLIENT_ASSERTION_AUDIENCE"]),
+    issuer: Setting::text(
+        "target.auth.issuer",
+        "Who issues access tokens: a host, or the URL of a token endpoint",
+    )
+    .env(&["FGA_SYNC_TARGET_TOKEN_ISSUER"])
+    .shown(masked_source),
+    audience: Setting::text("target.auth.audience", "What access tokens are to be for")
+        .env(&["FGA_SYNC_TARGET_AUDIENCE"]),
+    scopes: Setting::text(
+        "target.auth.scopes",
+        "What access tokens are to allow, separated by spaces",
+    )
+    .env(&["FGA_SYNC_TARGET_SCOPES"]),
+    words: &source::TARGET,
+};
 
-static CLIENT_SECRET: Setting<SecretString> =
-    Setting::hidden("source.auth.client_secret", "The client's secret").env(&["FGA_CLIENT_SECRET"]);
+pub(super) static SOURCE_SETTINGS: &[&Declaration] = &[
+    SOURCE.token.declaration(),
+    SOURCE.client_id.declaration(),
+    SOURCE.client_secret.declaration(),
+    SOURCE.private_key.declaration(),
+    SOURCE.algorithm.declaration(),
+    SOURCE.key_id.declaration(),
+    SOURCE.assertion_audience.declaration(),
+    SOURCE.issuer.declaration(),
+    SOURCE.audience.declaration(),
+    SOURCE.scopes.declaration(),
+];
 
-static PRIVATE_KEY: Setting<SecretString> = Setting::hidden(
-    "source.auth.private_key",
-    "The client's private key (PEM, not encrypted), where it has no secret",
-)
-.env(&["FGA_SYNC_CLIENT_PRIVATE_KEY"]);
-
-// Which names there are is known to who signs.
-static ALGORITHM: WithDefault<String> = Setting::text(
-    "source.auth.algorithm",
-    "How the client signs with its private key",
-)
-.env(&["FGA_SYNC_CLIENT_ALGORITHM"])
-.or("RS256");
-
-static KEY_ID: Setting<String> = Setting::text(
-    "source.auth.key_id",
-    "By what the issuer knows the client's private key",
-)
-.env(&["FGA_SYNC_CLIENT_KEY_ID"]);
-
-static ASSERTION_AUDIENCE: Setting<String> = Setting::text(
-    "source.auth.assertion_audience",
-    "Whom the client's assertions are for; the issuer unless given",
-)
-.env(&["FGA_SYNC_CLIENT_ASSERTION_AUDIENCE"]);
-
-static ISSUER: Setting<String> = Setting::text(
-    "source.auth.issuer",
-    "Who issues access tokens: a host, or the URL of a token endpoint",
-)
-.env(&["FGA_API_TOKEN_ISSUER"])
-.shown(masked_source);
-
-static AUDIENCE: Setting<String> =
-    Setting::text("source.auth.audience", "What access tokens are to be for")
-        .env(&["FGA_API_AUDIENCE"]);
-
-static SCOPES: Setting<String> = Setting::text(
-    "source.auth.scopes",
-    "What access tokens are to allow, separated by spaces",
-)
-.env(&["FGA_API_SCOPES"]);
-
-pub(super) static SETTINGS: &[&Declaration] = &[
-    TOKEN.declaration(),
-    CLIENT_ID.declaration(),
-    CLIENT_SECRET.declaration(),
-    PRIVATE_KEY.declaration(),
-    ALGORITHM.declaration(),
-    KEY_ID.declaration(),
-    ASSERTION_AUDIENCE.declaration(),
-    ISSUER.declaration(),
-    AUDIENCE.declaration(),
-    SCOPES.declaration(),
+pub(super) static TARGET_SETTINGS: &[&Declaration] = &[
+    TARGET.token.declaration(),
+    TARGET.client_id.declaration(),
+    TARGET.client_secret.declaration(),
+    TARGET.private_key.declaration(),
+    TARGET.algorithm.declaration(),
+    TARGET.key_id.declaration(),
+    TARGET.assertion_audience.declaration(),
+    TARGET.issuer.declaration(),
+    TARGET.audience.declaration(),
+    TARGET.scopes.declaration(),
 ];
 
 /// Where the official SDKs look for tokens if the issuer has no path.
@@ -114,40 +193,47 @@ const OWN_HEADERS: [&str; 15] = [
 
 /// How to sign in. As with the official CLI, a token wins over client credentials. `allow_http` lets those go to another machine in
 /// the clear.
-pub(super) fn sign_in(layers: &Layers, allow_http: bool) -> Result<SignIn> {
-    if let Some(token) = layers.get(&TOKEN)? {
+pub(super) fn sign_in(
+    layers: &Layers,
+    settings: &SignInSettings,
+    allow_http: bool,
+) -> Result<SignIn> {
+    let words = settings.words;
+    if let Some(token) = layers.get(&settings.token)? {
         return Ok(SignIn::Preshared(token));
     }
-    let Some(client_id) = layers.text(&CLIENT_ID)? else {
+    let Some(client_id) = layers.text(&settings.client_id)? else {
         let needless = [
-            CLIENT_SECRET.declaration(),
-            PRIVATE_KEY.declaration(),
-            ISSUER.declaration(),
-            AUDIENCE.declaration(),
-            SCOPES.declaration(),
+            settings.client_secret.declaration(),
+            settings.private_key.declaration(),
+            settings.issuer.declaration(),
+            settings.audience.declaration(),
+            settings.scopes.declaration(),
         ];
-        for setting in needless {
-            if let Some(Value { origin, .. }) = layers.value(setting)? {
+        for needless in needless {
+            if let Some(Value { origin, .. }) = layers.value(needless)? {
                 return Err(incomplete(
-                    &format!("{} is given ({origin}), and no client id", setting.key),
-                    "FGA_CLIENT_ID (or source.auth.client_id)",
+                    &format!("{} is given ({origin}), and no client id", needless.key),
+                    &either(settings.client_id.declaration()),
+                    words,
                 ));
             }
         }
         return Ok(SignIn::None);
     };
-    let Some(issuer) = layers.value(ISSUER.declaration())? else {
+    let Some(issuer) = layers.value(settings.issuer.declaration())? else {
         return Err(incomplete(
             "a client id is given, and no issuer of tokens",
-            "FGA_API_TOKEN_ISSUER (or source.auth.issuer)",
+            &either(settings.issuer.declaration()),
+            words,
         ));
     };
-    let token_url = token_url(&issuer, allow_http)?;
-    let client_secret = layers.get(&CLIENT_SECRET)?;
-    let private_key = layers.get(&PRIVATE_KEY)?;
+    let token_url = token_url(&issuer, allow_http, words)?;
+    let client_secret = layers.get(&settings.client_secret)?;
+    let private_key = layers.get(&settings.private_key)?;
     let proof = match (client_secret, private_key) {
         (Some(secret), None) => Proof::Secret(secret),
-        (None, Some(pem)) => Proof::Key(assertion_key(layers, &pem, &issuer)?),
+        (None, Some(pem)) => Proof::Key(assertion_key(layers, settings, &pem, &issuer)?),
         (Some(_), Some(_)) => {
             return Err(
                 Error::usage("both a client secret and a client's private key are given")
@@ -157,41 +243,49 @@ pub(super) fn sign_in(layers: &Layers, allow_http: bool) -> Result<SignIn> {
         (None, None) => {
             return Err(incomplete(
                 "a client id is given, and neither its secret nor its private key",
-                "FGA_CLIENT_SECRET (or source.auth.client_secret_file), or source.auth.private_key_file",
+                words.client_secret,
+                words,
             ));
         }
     };
     Ok(SignIn::ClientCredentials(Box::new(ClientCredentials {
         token_url,
-        audience: layers.text(&AUDIENCE)?,
-        scopes: layers.text(&SCOPES)?,
+        audience: layers.text(&settings.audience)?,
+        scopes: layers.text(&settings.scopes)?,
         client_id,
         proof,
     })))
 }
 
-fn assertion_key(layers: &Layers, pem: &SecretString, issuer: &Value) -> Result<AssertionKey> {
-    let algorithm = layers.get_or_default(&ALGORITHM)?;
-    let key_id = layers.text(&KEY_ID)?;
-    let audience = match layers.text(&ASSERTION_AUDIENCE)? {
+fn assertion_key(
+    layers: &Layers,
+    settings: &SignInSettings,
+    pem: &SecretString,
+    issuer: &Value,
+) -> Result<AssertionKey> {
+    let algorithm = layers.get_or_default(&settings.algorithm)?;
+    let key_id = layers.text(&settings.key_id)?;
+    let audience = match layers.text(&settings.assertion_audience)? {
         Some(audience) => audience,
-        None => assertion_audience(issuer)?,
+        None => assertion_audience(issuer, settings.words)?,
     };
-    AssertionKey::from_pem(pem, &algorithm, key_id, audience)
+    AssertionKey::from_pem(pem, &algorithm, key_id, audience, settings.words)
 }
 
 /// Whom an assertion is for unless that is set: as the official JavaScript SDK has it, and as Auth0 names itself.
-fn assertion_audience(issuer: &Value) -> Result<String> {
-    let mut url = issuer_url(issuer, true)?;
+fn assertion_audience(issuer: &Value, words: &Words) -> Result<String> {
+    let mut url = issuer_url(issuer, true, words)?;
     url.set_query(None);
     Ok(format!("{}/", url.as_str().trim_end_matches('/')))
 }
 
 /// Without a scheme it is https; plain http to another machine must be asked for, since it shows the client's secret.
-fn issuer_url(issuer: &Value, allow_http: bool) -> Result<Url> {
+fn issuer_url(issuer: &Value, allow_http: bool, words: &Words) -> Result<Url> {
     let wrong = |what: &str| {
-        Error::usage(format!("the issuer of tokens {what} ({})", issuer.origin))
-            .advise("FGA_API_TOKEN_ISSUER is a host such as auth.example.com, or the https URL of a token endpoint")
+        Error::usage(format!("the issuer of tokens {what} ({})", issuer.origin)).advise(format!(
+            "{} is a host such as auth.example.com, or the https URL of a token endpoint",
+            words.issuer
+        ))
     };
     let text = if issuer.text.contains("://") {
         issuer.text.clone()
@@ -221,8 +315,8 @@ fn issuer_url(issuer: &Value, allow_http: bool) -> Result<Url> {
 }
 
 /// The issuer's token endpoint.
-pub(crate) fn token_url(issuer: &Value, allow_http: bool) -> Result<Url> {
-    let mut url = issuer_url(issuer, allow_http)?;
+pub(crate) fn token_url(issuer: &Value, allow_http: bool, words: &Words) -> Result<Url> {
+    let mut url = issuer_url(issuer, allow_http, words)?;
     if matches!(url.path(), "" | "/") {
         url.set_path(TOKEN_PATH);
     }
@@ -231,17 +325,24 @@ pub(crate) fn token_url(issuer: &Value, allow_http: bool) -> Result<Url> {
 
 /// The headers to send besides: a line for each, or a JSON list of such lines, as the official CLI has it.
 /// What is wrong with one is said without it, since it may be a secret.
-pub(super) fn headers(layers: &Layers) -> Result<HeaderMap> {
-    layers
-        .value(HEADERS.declaration())?
-        .map_or_else(|| Ok(HeaderMap::new()), |value| parse_headers(&value))
+pub(super) fn headers(layers: &Layers, settings: &SignInSettings) -> Result<HeaderMap> {
+    layers.value(settings.headers.declaration())?.map_or_else(
+        || Ok(HeaderMap::new()),
+        |value| parse_headers(&value, settings.words),
+    )
 }
 
-pub(crate) fn parse_headers(value: &Value) -> Result<HeaderMap> {
+pub(crate) fn parse_headers(value: &Value, words: &Words) -> Result<HeaderMap> {
+    let side = words.side;
     let lines: Vec<String> = if value.text.trim_start().starts_with('[') {
         serde_json::from_str(&value.text).map_err(|_| {
-            Error::usage(format!("the headers are not a JSON list of texts ({})", value.origin))
-                .advise(r#"source.headers (or FGA_CUSTOM_HEADERS) is "Name: value", a line for each header, or ["Name: value", …]"#)
+            Error::usage(format!(
+                "the headers are not a JSON list of texts ({})",
+                value.origin
+            ))
+            .advise(format!(
+                r#"{side}.headers is "Name: value", a line for each header, or ["Name: value", …]"#
+            ))
         })?
     } else {
         value.text.lines().map(str::to_owned).collect()
@@ -253,16 +354,19 @@ pub(crate) fn parse_headers(value: &Value) -> Result<HeaderMap> {
     {
         let (name, content) = header(line).ok_or_else(|| {
             Error::usage(format!(
-                "header {number} of source.headers is not of the form \"Name: value\" ({})",
+                "header {number} of {side}.headers is not of the form \"Name: value\" ({})",
                 value.origin
             ))
         })?;
         if OWN_HEADERS.contains(&name.as_str()) {
             return Err(Error::usage(format!(
-                "source.headers can't set the header {name:?} ({})",
+                "{side}.headers can't set the header {name:?} ({})",
                 value.origin
             ))
-            .advise("fga-sync sets it itself; a token for the API is FGA_API_TOKEN"));
+            .advise(format!(
+                "fga-sync sets it itself; a token for the API is {}",
+                words.token
+            )));
         }
         headers.append(name, content);
     }
@@ -277,10 +381,17 @@ fn header(line: &str) -> Option<(HeaderName, HeaderValue)> {
     Some((name, content))
 }
 
-fn incomplete(what: &str, missing: &str) -> Error {
+fn incomplete(what: &str, missing: &str, words: &Words) -> Error {
     Error::usage(what).advise(format!(
-        "signing in needs {missing} as well; or a token, FGA_API_TOKEN"
+        "signing in needs {missing} as well; or a token, {}",
+        words.token
     ))
+}
+
+/// Where a setting can be given.
+fn either(setting: &Declaration) -> String {
+    let variable = setting.env.first().copied().unwrap_or_default();
+    format!("{variable} (or {})", setting.key)
 }
 
 #[cfg(test)]
@@ -301,10 +412,11 @@ mod tests {
             ("auth.example.com", "https://auth.example.com/oauth/token"),
             ("https://h/token?p=policy", "https://h/token?p=policy"),
         ] {
-            let url = token_url(&issuer(text), false).unwrap();
+            let url = token_url(&issuer(text), false, &source::SOURCE).unwrap();
             assert_eq!(url.as_str(), expected);
         }
-        let error = token_url(&issuer("https://h/token#hidden"), false).unwrap_err();
+        let error =
+            token_url(&issuer("https://h/token#hidden"), false, &source::SOURCE).unwrap_err();
         let said = format!("{error} {error:?}");
         assert!(
             said.contains("fragment") && !said.contains("hidden"),
@@ -319,7 +431,7 @@ mod tests {
             "https://sync:12?hidden@auth.example.com",
             "sync:12/hidden@auth.example.com",
         ] {
-            let error = token_url(&issuer(text), true).unwrap_err();
+            let error = token_url(&issuer(text), true, &source::SOURCE).unwrap_err();
             let advice = error.advice().unwrap_or_default();
             assert!(advice.contains("%40"), "{text}: {error}");
             let said = format!("{error} {advice} {error:?}");
@@ -334,7 +446,10 @@ mod tests {
             ("https://h/a/", "https://h/a/"),
             ("https://h/token?p=policy", "https://h/token/"),
         ] {
-            assert_eq!(assertion_audience(&issuer(text)).unwrap(), expected);
+            assert_eq!(
+                assertion_audience(&issuer(text), &source::SOURCE).unwrap(),
+                expected
+            );
         }
     }
 }

@@ -9,12 +9,12 @@ use super::environment::Env;
 use super::fga_yaml::FgaYaml;
 use super::layers::Layers;
 use super::run;
-use super::setting::{Declaration, Known, Setting, Takes, WithDefault};
-use super::sign_in::{HEADERS, headers, sign_in};
+use super::setting::{Declaration, Known, Setting, Takes};
+use super::sign_in::{self, headers, sign_in};
+use super::transport::{self, tls};
 use crate::complete;
 use crate::error::{Error, Result};
-use crate::source::{Input, OpenFgaSettings};
-use crate::tls::{Identity, PemFile, TlsSettings, Trust};
+use crate::source::{Input, OpenFgaSettings, SOURCE};
 
 static URL: Setting<String> = Setting::text(
     "source.url",
@@ -44,44 +44,11 @@ static FGA_CONFIG: Setting<String> = Setting::text(
 .flag("fga-config", Takes::FileOr(FGA_CONFIG_ANYWHERE))
 .env(&["FGA_SYNC_FGA_CONFIG"]);
 
-static ALLOW_HTTP: WithDefault<bool> = Setting::switch(
-    "source.allow_http",
-    "Send the token and read the tuples in the clear, from a source with http:// on another machine",
-)
-.flag("allow-http", Takes::Nothing)
-.env(&["FGA_SYNC_ALLOW_HTTP"])
-.or("false");
-
-static TLS_CA: Setting<String> = Setting::text(
-    "source.tls_ca",
-    "Trust only the certificate authorities in this file for the source (PEM)",
-)
-.flag("tls-ca", Takes::File)
-.env(&["FGA_SYNC_TLS_CA"]);
-
-static TLS_CERT: Setting<String> = Setting::text(
-    "source.tls_cert",
-    "Show the source this client certificate (PEM)",
-)
-.flag("tls-cert", Takes::File)
-.env(&["FGA_SYNC_TLS_CERT"]);
-
-static TLS_KEY: Setting<String> = Setting::text(
-    "source.tls_key",
-    "The private key of the client certificate (PEM, not encrypted)",
-)
-.flag("tls-key", Takes::File)
-.env(&["FGA_SYNC_TLS_KEY"]);
-
 pub(super) static SETTINGS: &[&Declaration] = &[
     URL.declaration(),
     STORE_ID.declaration(),
     FGA_CONFIG.declaration(),
-    HEADERS.declaration(),
-    ALLOW_HTTP.declaration(),
-    TLS_CA.declaration(),
-    TLS_CERT.declaration(),
-    TLS_KEY.declaration(),
+    sign_in::SOURCE.headers.declaration(),
 ];
 
 /// Where changes come from.
@@ -163,34 +130,24 @@ pub(super) fn source(layers: &Layers) -> Result<SourceSettings> {
         let store_id = store_id.unwrap_or_default();
         return Ok(SourceSettings::Recording { input, store_id });
     }
-    let allow_http = layers.get_or_default(&ALLOW_HTTP)?;
-    let url = api_url(&url, allow_http)?;
+    let allow_http = layers.get_or_default(&transport::SOURCE.allow_http)?;
+    let url = api_url(&url, allow_http, &SOURCE)?;
     refuse_store_in(&url)?;
     let Some(store_id) = store_id else {
         return Err(Error::usage("no store is given").advise("--store-id ID (also FGA_STORE_ID)"));
     };
-    if store_id.parse::<ulid::Ulid>().is_err() {
-        return Err(
-            Error::usage(format!("the store id {store_id:?} is not a ULID"))
-                .advise("a store id is 26 letters and digits, as `fga store list` shows them"),
-        );
-    }
-    if store_id.chars().any(|letter| letter.is_ascii_lowercase()) {
-        return Err(Error::usage(format!(
-            "the store id {store_id:?} is not in capital letters"
-        ))
-        .advise(format!("--store-id {}", store_id.to_ascii_uppercase())));
-    }
+    check_store_id(&store_id, |id| format!("--store-id {id}"))?;
     Ok(SourceSettings::OpenFga(Box::new(OpenFgaSettings {
         url,
         store_id,
-        sign_in: sign_in(layers, allow_http)?,
-        headers: headers(layers)?,
+        sign_in: sign_in(layers, &sign_in::SOURCE, allow_http)?,
+        headers: headers(layers, &sign_in::SOURCE)?,
         type_filter,
         page_size: layers.get(&run::PAGE_SIZE)?,
         max_rps,
         retry_for,
-        tls: tls(layers)?,
+        tls: tls(layers, &transport::SOURCE)?,
+        words: &SOURCE,
     })))
 }
 
@@ -208,29 +165,19 @@ fn refuse_store_in(url: &Url) -> Result<()> {
     .advise(format!("--source {api} --store-id {store_id}")))
 }
 
-fn tls(layers: &Layers) -> Result<TlsSettings> {
-    let path = |setting| Ok::<_, Error>(layers.text(setting)?.map(PathBuf::from));
-    let identity = Identity::of(
-        path(&TLS_CERT)?,
-        path(&TLS_KEY)?,
-        (TLS_CERT.declaration().key, TLS_KEY.declaration().key),
-    )?;
-    let trust = path(&TLS_CA)?.map_or(Trust::Platform, |path| {
-        Trust::Ca(PemFile {
-            path,
-            setting: TLS_CA.declaration().key,
-        })
-    });
-    Ok(TlsSettings { trust, identity })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::setting::tests::assert_reads_default;
-    use super::*;
-
-    #[test]
-    fn plain_http_is_asked_for_by_true() {
-        assert_reads_default(&ALLOW_HTTP, &["true", "false"], &["yes", "1", ""]);
+/// Refuses what is no store's id; `advice` says how to give another.
+pub(super) fn check_store_id(store_id: &str, advice: impl Fn(&str) -> String) -> Result<()> {
+    if store_id.parse::<ulid::Ulid>().is_err() {
+        return Err(
+            Error::usage(format!("the store id {store_id:?} is not a ULID"))
+                .advise("a store id is 26 letters and digits, as `fga store list` shows them"),
+        );
     }
+    if store_id.chars().any(|letter| letter.is_ascii_lowercase()) {
+        return Err(Error::usage(format!(
+            "the store id {store_id:?} is not in capital letters"
+        ))
+        .advise(advice(&store_id.to_ascii_uppercase())));
+    }
+    Ok(())
 }

@@ -1,31 +1,77 @@
 //! The settings of the target.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::layers::{Layer, Layers};
-use super::setting::{Declaration, Setting, Takes, WithDefault};
+use super::api_url::api_url;
+use super::layers::{Layer, Layers, Value};
+use super::setting::{DURATION, Declaration, Setting, Takes, WithDefault};
+use super::sign_in::{self, headers, sign_in};
+use super::transport::{self, tls};
+use super::{run, store_url};
 use crate::checkpoint::Mode;
 use crate::complete;
 use crate::engine::{self, PgVariables, TargetSettings};
 use crate::error::{Error, Result};
+use crate::source::{OpenFgaSettings, TARGET};
+use crate::store::StoreSettings;
 
 // It may hold a password, so it can come from a file too; it is shown without it.
 static URL: WithDefault<String> = Setting::text(
     "target.url",
-    "Where they go: sqlite:PATH, postgres://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE",
+    "Where they go: sqlite:PATH, postgres://USER@HOST/DATABASE, mysql://USER@HOST/DATABASE or openfga+https://HOST?store=ID",
 )
 .flag(
     "target",
     Takes::Url(complete::Url {
         with_path: "sqlite:",
-        others: &["postgres://", "mysql://"],
+        others: &["postgres://", "mysql://", "openfga+https://", "openfga+http://"],
     }),
 )
 .env(&["FGA_SYNC_TARGET"])
 .secret(engine::shown_url)
 .or("sqlite:fga-sync.db");
+
+static STATE: WithDefault<String> = Setting::text(
+    "target.state",
+    "Where the position of a target that is a store is kept: a database, as for --target",
+)
+.flag(
+    "state",
+    Takes::Url(complete::Url {
+        with_path: "sqlite:",
+        others: &["postgres://", "mysql://"],
+    }),
+)
+.env(&["FGA_SYNC_STATE"])
+.secret(engine::shown_url)
+.or("sqlite:fga-sync-state.db");
+
+static MODEL_ID: Setting<String> = Setting::text(
+    "target.model_id",
+    "The authorization model of a target store to write under; its newest unless given",
+)
+.flag("target-model-id", Takes::Value("ID"))
+.env(&["FGA_SYNC_TARGET_MODEL_ID"]);
+
+static MAX_RPS: Setting<f64> = Setting::parsed(
+    "target.max_rps",
+    "Send at most this many requests a second to a target store",
+    run::RPS_EXPECTED,
+    run::rps,
+)
+.flag("target-max-rps", Takes::Value("N"))
+.env(&["FGA_SYNC_TARGET_MAX_RPS"]);
+
+static TIMEOUT: WithDefault<Duration> = Setting::duration(
+    "target.timeout",
+    "How long one write to a target store may take; a run that takes over from one without an end waits twice as long",
+)
+.flag("target-timeout", Takes::Value(DURATION))
+.env(&["FGA_SYNC_TARGET_TIMEOUT"])
+.or("10s");
 
 static PASSWORD: Setting<SecretString> =
     Setting::hidden("target.password", "The password of the database's user")
@@ -33,7 +79,7 @@ static PASSWORD: Setting<SecretString> =
 
 pub(super) static MODE: WithDefault<Mode> = Setting::parsed(
     "target.mode",
-    "What is kept: every change, the tuples as they stand, or both",
+    "What is kept: every change, the tuples as they stand, or both (a target store keeps the tuples: stateful)",
     "changelog, stateful or both",
     |text| text.parse().ok(),
 )
@@ -59,6 +105,11 @@ pub(super) static SETTINGS: &[&Declaration] = &[
     MODE.declaration(),
     SCHEMA.declaration(),
     TABLE_PREFIX.declaration(),
+    STATE.declaration(),
+    MODEL_ID.declaration(),
+    MAX_RPS.declaration(),
+    TIMEOUT.declaration(),
+    sign_in::TARGET.headers.declaration(),
 ];
 
 /// The target that the layers describe.
@@ -70,6 +121,26 @@ pub(super) fn target(layers: &Layers) -> Result<TargetSettings> {
         refuse_default(layers)?;
     }
     url.read(&URL.setting)?;
+    if store_url::is_store(&url.text) {
+        return store(layers, &url);
+    }
+    if let Some((state, value)) = layers.find(STATE.declaration())?
+        && state > Layer::Default
+        && state >= layer
+    {
+        return Err(Error::usage(format!(
+            "--state is given ({}), and the target keeps its position itself",
+            value.origin
+        ))
+        .advise(
+            "leave it out: it is for a target that is a store, openfga+https://HOST?store=ID",
+        ));
+    }
+    database(layers, (layer, &url))
+}
+
+/// The database of this URL.
+fn database(layers: &Layers, (layer, url): (Layer, &Value)) -> Result<TargetSettings> {
     let password = match layers.find(PASSWORD.declaration())? {
         // It is that of another server, and would be sent to this one.
         Some((weaker, password)) if weaker < layer && engine::holds_password(&url.text) => {
@@ -89,6 +160,77 @@ pub(super) fn target(layers: &Layers) -> Result<TargetSettings> {
         layers.text(&TABLE_PREFIX)?,
         &pg_variables(layers, &url.text)?,
     )
+}
+
+/// The store of this URL, and the database that keeps its position.
+fn store(layers: &Layers, url: &Value) -> Result<TargetSettings> {
+    let (address, store_id) = store_url::split(url)?;
+    let allow_http = layers.get_or_default(&transport::TARGET.allow_http)?;
+    let api = api_url(&address, allow_http, &TARGET)?;
+    let Some(found) = layers.find(STATE.declaration())? else {
+        return Err(Error::usage("no state is given").advise("--state URL"));
+    };
+    let (layer, state) = found;
+    state.read(&STATE.setting)?;
+    if store_url::is_store(&state.text) {
+        return Err(Error::usage(format!(
+            "the position of a store can't be kept in a store ({})",
+            state.origin
+        ))
+        .advise(format!("--state {}", engine::FORMS)));
+    }
+    if layer == Layer::Default {
+        tracing::warn!(
+            "the position of the target store is kept in {} in this directory: in a container it is gone with it (--state, FGA_SYNC_STATE)",
+            state.text
+        );
+    }
+    let shown = format!("openfga+{api}?store={store_id}");
+    let ledger = database(layers, (layer, &state))?;
+    let api = OpenFgaSettings {
+        url: api,
+        store_id,
+        sign_in: sign_in(layers, &sign_in::TARGET, allow_http)?,
+        headers: headers(layers, &sign_in::TARGET)?,
+        type_filter: None,
+        page_size: None,
+        max_rps: layers.get(&MAX_RPS)?,
+        retry_for: layers.get_or_default(&run::RETRY_FOR)?,
+        tls: tls(layers, &transport::TARGET)?,
+        words: &TARGET,
+    };
+    Ok(TargetSettings {
+        shown,
+        store: Some(Box::new(StoreSettings {
+            api,
+            model_id: layers.text(&MODEL_ID)?,
+            timeout: layers.get_or_default(&TIMEOUT)?,
+            state: ledger.shown,
+        })),
+        ..ledger
+    })
+}
+
+/// What is kept. A store keeps tuples, and has a log of its own.
+pub(super) fn mode(layers: &Layers) -> Result<Mode> {
+    let into_store = layers
+        .value(URL.declaration())?
+        .is_some_and(|url| store_url::is_store(&url.text));
+    if !into_store {
+        return layers.get_or_default(&MODE);
+    }
+    let Some((layer, value)) = layers.find(MODE.declaration())? else {
+        return Ok(Mode::Stateful);
+    };
+    let is_given = layer > Layer::Default;
+    if is_given && value.read(&MODE.setting)? != Mode::Stateful {
+        return Err(Error::usage(format!(
+            "a target that is a store keeps tuples, and no changelog of another: its mode is stateful, and not {:?} ({})",
+            value.text, value.origin
+        ))
+        .advise("--mode stateful, or none"));
+    }
+    Ok(Mode::Stateful)
 }
 
 /// Whether no target is given.

@@ -1,7 +1,7 @@
 //! A target that reads and plans, and writes nothing.
 
 use crate::change::Change;
-use crate::checkpoint::{Checkpoint, Subject};
+use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
 use crate::ledger::{
     Admission, Found, Held, Holder, Ledger, RunEnd, RunRecord, RunStart, RunUnderWay,
 };
@@ -23,6 +23,10 @@ pub struct DryRun {
 impl Mirror for DryRun {
     fn limits(&self) -> Limits {
         self.target.limits()
+    }
+
+    fn keeps_times(&self) -> bool {
+        self.target.keeps_times()
     }
 
     fn read_tuples(
@@ -122,6 +126,14 @@ impl Ledger for DryRun {
 }
 
 impl Target for DryRun {
+    fn store(&mut self) -> TargetResult<Option<StoreIdentity>> {
+        self.target.store()
+    }
+
+    fn largest_page(&self) -> Option<u32> {
+        self.target.largest_page()
+    }
+
     fn apply(&mut self, _commit: &Commit) -> TargetResult<Applied> {
         Ok(Applied::Committed)
     }

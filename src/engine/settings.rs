@@ -9,6 +9,7 @@ use url::form_urlencoded;
 use super::{MySqlSettings, PgVariables, PostgresSettings, sqlite};
 use crate::error::{Error, Result};
 use crate::nearest::nearest;
+use crate::store::StoreSettings;
 use crate::url_text::{ESCAPE, UrlText, is_ambiguous, scheme};
 
 /// Which database, how to reach it, and how its tables are named.
@@ -63,7 +64,9 @@ impl Database {
 pub struct TargetSettings {
     /// The database.
     pub database: Database,
-    /// The URL without secrets.
+    /// The store that the rows go to, where they don't stay in the database.
+    pub store: Option<Box<StoreSettings>>,
+    /// The target's URL without secrets.
     pub shown: String,
 }
 
@@ -76,7 +79,15 @@ impl fmt::Debug for TargetSettings {
     }
 }
 
-const SCHEMES: [&str; 5] = ["sqlite", "postgres", "postgresql", "mysql", "mariadb"];
+const SCHEMES: [&str; 7] = [
+    "sqlite",
+    "postgres",
+    "postgresql",
+    "mysql",
+    "mariadb",
+    "openfga+https",
+    "openfga+http",
+];
 /// The forms of a target's URL.
 pub(crate) const FORMS: &str =
     "sqlite:PATH, postgres://USER@HOST/DATABASE or mysql://USER@HOST/DATABASE";
@@ -168,11 +179,6 @@ impl TargetSettings {
                     table_prefix,
                 }
             }
-            "openfga+http" | "openfga+https" => {
-                return Err(invalid(
-                    "a target that is another OpenFGA store is not supported by this version",
-                ));
-            }
             other => {
                 // Others name the driver after a plus sign, or Java's way before the scheme.
                 let database = other.split('+').next().unwrap_or_default();
@@ -189,7 +195,11 @@ impl TargetSettings {
                 )));
             }
         };
-        Ok(Self { database, shown })
+        Ok(Self {
+            database,
+            store: None,
+            shown,
+        })
     }
 }
 

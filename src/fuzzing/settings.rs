@@ -12,6 +12,7 @@ use crate::config::{
 };
 use crate::engine::{PassFile, TargetSettings, Wanted, masked, shown_url};
 use crate::error::Error;
+use crate::source::SOURCE;
 
 fn known() -> Vec<&'static Declaration> {
     settings().collect()
@@ -43,23 +44,26 @@ pub fn secret_file(data: &[u8]) {
 pub fn source_url(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         // What is not split below, and no secret is in.
-        drop(api_url(&value(text), true));
-        drop(token_url(&value(text), true));
+        drop(api_url(&value(text), true, &SOURCE));
+        drop(token_url(&value(text), true, &SOURCE));
     }
     let password = with_password(data);
     if let Some(url) = &password {
-        assert!(token_url(&value(url), true).is_err(), "a password is sent");
+        assert!(
+            token_url(&value(url), true, &SOURCE).is_err(),
+            "a password is sent"
+        );
     }
     let urls = password.into_iter().chain(with_parameter(data));
     // What follows is a path.
     for url in urls.filter(|url| !url.starts_with("file:")) {
         assert_hidden(&masked_source(&url));
         let value = value(&url);
-        match api_url(&value, true) {
+        match api_url(&value, true, &SOURCE) {
             Ok(url) => assert_hidden(url.as_str()),
             Err(error) => assert_error_hides(&error),
         }
-        if let Err(error) = token_url(&value, true) {
+        if let Err(error) = token_url(&value, true, &SOURCE) {
             assert_error_hides(&error);
         }
     }
@@ -259,7 +263,7 @@ pub fn headers_setting(data: &[u8]) {
         text: text.clone(),
         origin: Origin::File(PathBuf::from("fga-sync.toml"), 1),
     };
-    match parse_headers(&value) {
+    match parse_headers(&value, &SOURCE) {
         Ok(headers) => {
             assert_hidden(&format!("{headers:?}"));
             assert!(

@@ -9,6 +9,7 @@ use url::Url;
 use super::http::{NoAnswer, Response, request_id, shown};
 use super::retry_after::asked_wait;
 use super::secrets::Secrets;
+use super::words::Words;
 use crate::error::{Error, ErrorKind};
 use crate::source::wire::JsonObject;
 use crate::tls::Trouble;
@@ -18,6 +19,8 @@ pub(super) struct Failure {
     pub(super) error: Error,
     pub(super) reason: Reason,
     pub(super) remedy: Remedy,
+    /// The code of an error answer of `OpenFGA`; empty where it is none.
+    pub(super) code: String,
 }
 
 /// What a failure says of the server.
@@ -58,6 +61,7 @@ impl Failure {
             error,
             reason: Reason::Failed,
             remedy: Remedy::Wait(None),
+            code: String::new(),
         }
     }
 
@@ -67,17 +71,18 @@ impl Failure {
             error,
             reason: Reason::Failed,
             remedy: Remedy::None,
+            code: String::new(),
         }
     }
 }
 
 impl Trouble {
     /// The error for what could not be done because of it.
-    pub(super) fn error(self, doing: &str) -> Error {
+    pub(super) fn error(self, doing: &str, words: &Words) -> Error {
         let kind = if self.refused {
             ErrorKind::Denied
         } else {
-            ErrorKind::SourceUnavailable
+            words.unavailable
         };
         Error::new(kind, format!("{doing}: {}", self.what)).advise(self.advice)
     }
@@ -89,18 +94,18 @@ pub(super) fn may_pass(status: StatusCode) -> bool {
 }
 
 /// No answer came.
-pub(super) fn no_answer(url: &Url, why: NoAnswer) -> Failure {
+pub(super) fn no_answer(url: &Url, why: NoAnswer, words: &Words) -> Failure {
     let url = shown(url);
-    let unavailable = |message| Error::new(ErrorKind::SourceUnavailable, message);
+    let unavailable = |message| Error::new(words.unavailable, message);
     match why {
         NoAnswer::Broken(error) => Failure::passing(
             unavailable(format!("can't read {url}"))
                 .because(error.without_url())
-                .advise("check that the server runs and that --source names its host and port; and the proxy, where HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names one"),
+                .advise(format!("check that the server runs and that {} names its host and port; and the proxy, where HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names one", words.url)),
         ),
         // What is wrong with certificates does not pass by itself.
         NoAnswer::Untrusted(trouble) => {
-            Failure::lasting(trouble.error(&format!("can't read {url}")))
+            Failure::lasting(trouble.error(&format!("can't read {url}"), words))
         }
         NoAnswer::TooLarge => Failure {
             error: unavailable(format!(
@@ -112,34 +117,41 @@ pub(super) fn no_answer(url: &Url, why: NoAnswer) -> Failure {
             ),
             reason: Reason::Limited,
             remedy: Remedy::AskForLess,
+            code: String::new(),
         },
         NoAnswer::NotText => {
-            Failure::passing(not_openfga(&url, "").because(anyhow::anyhow!("it is not UTF-8")))
+            Failure::passing(not_openfga(&url, "", words).because(anyhow::anyhow!("it is not UTF-8")))
         }
     }
 }
 
 /// An answer that makes no sense.
-pub(super) fn not_openfga(url: &str, request_id: &str) -> Error {
+pub(super) fn not_openfga(url: &str, request_id: &str, words: &Words) -> Error {
     Error::new(
-        ErrorKind::SourceUnavailable,
+        words.unavailable,
         format!("the answer of {url} is not what OpenFGA sends{request_id}"),
     )
-    .advise("check that --source is the URL of the API itself, and what stands between")
+    .advise(format!(
+        "check that {} is the URL of the API itself, and what stands between",
+        words.url
+    ))
 }
 
 /// A store that was not asked for: a gateway has one answer for all, or an old one.
-pub(super) fn another_store(url: &Url, asked: &str, found: &str) -> Error {
+pub(super) fn another_store(url: &Url, asked: &str, found: &str, words: &Words) -> Error {
     let url = shown(url);
     Error::new(
         ErrorKind::WrongPosition,
         format!("{url} answered with the store {found}, and {asked} was asked for"),
     )
-    .advise("check that --source is the URL of the API itself, and what stands between")
+    .advise(format!(
+        "check that {} is the URL of the API itself, and what stands between",
+        words.url
+    ))
 }
 
 /// An answer other than a success.
-pub(super) fn refusal(url: &Url, answer: &Response, secrets: &Secrets) -> Failure {
+pub(super) fn refusal(url: &Url, answer: &Response, secrets: &Secrets, words: &Words) -> Failure {
     let status = answer.status;
     let json = serde_json::from_str(&answer.body).ok();
     let json = json.map(|JsonObject(json): JsonObject<ErrorJson>| json);
@@ -148,12 +160,12 @@ pub(super) fn refusal(url: &Url, answer: &Response, secrets: &Secrets) -> Failur
         |json| format!("{status} {}: {}", json.code, json.message),
     );
     let code = json.as_ref().map_or("", |json| json.code.as_str());
-    let (kind, advice) = judge(status, code, &said);
+    let (kind, advice) = judge(status, code, &said, words);
     let remedy = if asks_for_less(status, &said) {
         Remedy::AskForLess
     } else if code == "page_size_invalid" {
         Remedy::OtherPageSize(said.clone())
-    } else if may_pass(status) {
+    } else if may_pass(status) || is_conflict(status, code) {
         Remedy::Wait(asked_wait(status, &answer.headers, SystemTime::now()))
     } else {
         Remedy::None
@@ -172,7 +184,13 @@ pub(super) fn refusal(url: &Url, answer: &Response, secrets: &Secrets) -> Failur
             _ => Reason::Failed,
         },
         remedy,
+        code: code.to_owned(),
     }
+}
+
+/// Another writer was quicker (`OpenFGA` v1.18.1: 409 `Aborted`).
+fn is_conflict(status: StatusCode, code: &str) -> bool {
+    status == StatusCode::CONFLICT && code.eq_ignore_ascii_case("aborted")
 }
 
 /// A gateway's limit of a body, or gRPC's of a message: OpenFGA v1.18.1 answers a page beyond 4 MiB by 500
@@ -182,26 +200,30 @@ fn asks_for_less(status: StatusCode, said: &str) -> bool {
 }
 
 /// What an error answer means for the run, and what to do about it.
-fn judge(status: StatusCode, code: &str, said: &str) -> (ErrorKind, &'static str) {
-    match (status.as_u16(), code) {
+fn judge(status: StatusCode, code: &str, said: &str, words: &Words) -> (ErrorKind, String) {
+    let Words {
+        url,
+        token,
+        client_id,
+        rights,
+        ..
+    } = words;
+    let (kind, advice) = match (status.as_u16(), code) {
         // The server reports a refused permission as 401, hosted ones as 403.
-        (403, _) | (401, "forbidden") => (
-            ErrorKind::Denied,
-            "let the job read the store (GET /stores/ID), its changes (GET /stores/ID/changes) and its tuples (POST /stores/ID/read), \
-             and check whose FGA_API_TOKEN (or source.auth.token_file) or FGA_CLIENT_ID it has",
-        ),
-        (401, _) => (
-            ErrorKind::Denied,
-            "check FGA_API_TOKEN (or source.auth.token_file) or FGA_CLIENT_ID and its secret, and what they may read",
-        ),
+        (403, _) | (401, "forbidden") => {
+            let advice = format!("{rights}, and check whose {token} or {client_id} it has");
+            return (ErrorKind::Denied, advice);
+        }
+        (401, _) => {
+            let advice =
+                format!("check {token} or {client_id} and its secret, and what they may do");
+            return (ErrorKind::Denied, advice);
+        }
         (407, _) => (
             ErrorKind::Denied,
             "give the proxy's user and password: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT (or HTTP_PROXY, ALL_PROXY)",
         ),
-        (404, "store_id_not_found") => (
-            ErrorKind::WrongPosition,
-            "check --store-id; a store that was deleted is not \"nothing new\", so the target was left as it is",
-        ),
+        (404, "store_id_not_found") => (ErrorKind::WrongPosition, words.store_gone),
         (400, "query_string_type_continuation_token_mismatch") => (
             ErrorKind::WrongPosition,
             "use the --type that the target was filled with, or an empty target",
@@ -219,20 +241,20 @@ fn judge(status: StatusCode, code: &str, said: &str) -> (ErrorKind, &'static str
             "use a --page-size in the range that the server names, or none",
         ),
         _ if asks_for_less(status, said) => (
-            ErrorKind::SourceUnavailable,
+            words.unavailable,
             "raise the limit of what stands between fga-sync and the server: a single change is larger than it",
         ),
-        _ if may_pass(status) => (
-            ErrorKind::SourceUnavailable,
+        _ if may_pass(status) || is_conflict(status, code) => (
+            words.unavailable,
             "look into the server's log for the cause; run again when it is well",
         ),
-        (300..=399, _) => (
-            ErrorKind::Usage,
-            "a redirect is not followed, since it could carry the token elsewhere; give --source the URL that it leads to",
-        ),
-        _ => (
-            ErrorKind::Usage,
-            "check --source, --store-id, --type and --start-time",
-        ),
-    }
+        (300..=399, _) => {
+            let advice = format!(
+                "a redirect is not followed, since it could carry the token elsewhere; give {url} the URL that it leads to"
+            );
+            return (ErrorKind::Usage, advice);
+        }
+        _ => (ErrorKind::Usage, words.request),
+    };
+    (kind, advice.to_owned())
 }

@@ -15,6 +15,7 @@ use ring::signature::{
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
+use super::words::Words;
 use crate::error::{Error, ErrorKind, Result};
 
 /// As the official SDKs have it.
@@ -54,7 +55,7 @@ impl AssertionKey {
     /// The names of the algorithms, the default first.
     pub const ALGORITHMS: [&'static str; 3] = ["RS256", "ES256", "PS256"];
 
-    /// Takes a private key in PEM: PKCS#8, or PKCS#1 for RSA. `audience` is whom the assertions are for.
+    /// Takes a private key in PEM: PKCS#8, or PKCS#1 for RSA. `audience` is whom the assertions are for, `words` what the user calls the settings.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] where it is not a key for this algorithm; the text holds nothing of it.
@@ -63,11 +64,13 @@ impl AssertionKey {
         algorithm: &str,
         key_id: Option<String>,
         audience: String,
+        words: &Words,
     ) -> Result<Self> {
         let unusable = || {
-            Error::usage(format!("the client's private key can't be used for {algorithm}")).advise(
-                "source.auth.private_key takes an unencrypted PEM (\"BEGIN PRIVATE KEY\"): RSA of 2048 bits or more for RS256 and PS256, P-256 in PKCS#8 for ES256; source.auth.algorithm says which",
-            )
+            Error::usage(format!("the client's private key can't be used for {algorithm}")).advise(format!(
+                "{} takes an unencrypted PEM (\"BEGIN PRIVATE KEY\"): RSA of 2048 bits or more for RS256 and PS256, P-256 in PKCS#8 for ES256; {} says which",
+                words.private_key, words.algorithm
+            ))
         };
         let pem = pem.expose_secret().as_bytes();
         let (algorithm, key) = match algorithm {
@@ -76,7 +79,8 @@ impl AssertionKey {
             "ES256" => (Algorithm::ES256, EncodingKey::from_ec_pem(pem)),
             _ => {
                 return Err(Error::usage(format!(
-                    "source.auth.algorithm must be one of {}, and {algorithm:?} is not",
+                    "{} must be one of {}, and {algorithm:?} is not",
+                    words.algorithm,
                     Self::ALGORITHMS.join(", ")
                 )));
             }

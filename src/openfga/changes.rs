@@ -40,6 +40,22 @@ impl OpenFga {
         })
     }
 
+    /// A way to ask for single tuples while this reads on.
+    ///
+    /// # Errors
+    /// Where it can't be set up.
+    pub fn point_reader(&self) -> Result<Box<dyn TupleReader>> {
+        Ok(Box::new(PointReader(self.client.another()?)))
+    }
+
+    /// Reads all tuples, while this reads on.
+    ///
+    /// # Errors
+    /// Where it can't be set up.
+    pub fn scanner(&self) -> Result<Box<dyn TupleScanner>> {
+        Ok(Box::new(Scanner(self.client.another()?)))
+    }
+
     /// Reads one page of at most `size` changes.
     fn read_page(&self, token: Option<&ContinuationToken>, size: u32) -> client::Answer<Page> {
         let size = size.to_string();
@@ -100,6 +116,7 @@ impl ChangeSource for OpenFga {
             self.client.store_url(),
             &self.store_id,
             &store.id,
+            self.client.words(),
         ))
     }
 
@@ -175,10 +192,10 @@ impl ChangeSource for OpenFga {
     }
 
     fn tuple_reader(&self) -> Result<Option<Box<dyn TupleReader>>> {
-        Ok(Some(Box::new(PointReader(self.client.another()?))))
+        self.point_reader().map(Some)
     }
 
     fn tuple_scanner(&self) -> Result<Option<Box<dyn TupleScanner>>> {
-        Ok(Some(Box::new(Scanner(self.client.another()?))))
+        self.scanner().map(Some)
     }
 }

@@ -14,6 +14,7 @@ use super::pace::Pace;
 use super::retry::persistently;
 use super::secrets::Secrets;
 use super::sign_in::Bearer;
+use super::words::Words;
 use crate::error::Result;
 use crate::source::Observed;
 use crate::tls::TlsSettings;
@@ -27,6 +28,7 @@ pub(super) struct Client {
     headers: HeaderMap,
     retry_for: Duration,
     tls: TlsSettings,
+    words: &'static Words,
 }
 
 /// A request below the store's URL.
@@ -37,6 +39,9 @@ pub(super) struct Request<'a> {
     /// JSON.
     body: Option<String>,
 }
+
+/// Whether a request may still be sent.
+pub(super) type Guard<'a> = &'a mut dyn FnMut() -> Result<(), Failure>;
 
 /// What came of a request, and what was observed on the way.
 pub(super) struct Answer<T> {
@@ -56,11 +61,16 @@ impl<'a> Request<'a> {
     }
 
     pub(super) fn post(path: &'a str, body: &serde_json::Value) -> Self {
+        Self::post_text(path, body.to_string())
+    }
+
+    /// The same of JSON that is written already.
+    pub(super) const fn post_text(path: &'a str, body: String) -> Self {
         Self {
             method: Method::POST,
             path,
             query: &[],
-            body: Some(body.to_string()),
+            body: Some(body),
         }
     }
 }
@@ -75,13 +85,14 @@ impl Client {
         let prefix = store_url.path().trim_end_matches('/').to_owned();
         store_url.set_path(&format!("{prefix}/stores/{}", settings.store_id));
         Ok(Self {
-            http: Http::new(&settings.tls)?,
-            bearer: Bearer::new(settings.sign_in.clone())?,
+            http: Http::new(&settings.tls, settings.words)?,
+            bearer: Bearer::new(settings.sign_in.clone(), settings.words)?,
             pace: Pace::new(settings.max_rps),
             store_url,
             headers: settings.headers.clone(),
             retry_for: settings.retry_for,
             tls: settings.tls.clone(),
+            words: settings.words,
         })
     }
 
@@ -92,13 +103,14 @@ impl Client {
     /// Where TLS can't be set up.
     pub(super) fn another(&self) -> Result<Self> {
         Ok(Self {
-            http: Http::new(&self.tls)?,
+            http: Http::new(&self.tls, self.words)?,
             bearer: self.bearer.clone(),
             pace: self.pace.clone(),
             store_url: self.store_url.clone(),
             headers: self.headers.clone(),
             retry_for: self.retry_for,
             tls: self.tls.clone(),
+            words: self.words,
         })
     }
 
@@ -107,17 +119,36 @@ impl Client {
         &self.store_url
     }
 
+    /// What messages call the store and its settings.
+    pub(super) const fn words(&self) -> &'static Words {
+        self.words
+    }
+
     /// Sends a request, again after what can pass by itself, and decodes the answer.
     pub(super) fn request<T>(
         &self,
         request: &Request,
         decode: impl Fn(&str) -> serde_json::Result<T>,
     ) -> Answer<T> {
+        self.request_guarded(request, Duration::MAX, &mut || Ok(()), decode)
+    }
+
+    /// The same of a request that may become wrong while it waits: `guard` is asked each time, just before it is sent. An attempt takes
+    /// no longer than `timeout`.
+    pub(super) fn request_guarded<T>(
+        &self,
+        request: &Request,
+        timeout: Duration,
+        guard: Guard,
+        decode: impl Fn(&str) -> serde_json::Result<T>,
+    ) -> Answer<T> {
+        let most = timeout;
         let mut url = self.store_url.clone();
         url.set_path(&format!("{}{}", url.path(), request.path));
         let mut observed = Observed::default();
         let value = persistently(self.retry_for, |timeout| {
-            let result = self.attempt(&url, request, timeout, &decode, &mut observed);
+            let timeout = timeout.min(most);
+            let result = self.attempt(&url, request, timeout, guard, &decode, &mut observed);
             if matches!(&result, Err(failure) if failure.reason == Reason::Failed) {
                 observed.failed_attempts += 1;
             }
@@ -131,28 +162,30 @@ impl Client {
         url: &Url,
         request: &Request,
         timeout: Duration,
+        guard: Guard,
         decode: impl Fn(&str) -> serde_json::Result<T>,
         observed: &mut Observed,
     ) -> Result<T, Failure> {
         let mut bearer = self.bearer.header(&self.http, timeout)?;
-        let mut response = self.send(url, request, bearer.as_ref(), timeout, observed)?;
+        let mut response = self.send(url, request, bearer.as_ref(), timeout, guard, observed)?;
         // The token may have been withdrawn, or the clocks differ: one that was got just now tells.
         let refused = bearer
             .as_ref()
             .filter(|_| response.status == StatusCode::UNAUTHORIZED);
         if refused.is_some_and(|refused| self.bearer.renew(refused)) {
             bearer = self.bearer.header(&self.http, timeout)?;
-            response = self.send(url, request, bearer.as_ref(), timeout, observed)?;
+            response = self.send(url, request, bearer.as_ref(), timeout, guard, observed)?;
         }
         if !response.status.is_success() {
-            return Err(refusal(url, &response, &self.secrets(bearer.as_ref())));
+            let secrets = self.secrets(bearer.as_ref());
+            return Err(refusal(url, &response, &secrets, self.words));
         }
         decode(&response.body).map_err(|error| {
             let secrets = self.secrets(bearer.as_ref());
             let request_id = request_id(&response.headers, &secrets);
             // What it does not understand, the parser repeats.
             let error = anyhow::anyhow!(secrets.masked(&error.to_string()));
-            Failure::passing(not_openfga(&shown(url), &request_id).because(error))
+            Failure::passing(not_openfga(&shown(url), &request_id, self.words).because(error))
         })
     }
 
@@ -173,6 +206,7 @@ impl Client {
         request: &Request,
         bearer: Option<&HeaderValue>,
         timeout: Duration,
+        guard: Guard,
         observed: &mut Observed,
     ) -> Result<Response, Failure> {
         self.pace.wait();
@@ -190,8 +224,9 @@ impl Client {
                 .header(CONTENT_TYPE, "application/json")
                 .body(body.clone());
         }
+        guard()?;
         let response = self.http.send(built, LARGEST_ANSWER);
-        let response = response.map_err(|why| no_answer(url, why))?;
+        let response = response.map_err(|why| no_answer(url, why, self.words))?;
         observed.served_at = date(&response.headers);
         Ok(response)
     }

@@ -16,6 +16,7 @@ use super::assertion::AssertionKey;
 use super::http::{Http, NoAnswer, Response, bearer, request_id, shown};
 use super::retry_after::asked_wait;
 use super::secrets::Secrets;
+use super::words::Words;
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::wire::JsonObject;
 
@@ -64,6 +65,7 @@ pub(super) struct TokenSource {
     /// Where the token endpoint took the secret, once it did.
     secret_in: Option<SecretIn>,
     token: Option<AccessToken>,
+    words: &'static Words,
 }
 
 struct AccessToken {
@@ -94,11 +96,12 @@ struct ErrorJson {
 }
 
 impl TokenSource {
-    pub(super) fn new(credentials: ClientCredentials) -> Self {
+    pub(super) fn new(credentials: ClientCredentials, words: &'static Words) -> Self {
         Self {
             credentials,
             secret_in: None,
             token: None,
+            words,
         }
     }
 
@@ -258,7 +261,7 @@ impl TokenSource {
         Failure::passing(match why {
             NoAnswer::Broken(error_of_http) => error.because(error_of_http.without_url()),
             NoAnswer::Untrusted(trouble) => {
-                return Failure::lasting(trouble.error(&error.to_string()));
+                return Failure::lasting(trouble.error(&error.to_string(), self.words));
             }
             NoAnswer::TooLarge => error.because(anyhow::anyhow!("its answer is too large")),
             NoAnswer::NotText => error.because(anyhow::anyhow!("its answer is not UTF-8")),
@@ -276,10 +279,13 @@ impl TokenSource {
     fn unavailable(&self, what: &str) -> Error {
         let url = shown(&self.credentials.token_url);
         Error::new(
-            ErrorKind::SourceUnavailable,
+            self.words.unavailable,
             format!("the token endpoint {url} {what}"),
         )
-        .advise("check FGA_API_TOKEN_ISSUER, and that what it names is up and reachable from here")
+        .advise(format!(
+            "check {}, and that what it names is up and reachable from here",
+            self.words.issuer
+        ))
     }
 
     /// An answer that says that there is no token.
@@ -292,22 +298,32 @@ impl TokenSource {
         };
         let may_pass = may_pass(answer.status)
             || answer.status.is_success() && json.error == "temporarily_unavailable";
+        let Words {
+            client_id,
+            client_secret,
+            issuer,
+            grants,
+            ..
+        } = self.words;
         let (kind, advice) = match answer.status.as_u16() {
             _ if may_pass => (
-                ErrorKind::SourceUnavailable,
-                "look into the log of the token endpoint for the cause; run again when it is well",
+                self.words.unavailable,
+                "look into the log of the token endpoint for the cause; run again when it is well"
+                    .to_owned(),
             ),
             300..=399 => (
                 ErrorKind::Usage,
-                "a redirect is not followed, since it could carry the secret elsewhere; give FGA_API_TOKEN_ISSUER the URL that it leads to",
+                format!(
+                    "a redirect is not followed, since it could carry the secret elsewhere; give {issuer} the URL that it leads to"
+                ),
             ),
             200..=299 | 400 | 401 | 403 => (
                 ErrorKind::Denied,
-                "check FGA_CLIENT_ID, FGA_CLIENT_SECRET (or source.auth.private_key), FGA_API_TOKEN_ISSUER, FGA_API_AUDIENCE and FGA_API_SCOPES",
+                format!("check {client_id}, {client_secret}, {issuer}, {grants}"),
             ),
             _ => (
                 ErrorKind::Usage,
-                "check FGA_API_TOKEN_ISSUER; without a path, /oauth/token is added",
+                format!("check {issuer}; without a path, /oauth/token is added"),
             ),
         };
         let remedy = if may_pass {
@@ -329,6 +345,7 @@ impl TokenSource {
             error: Error::new(kind, secrets.masked(&message)).advise(advice),
             reason: Reason::Failed,
             remedy,
+            code: String::new(),
         }
     }
 }
@@ -385,6 +402,7 @@ fn try_again_after(left: Duration, asked: Option<Duration>) -> Duration {
 mod tests {
     use serde_json::json;
 
+    use super::super::words::SOURCE;
     use super::*;
 
     #[test]
@@ -417,13 +435,16 @@ mod tests {
     #[test]
     fn a_token_is_forgotten_only_if_it_is_the_one_that_was_refused() {
         let [old, new] = ["Bearer old", "Bearer new"].map(HeaderValue::from_static);
-        let mut tokens = TokenSource::new(ClientCredentials {
-            token_url: "https://auth.example.com/oauth/token".parse().unwrap(),
-            audience: None,
-            scopes: None,
-            client_id: "me".to_owned(),
-            proof: Proof::Secret("s3cret".into()),
-        });
+        let mut tokens = TokenSource::new(
+            ClientCredentials {
+                token_url: "https://auth.example.com/oauth/token".parse().unwrap(),
+                audience: None,
+                scopes: None,
+                client_id: "me".to_owned(),
+                proof: Proof::Secret("s3cret".into()),
+            },
+            &SOURCE,
+        );
         let header = new.clone();
         tokens.token = Some(AccessToken { header, life: None });
         // As another thread replaced it meanwhile.

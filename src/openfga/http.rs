@@ -10,6 +10,7 @@ use tokio::runtime::{Builder, Runtime};
 use url::{Host, Url};
 
 use super::secrets::Secrets;
+use super::words::Words;
 use crate::error::{Error, ErrorKind, Result};
 use crate::tls::{Hints, TlsSettings, Trouble, explain};
 
@@ -28,6 +29,8 @@ pub(super) struct Http {
     runtime: Runtime,
     /// Whether a client certificate is shown where a server asks for one.
     shows_identity: bool,
+    /// What messages call the settings.
+    pub(super) words: &'static Words,
 }
 
 /// An answer, whatever its status.
@@ -55,7 +58,7 @@ impl Http {
     ///
     /// # Errors
     /// Where TLS can't be set up.
-    pub(super) fn new(tls: &TlsSettings) -> Result<Self> {
+    pub(super) fn new(tls: &TlsSettings, words: &'static Words) -> Result<Self> {
         let failed = |error: anyhow::Error| {
             Error::new(ErrorKind::Unexpected, "can't set up the HTTP client").because(error)
         };
@@ -81,6 +84,7 @@ impl Http {
             local: build(builder().no_proxy())?,
             runtime,
             shows_identity: tls.identity.is_some(),
+            words,
         })
     }
 
@@ -122,8 +126,8 @@ impl Http {
 
     fn broken(&self, error: reqwest::Error) -> NoAnswer {
         let hints = Hints {
-            authority: "--tls-ca FILE (source.tls_ca)",
-            identity: "--tls-cert FILE and --tls-key FILE (source.tls_cert, source.tls_key)",
+            authority: self.words.authority,
+            identity: self.words.identity,
             shows_identity: self.shows_identity,
         };
         explain(&error, hints).map_or(NoAnswer::Broken(error), NoAnswer::Untrusted)

@@ -13,6 +13,8 @@ pub(crate) mod retry;
 pub(crate) mod retry_after;
 mod secrets;
 mod sign_in;
+mod words;
+mod write;
 
 use std::time::Duration;
 
@@ -25,6 +27,8 @@ pub use client_credentials::{ClientCredentials, Proof};
 pub(crate) use http::is_this_machine;
 pub use read::tuple_scanner;
 pub use sign_in::SignIn;
+pub use words::{SOURCE, TARGET, Words};
+pub use write::{MOST_TUPLES, Sent, TupleWriter, WriteError, Writes};
 
 use crate::tls::TlsSettings;
 
@@ -49,6 +53,8 @@ pub struct OpenFgaSettings {
     pub retry_for: Duration,
     /// How to speak TLS with the server and with the token endpoint.
     pub tls: TlsSettings,
+    /// What the user calls the store and these settings.
+    pub words: &'static Words,
 }
 
 impl OpenFgaSettings {

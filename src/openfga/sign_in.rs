@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use super::answer::Failure;
 use super::client_credentials::{ClientCredentials, TokenSource};
 use super::http::{Http, bearer};
+use super::words::Words;
 use crate::error::{Error, Result};
 
 /// How to sign in.
@@ -32,14 +33,15 @@ pub(super) enum Bearer {
 impl Bearer {
     /// # Errors
     /// Where a preshared key can't be a header's value.
-    pub(super) fn new(sign_in: SignIn) -> Result<Self> {
+    pub(super) fn new(sign_in: SignIn, words: &'static Words) -> Result<Self> {
         Ok(match sign_in {
             SignIn::None => Self::Fixed(None),
             SignIn::Preshared(token) => Self::Fixed(Some(bearer(&token).ok_or_else(|| {
                 Error::usage("the API token holds characters that a header can't carry")
             })?)),
             SignIn::ClientCredentials(credentials) => {
-                Self::Renewed(Arc::new(Mutex::new(TokenSource::new(*credentials))))
+                let tokens = TokenSource::new(*credentials, words);
+                Self::Renewed(Arc::new(Mutex::new(tokens)))
             }
         })
     }

@@ -38,6 +38,8 @@ pub struct Summary {
     /// The object type that the source filters by; `None` for all.
     type_filter: Option<String>,
     target: Option<String>,
+    /// The database that keeps the position of a target which is a store.
+    state: Option<String>,
     /// Of the tables, on PostgreSQL.
     schema: Option<String>,
     /// Of the tables elsewhere, where they have one.
@@ -92,6 +94,8 @@ pub struct Subject {
     pub type_filter: Option<String>,
     /// The target's URL, without secrets.
     pub target: Option<String>,
+    /// The URL of the database that keeps the position, without secrets, where the target is a store.
+    pub state: Option<String>,
     /// Of the tables, on PostgreSQL.
     pub schema: Option<String>,
     /// Of the tables elsewhere, where they have one.
@@ -141,6 +145,7 @@ impl Summary {
             store_name: tally.store.name.clone(),
             type_filter: subject.type_filter,
             target: subject.target,
+            state: subject.state,
             schema: subject.schema,
             table_prefix: subject.table_prefix,
             mode: subject.mode,

@@ -6,7 +6,8 @@ pub(crate) mod wire;
 
 pub(crate) use crate::openfga::is_this_machine;
 pub use crate::openfga::{
-    AssertionKey, ClientCredentials, OpenFga, OpenFgaSettings, Proof, SignIn, tuple_scanner,
+    AssertionKey, ClientCredentials, OpenFga, OpenFgaSettings, Proof, SOURCE, SignIn, TARGET,
+    Words, tuple_scanner,
 };
 pub use largest_page::LargestPage;
 pub use replay::{Input, Replay};

@@ -1,6 +1,7 @@
 //! Where time comes from, so that rules about it can be tried without waiting.
 
-use std::time::Duration;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -8,6 +9,9 @@ use jiff::Timestamp;
 pub trait Clock: std::fmt::Debug + Send + Sync {
     /// The time of day.
     fn now(&self) -> Timestamp;
+
+    /// How long a moment in the past is ago, which only grows: for how long something took, whatever the time of day does.
+    fn elapsed(&self) -> Duration;
 
     /// Waits.
     fn sleep(&self, duration: Duration);
@@ -20,6 +24,11 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        BEGAN.elapsed()
     }
 
     fn sleep(&self, duration: Duration) {

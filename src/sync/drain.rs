@@ -30,8 +30,8 @@ pub(super) struct Drain<'a, 'b> {
 
 /// Why the loop ended before its time.
 pub(super) enum Interruption {
-    /// The database refuses a value of a page of so many changes. In smaller pages, what comes before it can be applied.
-    Refused { changes: u32 },
+    /// The target does not take a page. In pages of this size it does, or what comes before the change that it refuses can be applied.
+    TooLarge { page_size: u32 },
     /// Anything else.
     Failed(Error),
 }
@@ -102,9 +102,14 @@ impl Drain<'_, '_> {
                 Ok(Applied::Unexpected(tuples)) => {
                     self.planner.contradict(&mut plan, page, &tuples)?;
                 }
+                Ok(Applied::InDoubt(tuples)) => self.planner.doubt(&mut plan, page, &tuples)?,
                 Err(TargetError::Refused(_))
                     if page.changes.len() == 1 && Planner::believe_log(&mut plan, last) => {}
                 Err(TargetError::Refused(error)) => return Err(refused(page, &error)),
+                Err(TargetError::TooMany(most)) => {
+                    let page_size = u32::try_from(most).unwrap_or(u32::MAX);
+                    return Err(Interruption::TooLarge { page_size });
+                }
                 Err(error) => return Err(error.into_error().into()),
             }
         }
@@ -154,7 +159,8 @@ impl Drain<'_, '_> {
         plan: &Plan,
         overlap: &OverlapUpdate,
     ) -> TargetResult<Applied> {
-        let net_effect = plan.net_effect(&self.planner);
+        let net_effect =
+            plan.net_effect(&self.planner, &self.session.announced_after(&plan.changed));
         let count = |operation| -> u32 {
             plan.new
                 .iter()
@@ -173,9 +179,13 @@ impl Drain<'_, '_> {
             changelog: if keeps_changelog { &plan.new } else { &[] },
             tuples: &net_effect,
         };
-        let applied = self
-            .session
-            .commit(position, counts, rows, overlap, self.listener)?;
+        let applied = self.session.commit(
+            position,
+            counts,
+            (rows, &plan.changed),
+            overlap,
+            self.listener,
+        )?;
         if applied == Applied::Committed {
             self.changes += u64::from(counts.changes());
         }
@@ -202,15 +212,15 @@ fn page_read(page: &ReadPage) -> PageRead {
     }
 }
 
-/// The database refuses a value of this page.
+/// The target refuses a value of this page.
 fn refused(page: &ReadPage, error: &Error) -> Interruption {
     match page.changes.as_slice() {
         [change] => Interruption::Failed(super::source_errors::unstorable(&Rejection {
             reason: error.to_string(),
             raw_event: change.raw_event.clone(),
         })),
-        changes => Interruption::Refused {
-            changes: u32::try_from(changes.len()).unwrap_or(u32::MAX),
+        changes => Interruption::TooLarge {
+            page_size: u32::try_from(changes.len() / 2).unwrap_or(u32::MAX),
         },
     }
 }

@@ -40,6 +40,8 @@ pub(super) struct Planner {
 pub(super) struct Plan<'a> {
     /// Changes that the mirror lacks.
     pub(super) new: Vec<&'a Change>,
+    /// Their tuples.
+    pub(super) changed: Vec<TupleDigest>,
     /// How many of them came late.
     pub(super) late_arrivals: u32,
     /// Of the new changes, those that nothing known follows.
@@ -73,6 +75,7 @@ impl Planner {
     pub(super) fn plan<'a>(&mut self, page: &'a ReadPage) -> Result<Plan<'a>> {
         let mut plan = Plan {
             new: Vec::with_capacity(page.changes.len()),
+            changed: Vec::with_capacity(page.changes.len()),
             late_arrivals: 0,
             effective: Vec::with_capacity(page.changes.len()),
             anomalies: BTreeSet::new(),
@@ -80,6 +83,8 @@ impl Planner {
         };
         if self.tuple_reader.is_none() {
             plan.new.extend(&page.changes);
+            plan.changed
+                .extend(page.seen.iter().map(|(digest, _)| digest.tuple));
             plan.effective.extend(&page.changes);
             return Ok(plan);
         }
@@ -100,6 +105,7 @@ impl Planner {
                 plan.anomalies.insert(&change.tuple);
             }
             plan.new.push(change);
+            plan.changed.push(digest.tuple);
             plan.late_arrivals += u32::from(matches!(seen, Seen::Late { .. }));
             if !followed_by {
                 plan.effective.push(change);
@@ -120,15 +126,19 @@ impl Planner {
         page: &'a ReadPage,
         tuples: &[TupleKey],
     ) -> Result<()> {
-        let tuples: BTreeSet<&TupleKey> = tuples.iter().collect();
-        let tuples: BTreeSet<_> = page
-            .changes
-            .iter()
-            .map(|change| &change.tuple)
-            .filter(|tuple| tuples.contains(tuple))
-            .collect();
+        let tuples = of_page(page, tuples);
         plan.anomalies.extend(&tuples);
         self.ask(plan, tuples)
+    }
+
+    /// Asks for the state of tuples of which nobody knows whether they contradict what the target has.
+    pub(super) fn doubt<'a>(
+        &mut self,
+        plan: &mut Plan<'a>,
+        page: &'a ReadPage,
+        tuples: &[TupleKey],
+    ) -> Result<()> {
+        self.ask(plan, of_page(page, tuples))
     }
 
     fn ask<'a>(
@@ -202,19 +212,33 @@ impl Planner {
     }
 }
 
+/// Tuples as the page has them.
+fn of_page<'a>(page: &'a ReadPage, tuples: &[TupleKey]) -> BTreeSet<&'a TupleKey> {
+    let tuples: BTreeSet<&TupleKey> = tuples.iter().collect();
+    let changed = page.changes.iter().map(|change| &change.tuple);
+    changed.filter(|tuple| tuples.contains(tuple)).collect()
+}
+
 impl Plan<'_> {
     /// How many tuples' changes contradict each other.
     pub(super) fn order_anomalies(&self) -> u32 {
         u32::try_from(self.anomalies.len()).unwrap_or(u32::MAX)
     }
 
-    /// What the page comes to in `fga_tuples`.
-    pub(super) fn net_effect(&self, planner: &Planner) -> NetEffect<'_> {
+    /// What the page comes to in `fga_tuples`. `ahead` are tuples of which a run before may have written what a later page says.
+    pub(super) fn net_effect(&self, planner: &Planner, ahead: &[TupleDigest]) -> NetEffect<'_> {
         if !planner.keeps_tuples {
             return NetEffect::default();
         }
-        let is_by_log =
-            |tuple: &TupleKey| matches!(self.asked.get(tuple), None | Some(TupleState::Refused));
+        // Nobody can be asked for them where the log is a recording. So they wait for that page.
+        let waits = |tuple: &TupleKey| {
+            planner.tuple_reader.is_none()
+                && !ahead.is_empty()
+                && ahead.contains(&tuple_digest(tuple))
+        };
+        let is_by_log = |tuple: &TupleKey| {
+            matches!(self.asked.get(tuple), None | Some(TupleState::Refused)) && !waits(tuple)
+        };
         let by_log = self.effective.iter().copied();
         let mut net_effect = coalesce(by_log.filter(|change| is_by_log(&change.tuple)));
         let known = |tuple: &TupleKey, before: Option<Before>| {

@@ -9,18 +9,19 @@ use super::drain::{Drain, Interruption};
 use super::lock::{IfLocked, lock};
 use super::outcome::Outcome;
 use super::pages::Pages;
+use super::persist::persistently;
 use super::plan::Planner;
 use super::reader::{Reader, Reading};
 use super::session::{Session, prepare_tables, record};
 use super::stop::{GivenUp, Stop};
 use super::tokens::Tokens;
 use crate::checkpoint::{Mode, StoreIdentity, Subject};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::{Event, Listener};
 use crate::ledger::{RunStart, Runner};
 use crate::lookback::{Known, Settling};
 use crate::source::{ChangeSource, LargestPage};
-use crate::target::Target;
+use crate::target::{Target, TargetError};
 
 /// How a run is to be done.
 #[derive(Debug, Clone)]
@@ -85,11 +86,16 @@ pub fn run(
         record(target, stop, run, &result, options.keep_runs);
         result
     };
-    let (mut source, store) = match find_store(source, target, options, (stop, deadline)) {
+    let found = match find_stores(source, target, options, (stop, deadline)) {
         Ok(ControlFlow::Continue(found)) => found,
         Ok(ControlFlow::Break(outcome)) => return record_failed(target, Ok(outcome)),
         Err(error) => return record_failed(target, Err(error)),
     };
+    let Stores {
+        mut source,
+        store,
+        target_store,
+    } = found;
     listener.hear(&Event::StoreFound(&store));
     let subject = Subject {
         name: options.name.clone(),
@@ -97,7 +103,7 @@ pub fn run(
         store,
         type_filter: options.type_filter.clone(),
         mode: options.mode,
-        target_store: None,
+        target_store,
     };
     let start = RunStart {
         runner,
@@ -120,25 +126,53 @@ pub fn run(
     result
 }
 
-type SourceOfStore = (Box<dyn ChangeSource>, StoreIdentity);
+/// Where changes come from, and where they go.
+struct Stores {
+    source: Box<dyn ChangeSource>,
+    /// The source's.
+    store: StoreIdentity,
+    /// The target's, where the rows go to one.
+    target_store: Option<StoreIdentity>,
+}
 
-/// Takes the lock, sees that the tables are there, and asks the source for its store. It breaks off with the outcome of a run that ends
+/// Takes the lock, sees that the tables are there, and asks both sides for their stores. It breaks off with the outcome of a run that ends
 /// before it has begun.
-fn find_store(
+fn find_stores(
     mut source: Box<dyn ChangeSource>,
     target: &mut dyn Target,
     options: &RunOptions,
     (stop, deadline): (&Stop, Option<Instant>),
-) -> Result<ControlFlow<Outcome, SourceOfStore>> {
+) -> Result<ControlFlow<Outcome, Stores>> {
     if let Some(outcome) = lock(target, &options.name, options.if_locked, deadline, stop)? {
         return Ok(ControlFlow::Break(outcome));
     }
     prepare_tables(target, options.migrate, stop)?;
-    Ok(match stop.or(deadline, move || (source.store(), source)) {
-        Ok((store, source)) => ControlFlow::Continue((source, store?)),
-        Err(GivenUp::Signal(signal)) => ControlFlow::Break(Outcome::Stopped(signal)),
-        Err(GivenUp::Deadline) => ControlFlow::Break(Outcome::LimitReached),
-    })
+    let (store, source) = match stop.or(deadline, move || (source.store(), source)) {
+        Ok((store, source)) => (store?, source),
+        Err(GivenUp::Signal(signal)) => return Ok(ControlFlow::Break(Outcome::Stopped(signal))),
+        Err(GivenUp::Deadline) => return Ok(ControlFlow::Break(Outcome::LimitReached)),
+    };
+    let target_store = persistently(target, stop, |target| target.store());
+    let target_store = target_store.map_err(TargetError::into_error)?;
+    if let Some(target_store) = &target_store {
+        refuse_same(&store, target_store)?;
+    }
+    Ok(ControlFlow::Continue(Stores {
+        source,
+        store,
+        target_store,
+    }))
+}
+
+/// Refuses to copy a store into itself, by whatever address. Ids are ULIDs, made anew for each store.
+fn refuse_same(source: &StoreIdentity, target: &StoreIdentity) -> Result<()> {
+    let is_same = source.id == target.id
+        && (source.created_at.is_none() || source.created_at == target.created_at);
+    if !is_same {
+        return Ok(());
+    }
+    let message = format!("source and target are the same store, {:?}", source.id);
+    Err(Error::usage(message).advise("check --source, --store-id and --target"))
 }
 
 /// Reads on from the checkpoint. Where the database refuses a value, it begins again with smaller pages: everything before the
@@ -151,7 +185,7 @@ fn read_and_apply(
     listener: &mut dyn Listener,
 ) -> Result<Outcome> {
     let mut tokens = Tokens::default();
-    let mut page_size = options.page_size;
+    let mut page_size = session.largest_page(options.page_size);
     let mut max_changes = options.max_changes;
     loop {
         // Where the log was begun, and not where this run would begin it: a scheduler's line may hold a time that moves.
@@ -160,12 +194,15 @@ fn read_and_apply(
         let tuple_reader = source.tuple_reader()?;
         let is_recorded = tuple_reader.is_none();
         let overlap = session.overlap().to_vec();
+        // What the run before began to write to another store may be there or not.
+        let mut contradicted = Known::contradicted(&overlap);
+        contradicted.extend(&session.checkpoint().announced);
         let planner = Planner::new(
             tuple_reader,
             (stop, deadline),
             options.mode.keeps_tuples(),
             start_time.is_none(),
-            Known::contradicted(&overlap),
+            contradicted,
         );
         let settling = if is_recorded {
             Settling::of_a_recording()
@@ -196,16 +233,15 @@ fn read_and_apply(
         };
         let drained = drain.drain(&mut pages);
         let committed = drain.changes;
-        let changes = match drained {
+        page_size = match drained {
             Ok(outcome) => return Ok(outcome),
             Err(Interruption::Failed(error)) => return Err(error),
-            Err(Interruption::Refused { changes }) => changes,
+            Err(Interruption::TooLarge { page_size }) => page_size.max(1),
         };
         tracing::info!(
-            changes,
-            "the target refuses a value: reading again in smaller pages"
+            page_size,
+            "the target does not take a page: reading again in smaller ones"
         );
-        page_size = (changes / 2).max(1);
         max_changes = max_changes.map(|most| most.saturating_sub(committed));
         (source, tokens) = pages.into_source()?;
         session.begin_again()?;

@@ -10,7 +10,7 @@ use crate::checkpoint::{Checkpoint, Subject};
 use crate::error::{ErrorKind, Result};
 use crate::event::{Event, Listener};
 use crate::ledger::{Held, Holder, RunEnd, RunRecord, RunResult, RunStart, Runner};
-use crate::lookback::{OverlapPage, OverlapUpdate};
+use crate::lookback::{OverlapPage, OverlapUpdate, TupleDigest};
 use crate::mirror::{Applied, Rows};
 use crate::schema::SchemaStatus;
 use crate::target::{Commit, Counts, Position, Target, TargetError, TargetResult};
@@ -99,6 +99,17 @@ impl<'a> Session<'a> {
         self.target.limits()
     }
 
+    /// The changes in a page that suit the target, where so many are wanted.
+    pub(super) fn largest_page(&self, wanted: u32) -> u32 {
+        let most = self.target.largest_page();
+        most.map_or(wanted, |most| wanted.min(most))
+    }
+
+    /// What stays announced after changes of these tuples.
+    pub(super) fn announced_after(&self, changed: &[TupleDigest]) -> Vec<TupleDigest> {
+        without(&self.checkpoint.announced, changed)
+    }
+
     /// The number that the next commit will have.
     pub(super) const fn next_commit(&self) -> i64 {
         self.checkpoint.commits + 1
@@ -113,10 +124,11 @@ impl<'a> Session<'a> {
         &mut self,
         position: Option<Position>,
         counts: Counts,
-        rows: Rows,
+        (rows, changed): (Rows, &[TupleDigest]),
         overlap: &OverlapUpdate,
         listener: &mut dyn Listener,
     ) -> TargetResult<Applied> {
+        let announced = self.announced_after(changed);
         let commit = Commit {
             holder: holder(&self.start, &self.checkpoint),
             number: self.checkpoint.commits + 1,
@@ -124,6 +136,8 @@ impl<'a> Session<'a> {
             counts,
             rows,
             overlap,
+            changed,
+            announced: &announced,
         };
         let mut in_doubt = false;
         let applied = persistently(self.target, self.stop, |target| {
@@ -146,6 +160,7 @@ impl<'a> Session<'a> {
         if applied == Applied::Committed {
             listener.hear(&Event::Committed(&commit));
             self.checkpoint.commits = commit.number;
+            self.checkpoint.announced.clone_from(&announced);
             if let Some(position) = position {
                 self.checkpoint.token = Some(position.token.clone());
                 self.checkpoint.position_time = Some(position.time);
@@ -224,6 +239,17 @@ fn run_result<'a>(result: &'a Result<Outcome>, stop: &Stop, keep_runs: u32) -> R
 fn is_out_of_reach(result: &Result<Outcome>) -> bool {
     let error = result.as_ref().err();
     error.is_some_and(|error| error.kind() == ErrorKind::TargetUnavailable)
+}
+
+/// Those that are left of some, each of the others taken once.
+fn without(tuples: &[TupleDigest], others: &[TupleDigest]) -> Vec<TupleDigest> {
+    let mut left = tuples.to_vec();
+    for other in others {
+        if let Some(index) = left.iter().position(|tuple| tuple == other) {
+            left.swap_remove(index);
+        }
+    }
+    left
 }
 
 const fn holder<'a>(start: &RunStart<'a>, checkpoint: &Checkpoint) -> Holder<'a> {

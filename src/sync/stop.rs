@@ -145,6 +145,11 @@ impl Stop {
         self.clock.now()
     }
 
+    /// How long a moment in the past is ago, which only grows.
+    pub fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
     /// Sleeps, but not past a request to stop.
     pub fn sleep(&self, duration: Duration) {
         let mut left = duration;

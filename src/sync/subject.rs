@@ -14,6 +14,15 @@ pub(super) fn admit(found: &Found, subject: &Subject) -> Result<()> {
         check(&kept.subject, subject)?;
     }
     check_overlap(&found.others, subject)?;
+    if found.has_rows
+        && let Some(store) = &subject.target_store
+    {
+        return Err(Error::new(
+            ErrorKind::WrongPosition,
+            format!("the store {:?} holds tuples, and nobody knows from which position", store.id),
+        )
+        .advise("check --target and --state; fill an empty store, or bring back the state that belongs to this one"));
+    }
     if found.has_rows {
         return Err(Error::new(
             ErrorKind::WrongPosition,
@@ -137,8 +146,11 @@ fn check_target_store(
 /// Refuses to fill one store's rows twice.
 fn check_overlap(checkpoints: &[Checkpoint], subject: &Subject) -> Result<()> {
     let overlaps = |one: &str, other: &str| one.is_empty() || other.is_empty() || one == other;
+    let into = |subject: &Subject| subject.target_store.as_ref().map(|store| store.id.clone());
     let twice = checkpoints.iter().map(|kept| &kept.subject).find(|kept| {
-        kept.store.id == subject.store.id && overlaps(&kept.type_filter, &subject.type_filter)
+        kept.store.id == subject.store.id
+            && into(kept) == into(subject)
+            && overlaps(&kept.type_filter, &subject.type_filter)
     });
     match twice {
         None => Ok(()),

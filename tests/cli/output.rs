@@ -143,6 +143,7 @@ position_time: text
 run_id: text
 schema: null
 source: text
+state: null
 store_id: text
 store_name: text
 table_prefix: null

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fga_sync::change::Operation;
 use fga_sync::error::{ErrorKind, Result};
-use fga_sync::source::{OpenFgaSettings, SignIn, TuplePage, TupleScanner, tuple_scanner};
+use fga_sync::source::{OpenFgaSettings, SOURCE, SignIn, TuplePage, TupleScanner, tuple_scanner};
 use fga_sync::tls::TlsSettings;
 use reqwest::header::HeaderMap;
 use serde_json::json;
@@ -26,6 +26,7 @@ fn scanner_that_retries_for(fake: &FakeOpenFga, retry_for: Duration) -> Box<dyn 
         max_rps: None,
         retry_for,
         tls: TlsSettings::default(),
+        words: &SOURCE,
     };
     tuple_scanner(&settings).unwrap()
 }

@@ -117,8 +117,8 @@ pub const WRONG: &[(&str, &[&str])] = &[
     ),
     ("run --source file:p --target sqlite:", &["names no file"]),
     (
-        "run --source file:p --target openfga+http://h",
-        &["not supported by this version"],
+        "run --source file:p --target openfga+http://localhost",
+        &["names no store", "?store=ID"],
     ),
     (
         "run --source file:p --schema authz",

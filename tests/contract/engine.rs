@@ -200,6 +200,7 @@ impl<T> Done<T> for TargetResult<T> {
             TargetError::Fenced => anyhow!("fenced"),
             TargetError::Interrupted(error) => anyhow!("interrupted: {error}"),
             TargetError::Refused(error) => anyhow!("refused: {error}"),
+            TargetError::TooMany(most) => anyhow!("no more than {most} at once"),
             TargetError::Fatal(error) => anyhow!("fatal: {error}"),
         })
     }

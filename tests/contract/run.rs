@@ -5,7 +5,7 @@ use fga_sync::change::{Change, Operation};
 use fga_sync::checkpoint::{Checkpoint, Mode, StoreIdentity, Subject};
 use fga_sync::error::{Error, ErrorKind};
 use fga_sync::ledger::{Found, Held, Holder, RunEnd, RunResult, RunStart, Runner};
-use fga_sync::lookback::OverlapUpdate;
+use fga_sync::lookback::{OverlapUpdate, TupleDigest};
 use fga_sync::mirror::{Applied, NetEffect, Rows};
 use fga_sync::page::ContinuationToken;
 use fga_sync::sync::coalesce;
@@ -56,6 +56,8 @@ pub struct Draft {
     pub overlap: OverlapUpdate,
     /// Tuples that were left out.
     pub rejects: u32,
+    /// What stays announced.
+    pub announced: Vec<TupleDigest>,
 }
 
 /// A run under way.
@@ -151,6 +153,7 @@ impl Run {
                 ..OverlapUpdate::default()
             },
             rejects: 0,
+            announced: Vec::new(),
         })
     }
 
@@ -217,6 +220,8 @@ impl Run {
                 tuples: &net_effect,
             },
             overlap: &draft.overlap,
+            changed: &[],
+            announced: &draft.announced,
         };
         self.target.apply(&commit)
     }
@@ -257,10 +262,12 @@ pub fn ended(holder: Holder) -> RunEnd {
 pub fn committed(applied: Applied) -> TargetResult<()> {
     match applied {
         Applied::Committed => Ok(()),
-        Applied::Unexpected(tuples) => Err(TargetError::Fatal(Error::new(
-            ErrorKind::Unexpected,
-            format!("nothing was expected: {tuples:?}"),
-        ))),
+        Applied::Unexpected(tuples) | Applied::InDoubt(tuples) => {
+            Err(TargetError::Fatal(Error::new(
+                ErrorKind::Unexpected,
+                format!("nothing was expected: {tuples:?}"),
+            )))
+        }
     }
 }
 

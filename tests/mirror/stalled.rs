@@ -45,7 +45,7 @@ fn overtaken(world: &World, engine: Engine) -> Result<()> {
 }
 
 /// Stops the process, but not within a transaction: on SQLite that would keep everyone out, as it must.
-fn put_to_sleep(sleeper: &Running, database: &Database) -> Result<()> {
+pub fn put_to_sleep(sleeper: &Running, database: &Database) -> Result<()> {
     loop {
         sleeper.signal("STOP")?;
         sleep(Duration::from_millis(20));
@@ -66,7 +66,7 @@ fn put_to_sleep(sleeper: &Running, database: &Database) -> Result<()> {
 }
 
 /// Ends the sleeper's sessions as the server would when it takes the client for dead; a lock file is deleted.
-fn take_lock_away(database: &Database) -> Result<()> {
+pub fn take_lock_away(database: &Database) -> Result<()> {
     let name = &database.name;
     if database.engine == Engine::Sqlite {
         let mut lock = database.file().into_os_string();

@@ -12,6 +12,7 @@ use fga_sync::target::{Commit, Counts, TargetError, TargetResult};
 use fga_sync::tuple::TupleKey;
 use jiff::Timestamp;
 
+use super::copy::OwnedWrites;
 use super::source;
 
 /// A commit that outlives the call that asked for it.
@@ -26,6 +27,7 @@ pub struct OwnedCommit {
     pub written: Vec<(Change, Option<Before>)>,
     pub deleted: Vec<(TupleKey, Option<Before>)>,
     pub overlap: OverlapUpdate,
+    announced: Vec<TupleDigest>,
 }
 
 impl OwnedCommit {
@@ -54,6 +56,7 @@ impl OwnedCommit {
                 .map(|deleted| (deleted.tuple.clone(), deleted.before))
                 .collect(),
             overlap: commit.overlap.clone(),
+            announced: commit.announced.to_vec(),
         }
     }
 }
@@ -91,6 +94,10 @@ pub struct Database {
     /// How often each of them stands there.
     pub logged: HashMap<String, usize>,
     pub tuples: BTreeMap<TupleKey, Change>,
+    /// Whether they are those of another store.
+    pub is_elsewhere: bool,
+    /// Requests to it that are under way at the server.
+    pub underway: Vec<OwnedWrites>,
     /// The highest state of each tuple that a row has shown.
     pub shown: BTreeMap<TupleKey, usize>,
     pub runs: BTreeMap<String, RunRow>,
@@ -109,7 +116,7 @@ impl Database {
         Found {
             others: self.others.clone(),
             kept: self.checkpoint.clone(),
-            has_rows: is_new && self.has_rows(),
+            has_rows: is_new && self.has_rows() && !self.is_elsewhere,
         }
     }
 
@@ -180,7 +187,7 @@ impl Database {
             return Ok(Applied::Unexpected(unexpected));
         }
         checkpoint.commits = commit.number;
-        checkpoint.announced.clear();
+        checkpoint.announced.clone_from(&commit.announced);
         if let Some((token, time)) = &commit.position {
             checkpoint.token = Some(token.clone());
             checkpoint.position_time = Some(*time);

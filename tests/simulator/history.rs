@@ -1,6 +1,7 @@
 //! One history: writers, and run after run, until all is well and must be equal.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fga_sync::checkpoint::Mode;
@@ -9,7 +10,9 @@ use fga_sync::ledger::Runner;
 use fga_sync::report::Tally;
 use fga_sync::source::ChangeSource;
 use fga_sync::sync::{IfLocked, Outcome, RunOptions, Stop, run};
+use fga_sync::target::Target;
 
+use super::copy::copy_of;
 use super::judge::{self, Facts};
 use super::profile::{LOOK_BACK, MS, SECOND, between, chance};
 use super::source::Source;
@@ -87,15 +90,20 @@ pub fn run_from(
         world.misled.is_reckless = look_back.is_zero();
         (run_id, facts, outer)
     };
-    let mut connection = Connection {
+    let is_killed = Arc::new(AtomicBool::new(false));
+    let connection = Connection {
         world: shared.clone(),
-        is_killed: false,
+        is_killed: Arc::clone(&is_killed),
     };
     let mut tally = Tally::default();
     let stop = Stop::by(Arc::new(shared.clone()));
+    let mut target: Box<dyn Target> = Box::new(connection);
+    if shared.lock().profile.is_copied {
+        target = Box::new(copy_of(target, shared, &is_killed, &stop));
+    }
     let result = run(
         Box::new(source),
-        &mut connection,
+        target.as_mut(),
         &Runner {
             run_id: run_id.clone(),
             host: None,
@@ -121,12 +129,28 @@ pub fn run_from(
         options,
         &result,
         &tally,
-        connection.is_killed,
+        is_killed.load(Ordering::Relaxed),
     );
     world.depth -= 1;
     let here = std::mem::replace(&mut world.misled, outer);
     world.misled.is_broken |= here.is_broken;
     result
+}
+
+/// The process may stand still here, while another run does the work.
+pub fn may_be_taken_over(shared: &Shared) {
+    {
+        let world = &mut *shared.lock();
+        let is_taken_over = !world.is_well
+            && world.profile.is_taken_over
+            && world.depth == 1
+            && chance(&mut world.rng, 5);
+        if !is_taken_over {
+            return;
+        }
+        world.misled.is_broken = true;
+    }
+    let _ = run_once(shared);
 }
 
 /// Plays the history of a seed.

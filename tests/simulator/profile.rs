@@ -70,6 +70,8 @@ pub struct Profile {
     pub has_limits: bool,
     /// Whether the source is a recording: it has no faults and nobody to ask, and is taken at its word.
     pub is_recorded: bool,
+    /// Whether the target is another store.
+    pub is_copied: bool,
 }
 
 /// Whether it is one of so many of 100.
@@ -144,11 +146,31 @@ impl Profile {
             writes_meanwhile: chance(r, 40),
             has_limits: chance(r, 30),
             is_recorded: false,
+            is_copied: false,
         };
-        if chance(r, 10) {
+        let profile = if chance(r, 10) {
             profile.recorded()
         } else {
             profile
+        };
+        if chance(r, 25) {
+            profile.copied()
+        } else {
+            profile
+        }
+    }
+
+    /// Only the store itself tells what it does not take.
+    fn copied(self) -> Self {
+        let poison = match self.poison {
+            Poison::None => Poison::None,
+            Poison::Limited | Poison::Refused => Poison::Refused,
+        };
+        Self {
+            is_copied: true,
+            mode: Mode::Stateful,
+            poison,
+            ..self
         }
     }
 

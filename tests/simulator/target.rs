@@ -1,5 +1,8 @@
 //! A connection to the target: it breaks, answers get lost, commits land later, and the process is killed.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use fga_sync::change::Change;
 use fga_sync::checkpoint::Subject;
 use fga_sync::error::{Error, ErrorKind};
@@ -22,12 +25,12 @@ use super::world::{Shared, World};
 pub struct Connection {
     pub world: Shared,
     /// Whether the process was killed: nothing that it does has an effect any more.
-    pub is_killed: bool,
+    pub is_killed: Arc<AtomicBool>,
 }
 
 /// What happens at one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fate {
+pub enum Fate {
     Good,
     /// The connection breaks before anything is done,
     Before,
@@ -38,6 +41,15 @@ enum Fate {
     KilledBefore,
     KilledAfter,
     KilledUnderway,
+}
+
+impl Fate {
+    pub const fn is_death(self) -> bool {
+        matches!(
+            self,
+            Self::KilledBefore | Self::KilledAfter | Self::KilledUnderway
+        )
+    }
 }
 
 fn interrupted() -> TargetError {
@@ -55,6 +67,7 @@ fn killed() -> TargetError {
 impl World {
     /// What other sessions have left may happen now.
     pub fn land(&mut self, percent: u64) {
+        self.land_writes(percent);
         let mut index = 0;
         while index < self.database.pending.len() {
             if chance(&mut self.rng, percent) {
@@ -94,7 +107,7 @@ impl World {
         result
     }
 
-    fn fate(&mut self) -> Fate {
+    pub fn fate(&mut self) -> Fate {
         let took = between(&mut self.rng, 0..=10 * MS);
         self.pass(took);
         if self.is_well {
@@ -124,13 +137,17 @@ impl World {
 }
 
 impl Connection {
+    pub fn is_killed(&self) -> bool {
+        self.is_killed.load(Ordering::Relaxed)
+    }
+
     /// One call: breaks before or after what it does.
     fn call<T>(
         &mut self,
         name: &str,
         work: impl FnOnce(&mut World) -> TargetResult<T>,
     ) -> TargetResult<T> {
-        if self.is_killed {
+        if self.is_killed() {
             return Err(killed());
         }
         let mut world = self.world.lock();
@@ -139,10 +156,7 @@ impl Connection {
         if fate != Fate::Good {
             world.say(|| format!("{name}: {fate:?}"));
         }
-        self.is_killed = matches!(
-            fate,
-            Fate::KilledBefore | Fate::KilledAfter | Fate::KilledUnderway
-        );
+        self.is_killed.store(fate.is_death(), Ordering::Relaxed);
         match fate {
             Fate::Good => work(&mut world),
             Fate::Before | Fate::Underway => Err(interrupted()),
@@ -284,20 +298,10 @@ impl Ledger for Connection {
 
 impl Target for Connection {
     fn apply(&mut self, commit: &Commit) -> TargetResult<Applied> {
-        if self.is_killed {
+        if self.is_killed() {
             return Err(killed());
         }
-        let is_taken_over = {
-            let mut world = self.world.lock();
-            !world.is_well
-                && world.profile.is_taken_over
-                && world.depth == 1
-                && chance(&mut world.rng, 5)
-        };
-        if is_taken_over {
-            self.world.lock().misled.is_broken = true;
-            let _ = history::run_once(&self.world);
-        }
+        history::may_be_taken_over(&self.world);
         let mut world = self.world.lock();
         world.land(30);
         let commit = OwnedCommit::of(commit);
@@ -305,10 +309,7 @@ impl Target for Connection {
         if fate != Fate::Good {
             world.say(|| format!("apply {}: {fate:?}", commit.number));
         }
-        self.is_killed = matches!(
-            fate,
-            Fate::KilledBefore | Fate::KilledAfter | Fate::KilledUnderway
-        );
+        self.is_killed.store(fate.is_death(), Ordering::Relaxed);
         let is_refused = world.profile.poison == Poison::Refused && !world.database.takes_all;
         let is_poisonous = |event: &str| event.contains("poison");
         let holds_poison = commit
@@ -325,7 +326,7 @@ impl Target for Connection {
                     ErrorKind::Unstorable,
                     "poison",
                 ))),
-                _ if self.is_killed => Err(killed()),
+                _ if fate.is_death() => Err(killed()),
                 _ => Err(interrupted()),
             };
         }
@@ -343,7 +344,7 @@ impl Target for Connection {
             }
             Fate::Underway | Fate::KilledUnderway => {
                 world.database.pending.push(commit);
-                Err(if self.is_killed {
+                Err(if fate.is_death() {
                     killed()
                 } else {
                     interrupted()

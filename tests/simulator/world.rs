@@ -102,6 +102,10 @@ impl Clock for Shared {
         self.lock().time()
     }
 
+    fn elapsed(&self) -> Duration {
+        Duration::from_nanos(self.lock().now.unsigned_abs())
+    }
+
     fn sleep(&self, duration: Duration) {
         self.lock()
             .pass(i64::try_from(duration.as_nanos()).unwrap());
@@ -116,6 +120,7 @@ impl World {
     /// Lets time go by; what is under way in the store commits when it is due.
     pub fn pass(&mut self, nanoseconds: i64) {
         self.now += nanoseconds;
+        self.land_writes(0);
         let new = self
             .store
             .commit_due(&self.profile, &mut self.rng, self.now);

@@ -14,7 +14,7 @@ use super::statements::{
     WRITE_TUPLES,
 };
 use crate::change::Change;
-use crate::lookback::OverlapPage;
+use crate::lookback::{OverlapPage, encode_tuples};
 use crate::mirror::{Before, NetEffect};
 use crate::page::ContinuationToken;
 use crate::target::Commit;
@@ -126,6 +126,7 @@ pub(super) fn move_checkpoint(commit: &Commit) -> Step {
         position.map(|position| datetime(position.time)).into(),
         watermark.map(ContinuationToken::as_str).into(),
         commit.number.into(),
+        encode_tuples(commit.announced).into(),
         holder.name.into(),
         holder.fence.into(),
         commit.number.into(),
@@ -450,6 +451,8 @@ mod tests {
                 forget: vec![1, 2],
                 keep: vec![page],
             },
+            changed: &[],
+            announced: &[],
         };
         let expected = [
             ("fga_sync_state", Touched::Just(1)),

@@ -127,7 +127,7 @@ pub(super) const LEAVE_CHECKPOINT: &str = "
 pub(super) const MOVE_CHECKPOINT: &str = "
     update `{prefix}fga_sync_state`
     set token = coalesce(?, token), position_time = coalesce(?, position_time), watermark = coalesce(?, watermark),
-        commits = ?, announced = null, updated_at = utc_timestamp(6)
+        commits = ?, announced = ?, updated_at = utc_timestamp(6)
     where name = ? and fence = ? and commits + 1 = ?";
 
 pub(super) const COUNT_PAGE: &str = "

@@ -8,7 +8,7 @@ use postgres::types::{ToSql, Type};
 use super::classify::ROW_CHANGED;
 use super::statements;
 use crate::change::Change;
-use crate::lookback::{OverlapPage, OverlapUpdate};
+use crate::lookback::{OverlapPage, OverlapUpdate, encode_tuples};
 use crate::mirror::{Applied, Rows, Written};
 use crate::page::ContinuationToken;
 use crate::target::Commit;
@@ -210,6 +210,7 @@ fn write(
     let late_arrivals = i64::from(commit.counts.late_arrivals);
     let order_anomalies = i64::from(commit.counts.order_anomalies);
     let rejects = i64::from(commit.counts.rejects);
+    let announced = encode_tuples(commit.announced);
     let watermark = commit.overlap.watermark.as_ref();
     let watermark = watermark.map(ContinuationToken::as_str);
     let kept = || commit.overlap.keep.iter();
@@ -230,7 +231,7 @@ fn write(
         (&write_count, Type::INT8),
         (&delete_count, Type::INT8),
     ];
-    let more_scalars: [Parameter<'_>; 11] = [
+    let more_scalars: [Parameter<'_>; 12] = [
         (&late_arrivals, Type::INT8),
         (&order_anomalies, Type::INT8),
         (&watermark, Type::TEXT),
@@ -242,8 +243,9 @@ fn write(
         (&forgotten, Type::INT8_ARRAY),
         (&no_later_than, Type::TIMESTAMPTZ_ARRAY),
         (&rejects, Type::INT8),
+        (&announced, Type::BYTEA),
     ];
-    let mut parameters: Vec<Parameter<'_>> = Vec::with_capacity(48);
+    let mut parameters: Vec<Parameter<'_>> = Vec::with_capacity(49);
     parameters.extend(scalars);
     parameters.push((&change_type, Type::TEXT_ARRAY));
     parameters.extend(appended.parameters());
@@ -290,9 +292,9 @@ mod tests {
             statements::KEEP_PAGES,
         ]
         .concat();
-        for number in 1..=48 {
+        for number in 1..=49 {
             assert!(sql.contains(&format!("${number}")), "${number} is not used");
         }
-        assert!(!sql.contains("$49"));
+        assert!(!sql.contains("$50"));
     }
 }

@@ -158,12 +158,12 @@ pub(super) const LEAVE_CHECKPOINT: &str = "
     where name = $3 and fence = $4";
 
 /// Begins every page: $1 name, $2 fence, $3 the commit's number, $4 token and $5 its time, null where they stay, $6 run id, $7 store id, $8 writes,
-/// $9 deletes, $38 late arrivals, $39 order anomalies, $40 the watermark, null where it stays, $48 rejects. All that follows hangs on the row in `moved`.
+/// $9 deletes, $38 late arrivals, $39 order anomalies, $40 the watermark, null where it stays, $48 rejects, $49 what stays announced. All that follows hangs on the row in `moved`.
 pub(super) const MOVE_CHECKPOINT: &str = "
     with moved as (
         update {schema}.fga_sync_state
         set token = coalesce($4, token), position_time = coalesce($5, position_time), watermark = coalesce($40, watermark),
-            commits = $3, announced = null, updated_at = now()
+            commits = $3, announced = $49, updated_at = now()
         where name = $1 and fence = $2 and commits + 1 = $3
         returning true),
     counted as (

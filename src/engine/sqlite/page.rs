@@ -7,6 +7,7 @@ use rusqlite::{
 };
 
 use super::{statements, text};
+use crate::lookback::encode_tuples;
 use crate::mirror::{Applied, Before, Deleted, NetEffect, Written};
 use crate::page::ContinuationToken;
 use crate::target::Commit;
@@ -103,6 +104,7 @@ impl<'a> Page<'a> {
             commit.holder.name,
             commit.holder.fence,
             commit.number,
+            encode_tuples(commit.announced),
         ])?;
         if moved == 0 {
             return Ok(false);

@@ -64,11 +64,11 @@ pub(super) const BEGIN_RUN: &str = r#"
     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, 0, 0, 0, 0, 0, 0)
     on conflict (run_id) do nothing"#;
 
-/// ?1 the position and ?2 its time, null where it stays; ?3 the watermark, likewise; ?4 name, ?5 fence, ?6 the commit's number.
+/// ?1 the position and ?2 its time, null where it stays; ?3 the watermark, likewise; ?4 name, ?5 fence, ?6 the commit's number, ?7 what stays announced.
 pub(super) const MOVE_CHECKPOINT: &str = r#"
     update "{prefix}fga_sync_state"
     set token = coalesce(?1, token), position_time = coalesce(?2, position_time), watermark = coalesce(?3, watermark),
-        commits = ?6, announced = null, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
+        commits = ?6, announced = ?7, updated_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')
     where name = ?4 and fence = ?5 and commits = ?6 - 1"#;
 
 /// ?1 the tuples, ?2 name, ?3 fence, ?4 the number of the last commit.

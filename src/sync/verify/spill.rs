@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, ToSql, params_from_iter};
 
 use super::fold::Fold;
-use super::state::{Difference, Kind, Mark, SAME_TIME, Table, TupleIs};
+use super::state::{Difference, Kind, Mark, Table, TupleIs};
 use crate::change::{Change, Condition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::tuple::{Object, TupleKey, User};
@@ -125,10 +125,12 @@ pub(super) struct Spill {
     connection: Connection,
     /// Whether the log was read from a time on.
     began_later: bool,
+    /// How far the times of one write may be apart, in microseconds.
+    apart: i64,
 }
 
 impl Spill {
-    pub(super) fn new(began_later: bool) -> Result<Self> {
+    pub(super) fn new(began_later: bool, apart: i64) -> Result<Self> {
         let open = || -> rusqlite::Result<Connection> {
             // Without a name it is one of SQLite's own temporary files.
             let connection = Connection::open("")?;
@@ -143,6 +145,7 @@ impl Spill {
         Ok(Self {
             connection: open().map_err(failed)?,
             began_later,
+            apart,
         })
     }
 
@@ -235,7 +238,7 @@ impl Spill {
         let key = after.map_or([""; 6], TupleKey::columns);
         self.query(
             &sql,
-            values(&key, &[&self.began_later, &SAME_TIME, &limit]),
+            values(&key, &[&self.began_later, &self.apart, &limit]),
             read_tuple,
         )
     }

@@ -8,11 +8,12 @@ use fga_sync::target::{TargetError, TargetResult};
 use super::cases;
 use crate::changes::{viewer, writes};
 use crate::engine::{Done, Engine};
-use crate::run::{LATER_RUN, Run, holder, subject};
+use crate::run::{Draft, LATER_RUN, Run, holder, subject};
 
 cases![
     what_was_announced_waits_for_the_next_run,
     a_commit_forgets_what_was_announced,
+    a_commit_leaves_what_it_names,
     only_the_holder_announces,
 ];
 
@@ -63,6 +64,19 @@ fn a_commit_forgets_what_was_announced(engine: &dyn Engine) -> anyhow::Result<()
     announce(&mut run, 1, &[]).done()?;
     let announced = database.value("select announced from {fga_sync_state}")?;
     ensure!(announced.is_none(), "{announced:?}");
+    Ok(())
+}
+
+fn a_commit_leaves_what_it_names(engine: &dyn Engine) -> anyhow::Result<()> {
+    let database = engine.fresh()?;
+    let mut run = Run::begin(database.as_ref())?;
+    announce(&mut run, 0, &digests(&["anne", "beth", "carl"])).done()?;
+    let draft = Draft {
+        announced: digests(&["beth"]),
+        ..run.usual()?
+    };
+    run.draft(&writes(2), &draft)?;
+    ensure!(run.kept()?.announced == digests(&["beth"]));
     Ok(())
 }
 
