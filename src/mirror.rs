@@ -160,6 +160,11 @@ pub trait Mirror {
     /// What it can't hold.
     fn limits(&self) -> Limits;
 
+    /// Whether rows have the times of the changes that they are made from. Another store has times of its own.
+    fn keeps_times(&self) -> bool {
+        true
+    }
+
     /// Counts rows. It may read each of them.
     fn count_rows(&mut self, scope: Scope) -> TargetResult<RowCounts>;
 

@@ -97,6 +97,7 @@ fn main() -> ExitCode {
         mirror::copy::kills::trials,
         mirror::copy::overtaken::trials,
         mirror::copy::refusals::trials,
+        mirror::copy::verify::trials,
     ]
     .iter()
     .flat_map(|trials| trials(&world))

@@ -10,16 +10,18 @@ use super::run::subject_of;
 use super::{print_summary, runner};
 use crate::cli::VerifyArgs;
 use crate::config::{Config, OutputSettings, RunSettings, SourceSettings};
-use crate::engine::{self, Access};
+use crate::engine::{self, Access, TargetSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Runner;
 use crate::report::{Compared, ComparedSummary, Comparing};
 use crate::source::OpenFga;
 use crate::span;
+use crate::store::Store;
 use crate::sync::{
     Difference, GivenUp, Outcome, Stop, Verified, VerifyOptions, open_persistently,
     verify as compare,
 };
+use crate::target::Target;
 
 pub(super) fn verify(
     config: &Config,
@@ -76,7 +78,12 @@ fn open_and_compare(
     } else {
         Access::ReadOnly
     };
-    let (database, opening) = (settings.target.database, stop.clone());
+    let TargetSettings {
+        database,
+        store: target_store,
+        ..
+    } = settings.target;
+    let opening = stop.clone();
     let opened = stop.or(None, move || {
         open_persistently(&opening, || engine::open(&database, access))
     });
@@ -85,12 +92,15 @@ fn open_and_compare(
         store: None,
         findings: None,
     };
-    let mut target = match opened {
+    let mut target: Box<dyn Target> = match opened {
         Ok(Ok(target)) => target,
         Ok(Err(error)) => return Outcome::or_stopped(Err(error), stop).map(ended),
         Err(GivenUp::Signal(signal)) => return Ok(ended(Outcome::Stopped(signal))),
         Err(GivenUp::Deadline) => return Ok(ended(Outcome::LimitReached)),
     };
+    if let Some(settings) = target_store {
+        target = Box::new(Store::open(target, &settings, stop)?);
+    }
     let options = VerifyOptions {
         run: settings.options,
         repair,

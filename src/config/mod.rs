@@ -128,11 +128,10 @@ impl<'a> Config<'a> {
             return Err(Error::usage("a recording has no tuples to seed with")
                 .advise("--source with the URL of the server's API; or fga-sync run, which reads recordings"));
         }
-        refuse_store(
-            &settings,
-            "seeded",
-            "fga-sync run, which copies it from its log",
-        )?;
+        if settings.target.store.is_some() {
+            return Err(Error::usage("a target store is not seeded")
+                .advise("fga-sync run, which copies it from its log"));
+        }
         if !settings.options.mode.keeps_tuples() {
             return Err(
                 Error::usage("in mode changelog there are no tuples to seed")
@@ -156,11 +155,6 @@ impl<'a> Config<'a> {
                     .advise("--source with the URL of the server's API"),
             );
         }
-        refuse_store(
-            &settings,
-            "compared",
-            "hold what POST /stores/ID/read says of one against the other",
-        )?;
         Ok(settings)
     }
 
@@ -258,14 +252,6 @@ impl<'a> Config<'a> {
         };
         Ok(self.known.iter().map(shown).chain(variables).collect())
     }
-}
-
-/// Refuses what is done with tables alone.
-fn refuse_store(settings: &RunSettings, done: &str, instead: &str) -> Result<()> {
-    if settings.target.store.is_none() {
-        return Ok(());
-    }
-    Err(Error::usage(format!("a target store is not {done}")).advise(instead))
 }
 
 /// Nobody looks for a file in the working directory who did not ask for it.

@@ -32,6 +32,10 @@ impl Mirror for DryRun {
         }
     }
 
+    fn keeps_times(&self) -> bool {
+        self.target.keeps_times()
+    }
+
     fn read_tuples(
         &mut self,
         scope: Scope,

@@ -48,6 +48,14 @@ impl OpenFga {
         Ok(Box::new(PointReader(self.client.another()?)))
     }
 
+    /// Reads all tuples, while this reads on.
+    ///
+    /// # Errors
+    /// Where it can't be set up.
+    pub fn scanner(&self) -> Result<Box<dyn TupleScanner>> {
+        Ok(Box::new(Scanner(self.client.another()?)))
+    }
+
     /// Reads one page of at most `size` changes.
     fn read_page(&self, token: Option<&ContinuationToken>, size: u32) -> client::Answer<Page> {
         let size = size.to_string();
@@ -188,6 +196,6 @@ impl ChangeSource for OpenFga {
     }
 
     fn tuple_scanner(&self) -> Result<Option<Box<dyn TupleScanner>>> {
-        Ok(Some(Box::new(Scanner(self.client.another()?))))
+        self.scanner().map(Some)
     }
 }

@@ -4,7 +4,8 @@ use super::StoreSettings;
 use crate::checkpoint::StoreIdentity;
 use crate::error::Result;
 use crate::openfga::{OpenFga, Sent, TupleWriter, Writes};
-use crate::source::{ChangeSource, TupleReader, TupleState};
+use crate::page::ContinuationToken;
+use crate::source::{ChangeSource, TuplePage, TupleReader, TupleScanner, TupleState};
 use crate::tuple::TupleKey;
 
 /// A store that is written to.
@@ -27,6 +28,12 @@ pub trait StoreApi: Send {
     /// Where it can't be reached.
     fn read(&mut self, tuple: &TupleKey) -> Result<TupleState>;
 
+    /// All tuples, page by page, as [`TupleScanner`] reads them.
+    ///
+    /// # Errors
+    /// Where it can't be reached.
+    fn scan(&mut self, after: Option<&ContinuationToken>) -> Result<TuplePage>;
+
     /// Does one request, as a whole or not at all. `may_go` is asked each time, just before it is sent.
     fn write(&mut self, writes: &Writes, may_go: &mut dyn FnMut() -> bool) -> Sent;
 }
@@ -35,6 +42,7 @@ pub trait StoreApi: Send {
 pub(super) struct OverHttp {
     store: OpenFga,
     reader: Box<dyn TupleReader>,
+    scanner: Box<dyn TupleScanner>,
     writer: TupleWriter,
 }
 
@@ -47,6 +55,7 @@ impl OverHttp {
         let store = OpenFga::new(settings.api.clone())?;
         Ok(Self {
             reader: store.point_reader()?,
+            scanner: store.scanner()?,
             writer: TupleWriter::new(&settings.api, settings.model_id.clone(), settings.timeout)?,
             store,
         })
@@ -64,6 +73,10 @@ impl StoreApi for OverHttp {
 
     fn read(&mut self, tuple: &TupleKey) -> Result<TupleState> {
         self.reader.read_tuple(tuple)
+    }
+
+    fn scan(&mut self, after: Option<&ContinuationToken>) -> Result<TuplePage> {
+        self.scanner.read_tuples(after)
     }
 
     fn write(&mut self, writes: &Writes, may_go: &mut dyn FnMut() -> bool) -> Sent {

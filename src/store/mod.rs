@@ -42,7 +42,9 @@ use crate::limits::Limits;
 use crate::lookback::{OverlapPage, TupleDigest};
 use crate::mirror::{Applied, Mirror, NetEffect, Place, RowCounts, RowPage, Rows, Scope};
 use crate::openfga::{MOST_TUPLES, OpenFgaSettings};
+use crate::page::ContinuationToken;
 use crate::schema::SchemaStatus;
+use crate::source::TupleState;
 use crate::sync::Stop;
 use crate::target::{Commit, Target, TargetError, TargetResult};
 use crate::tuple::TupleKey;
@@ -184,41 +186,66 @@ impl Mirror for Store {
         }
     }
 
-    fn count_rows(&mut self, _scope: Scope) -> TargetResult<RowCounts> {
-        Err(only_of_tables("counted"))
+    fn keeps_times(&self) -> bool {
+        false
+    }
+
+    /// Reads all of them.
+    fn count_rows(&mut self, scope: Scope) -> TargetResult<RowCounts> {
+        let mut counts = RowCounts::default();
+        let mut after = None;
+        loop {
+            let page = self.read_tuples(scope, after.as_ref(), u32::MAX)?;
+            counts.tuples += page.rows.len() as u64;
+            after = page.next;
+            if after.is_none() {
+                return Ok(counts);
+            }
+        }
     }
 
     fn read_tuples(
         &mut self,
-        _scope: Scope,
-        _after: Option<&Place>,
+        scope: Scope,
+        after: Option<&Place>,
         _limit: u32,
     ) -> TargetResult<RowPage> {
-        Err(only_of_tables("read back"))
+        let after = after.and_then(|Place(token)| ContinuationToken::new(token));
+        let page = self.api.scan(after.as_ref()).map_err(failed)?;
+        let is_read = |tuple: &Change| {
+            let object_type = &tuple.tuple.object.object_type;
+            scope.type_filter.is_empty() || object_type == scope.type_filter
+        };
+        Ok(RowPage {
+            rows: page.tuples.into_iter().filter(is_read).collect(),
+            next: page.token.map(|token| Place(token.as_str().to_owned())),
+        })
     }
 
+    /// The store has a log of its own, and is no changelog of another.
     fn read_changelog(
         &mut self,
         _scope: Scope,
         _after: Option<&Place>,
         _limit: u32,
     ) -> TargetResult<RowPage> {
-        Err(only_of_tables("read back"))
+        Ok(RowPage {
+            rows: Vec::new(),
+            next: None,
+        })
     }
 
-    fn find_tuple(&mut self, _store_id: &str, _tuple: &TupleKey) -> TargetResult<Option<Change>> {
-        Err(only_of_tables("read back"))
+    /// A tuple that the server does not take the question for is none that it takes.
+    fn find_tuple(&mut self, _store_id: &str, tuple: &TupleKey) -> TargetResult<Option<Change>> {
+        Ok(match self.api.read(tuple).map_err(failed)? {
+            TupleState::Exists(change) => Some(*change),
+            TupleState::Missing | TupleState::Refused => None,
+        })
     }
 
     fn find_changes(&mut self, _store_id: &str, _tuple: &TupleKey) -> TargetResult<Vec<Change>> {
-        Err(only_of_tables("read back"))
+        Ok(Vec::new())
     }
-}
-
-/// What the commands refuse before they come here.
-fn only_of_tables(done: &str) -> TargetError {
-    let message = format!("the tuples of a target store are not {done}");
-    TargetError::Fatal(Error::new(ErrorKind::Unexpected, message))
 }
 
 impl Target for Store {
@@ -252,7 +279,12 @@ impl Target for Store {
         _type_filter: &str,
         _most: u32,
     ) -> TargetResult<RowCounts> {
-        Err(only_of_tables("deleted"))
+        // The command refuses it before.
+        let message = "the tuples of a target store are not deleted";
+        Err(TargetError::Fatal(Error::new(
+            ErrorKind::Unexpected,
+            message,
+        )))
     }
 }
 

@@ -174,9 +174,10 @@ fn look_on(
     store: &mut Option<StoreIdentity>,
 ) -> Done {
     prepare_tables(target, false, stop)?;
-    let (source, subject) = find_store(source, options, stop, store)?;
+    let (source, subject) = find_store(source, target, options, stop, store)?;
     let (checkpoint, overlap) = find_checkpoint(target, &subject, stop)?;
-    let mut comparison = Comparison::new(source, &checkpoint, overlap, options, stop, watch)?;
+    let clock = (stop, target.keeps_times());
+    let mut comparison = Comparison::new(source, &checkpoint, overlap, options, clock, watch)?;
     comparison.compare(target)?;
     let findings = Findings::of(comparison.spill)?;
     Ok((outcome(findings.counts), Some(findings)))
@@ -198,7 +199,7 @@ fn compare_and_repair(
             return Ok(ControlFlow::Break(outcome));
         }
         prepare_tables(target, false, stop)?;
-        let (source, subject) = find_store(source, options, stop, store)?;
+        let (source, subject) = find_store(source, target, options, stop, store)?;
         find_checkpoint(target, &subject, stop)?;
         Ok(ControlFlow::Continue((source, subject)))
     };
@@ -230,7 +231,8 @@ fn compare_and_repair(
     let checkpoint = session.checkpoint().clone();
     let overlap = session.overlap().to_vec();
     let repair = |session: &mut Session| -> Done {
-        let mut comparison = Comparison::new(source, &checkpoint, overlap, options, stop, watch)?;
+        let clock = (stop, session.target().keeps_times());
+        let mut comparison = Comparison::new(source, &checkpoint, overlap, options, clock, watch)?;
         comparison.compare(session.target())?;
         comparison.repair(session)?;
         let findings = Findings::of(comparison.spill)?;
@@ -255,9 +257,10 @@ const fn outcome(counts: Counts) -> Outcome {
     }
 }
 
-/// Asks the source for its store.
+/// Asks the source for its store, and the target, if that is one.
 fn find_store(
     source: Box<dyn ChangeSource>,
+    target: &mut dyn Target,
     options: &RunOptions,
     stop: &Stop,
     found: &mut Option<StoreIdentity>,
@@ -271,7 +274,7 @@ fn find_store(
         store,
         type_filter: options.type_filter.clone(),
         mode: options.mode,
-        target_store: None,
+        target_store: persistently(target, stop, |target| target.store())?,
     };
     let source = asked.0.take().ok_or_else(|| {
         Error::new(

@@ -74,7 +74,7 @@ fn summary(ended: &Ended) -> Result<Value> {
 }
 
 /// The differences: kind, table and user of each.
-fn differences(ended: &Ended) -> Result<BTreeSet<String>> {
+pub fn differences(ended: &Ended) -> Result<BTreeSet<String>> {
     let summary = summary(ended)?;
     let found = summary["differences"].as_array().context("no list")?;
     let of = |difference: &Value| {

@@ -8,7 +8,8 @@ use fga_sync::change::Change;
 use fga_sync::checkpoint::StoreIdentity;
 use fga_sync::error::{Error, ErrorKind, Result};
 use fga_sync::openfga::{Sent, WriteError, Writes};
-use fga_sync::source::TupleState;
+use fga_sync::page::ContinuationToken;
+use fga_sync::source::{TuplePage, TupleState};
 use fga_sync::store::{Store, StoreApi};
 use fga_sync::sync::Stop;
 use fga_sync::target::Target;
@@ -181,6 +182,11 @@ impl StoreApi for Api {
                 TupleState::Exists(Box::new(change.clone()))
             })
         })
+    }
+
+    /// Runs do not.
+    fn scan(&mut self, _after: Option<&ContinuationToken>) -> Result<TuplePage> {
+        Err(unreachable())
     }
 
     fn write(&mut self, writes: &Writes, may_go: &mut dyn FnMut() -> bool) -> Sent {

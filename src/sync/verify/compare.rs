@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::spill::Spill;
-use super::state::Table;
+use super::state::{Mark, SAME_TIME, Table};
 use super::{Interruption, Step, Watch};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, ErrorKind, Result};
@@ -64,6 +64,8 @@ pub(super) struct Comparison<'a> {
     scanner: Asked<Box<dyn TupleScanner>>,
     pub(super) reader: Asked<Box<dyn TupleReader>>,
     pub(super) spill: Spill,
+    /// How far the times of one write may be apart, in microseconds.
+    apart: i64,
 }
 
 impl<'a> Comparison<'a> {
@@ -72,7 +74,7 @@ impl<'a> Comparison<'a> {
         checkpoint: &'a Checkpoint,
         overlap: Vec<OverlapPage>,
         options: &'a RunOptions,
-        stop: &'a Stop,
+        (stop, keeps_times): (&'a Stop, bool),
         watch: Watch<'a>,
     ) -> Result<Self> {
         let (Some(scanner), Some(reader)) = (source.tuple_scanner()?, source.tuple_reader()?)
@@ -82,8 +84,10 @@ impl<'a> Comparison<'a> {
         };
         source.know_largest_page(LargestPage::kept(checkpoint.page_size, checkpoint.fence));
         source.begin_at(checkpoint.start_time);
+        let apart = if keeps_times { SAME_TIME } else { i64::MAX };
         Ok(Self {
-            spill: Spill::new(checkpoint)?,
+            spill: Spill::new(checkpoint, apart)?,
+            apart,
             checkpoint,
             overlap,
             options,
@@ -101,6 +105,11 @@ impl<'a> Comparison<'a> {
             store_id: &subject.store.id,
             type_filter: &subject.type_filter,
         }
+    }
+
+    /// Whether the two are of one write.
+    pub(super) fn is_as(&self, one: &Mark, other: &Mark) -> bool {
+        one.is_as(other, self.apart)
     }
 
     /// The tables that are kept.

@@ -127,7 +127,7 @@ impl Comparison<'_> {
             }
             (Some(_), None) => Kind::Missing,
             (None, Some(_)) => Kind::Surplus,
-            (Some(expected), Some(row)) if Mark::of(row).is_as(expected) => return Ok(None),
+            (Some(expected), Some(row)) if self.is_as(&Mark::of(row), expected) => return Ok(None),
             (Some(_), Some(_)) => Kind::Differing,
         };
         Ok(Some(Difference {
@@ -160,7 +160,7 @@ impl Comparison<'_> {
         let is_as_told = match &told.mark {
             None => balance == 0,
             Some(expected) => {
-                balance == 1 && last_adds(&changes).any(|add| Mark::of(add).is_as(expected))
+                balance == 1 && last_adds(&changes).any(|add| self.is_as(&Mark::of(add), expected))
             }
         };
         if is_as_told || (told.is_old && changes.is_empty()) {

@@ -79,7 +79,8 @@ impl Comparison<'_> {
             tuples: &tuples,
         };
         let nothing = OverlapUpdate::default();
-        match session.commit(None, Counts::default(), (rows, &[]), &nothing, &mut Unheard) {
+        let no_changes = (rows, &[][..]);
+        match session.commit(None, Counts::default(), no_changes, &nothing, &mut Unheard) {
             Ok(_) => {}
             Err(TargetError::Refused(error)) => {
                 return match page {
@@ -101,7 +102,7 @@ impl Comparison<'_> {
                 target.find_tuple(self.scope().store_id, &difference.tuple)
             })?;
             let is_repaired = match (difference.written(), row) {
-                (Some(expected), Some(row)) => Mark::of(&row).is_as(&Mark::of(&expected)),
+                (Some(expected), Some(row)) => self.is_as(&Mark::of(&row), &Mark::of(&expected)),
                 (None, None) => true,
                 _ => false,
             };

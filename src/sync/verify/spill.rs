@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Params, Row, ToSql, params_from_iter};
 
 use super::fold::Fold;
-use super::state::{Difference, Kind, Mark, SAME_TIME, Table, TupleIs};
+use super::state::{Difference, Kind, Mark, Table, TupleIs};
 use crate::change::{Change, Condition};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, ErrorKind, Result};
@@ -128,10 +128,12 @@ pub(super) struct Spill {
     began_later: bool,
     /// and `fga_tuples` got what was there before from the store.
     is_seeded: bool,
+    /// How far the times of one write may be apart, in microseconds.
+    apart: i64,
 }
 
 impl Spill {
-    pub(super) fn new(checkpoint: &Checkpoint) -> Result<Self> {
+    pub(super) fn new(checkpoint: &Checkpoint, apart: i64) -> Result<Self> {
         let open = || -> rusqlite::Result<Connection> {
             // Without a name it is one of SQLite's own temporary files.
             let connection = Connection::open("")?;
@@ -147,6 +149,7 @@ impl Spill {
             connection: open().map_err(failed)?,
             began_later: checkpoint.start_time.is_some(),
             is_seeded: checkpoint.seeded_at.is_some(),
+            apart,
         })
     }
 
@@ -251,7 +254,7 @@ impl Spill {
         let key = after.map_or([""; 6], TupleKey::columns);
         self.query(
             &sql,
-            values(&key, &[&self.began_later, &SAME_TIME, &limit]),
+            values(&key, &[&self.began_later, &self.apart, &limit]),
             read_tuple,
         )
     }

@@ -28,10 +28,9 @@ impl Mark {
         }
     }
 
-    /// Whether the two are of one write.
-    pub(super) fn is_as(&self, other: &Self) -> bool {
-        self.condition == other.condition
-            && self.time.abs_diff(other.time) <= SAME_TIME.unsigned_abs()
+    /// Whether the two are of one write, if times of one are no further apart than this.
+    pub(super) fn is_as(&self, other: &Self, apart: i64) -> bool {
+        self.time.abs_diff(other.time) <= apart.unsigned_abs() && self.condition == other.condition
     }
 }
 

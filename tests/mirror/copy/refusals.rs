@@ -48,11 +48,7 @@ fn other_modes(world: &World, engine: Engine) -> Result<()> {
 /// What is for tables.
 fn other_commands(world: &World, engine: Engine) -> Result<()> {
     let pair = pair(world, engine)?;
-    for (command, arguments) in [
-        ("seed", &[][..]),
-        ("verify", &[]),
-        ("reset", &["--truncate", "--yes"]),
-    ] {
+    for (command, arguments) in [("seed", &[][..]), ("reset", &["--truncate", "--yes"])] {
         let command = pair.command(command).args(arguments.iter().copied());
         command.end_with(2)?.saying("store")?;
     }
