@@ -65,6 +65,20 @@ impl Failure {
         }
     }
 
+    /// The same failure where another writer was quicker (`OpenFGA` v1.18.1: 409 `Aborted`): then asking again may mend it.
+    pub(super) fn of_write(self, words: &Words) -> Self {
+        if !self.code.eq_ignore_ascii_case("aborted") {
+            return self;
+        }
+        let error = Error::new(words.unavailable, self.error.to_string())
+            .advise("see that nothing else writes the tuples that are copied");
+        Self {
+            error,
+            remedy: Remedy::Wait(None),
+            ..self
+        }
+    }
+
     /// A failure that only a person can mend.
     pub(super) fn lasting(error: Error) -> Self {
         Self {
@@ -165,7 +179,7 @@ pub(super) fn refusal(url: &Url, answer: &Response, secrets: &Secrets, words: &W
         Remedy::AskForLess
     } else if code == "page_size_invalid" {
         Remedy::OtherPageSize(said.clone())
-    } else if may_pass(status) || is_conflict(status, code) {
+    } else if may_pass(status) {
         Remedy::Wait(asked_wait(status, &answer.headers, SystemTime::now()))
     } else {
         Remedy::None
@@ -186,11 +200,6 @@ pub(super) fn refusal(url: &Url, answer: &Response, secrets: &Secrets, words: &W
         remedy,
         code: code.to_owned(),
     }
-}
-
-/// Another writer was quicker (`OpenFGA` v1.18.1: 409 `Aborted`).
-fn is_conflict(status: StatusCode, code: &str) -> bool {
-    status == StatusCode::CONFLICT && code.eq_ignore_ascii_case("aborted")
 }
 
 /// A gateway's limit of a body, or gRPC's of a message: OpenFGA v1.18.1 answers a page beyond 4 MiB by 500
@@ -244,7 +253,7 @@ fn judge(status: StatusCode, code: &str, said: &str, words: &Words) -> (ErrorKin
             words.unavailable,
             "raise the limit of what stands between fga-sync and the server: a single change is larger than it",
         ),
-        _ if may_pass(status) || is_conflict(status, code) => (
+        _ if may_pass(status) => (
             words.unavailable,
             "look into the server's log for the cause; run again when it is well",
         ),

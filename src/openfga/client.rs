@@ -38,6 +38,8 @@ pub(super) struct Request<'a> {
     query: &'a [(&'a str, &'a str)],
     /// JSON.
     body: Option<String>,
+    /// Whether another writer may be quicker.
+    is_write: bool,
 }
 
 /// Whether a request may still be sent.
@@ -57,20 +59,28 @@ impl<'a> Request<'a> {
             path,
             query,
             body: None,
+            is_write: false,
         }
     }
 
     pub(super) fn post(path: &'a str, body: &serde_json::Value) -> Self {
-        Self::post_text(path, body.to_string())
-    }
-
-    /// The same of JSON that is written already.
-    pub(super) const fn post_text(path: &'a str, body: String) -> Self {
         Self {
             method: Method::POST,
             path,
             query: &[],
+            body: Some(body.to_string()),
+            is_write: false,
+        }
+    }
+
+    /// A request that writes tuples.
+    pub(super) const fn write(body: String) -> Self {
+        Self {
+            method: Method::POST,
+            path: "/write",
+            query: &[],
             body: Some(body),
+            is_write: true,
         }
     }
 }
@@ -178,7 +188,12 @@ impl Client {
         }
         if !response.status.is_success() {
             let secrets = self.secrets(bearer.as_ref());
-            return Err(refusal(url, &response, &secrets, self.words));
+            let failure = refusal(url, &response, &secrets, self.words);
+            return Err(if request.is_write {
+                failure.of_write(self.words)
+            } else {
+                failure
+            });
         }
         decode(&response.body).map_err(|error| {
             let secrets = self.secrets(bearer.as_ref());

@@ -100,7 +100,7 @@ impl TupleWriter {
                 return Sent { outcome, in_doubt };
             }
         };
-        let request = Request::post_text("/write", body);
+        let request = Request::write(body);
         let mut withheld = false;
         let mut guard = || {
             if may_go() {
