@@ -69,8 +69,9 @@ impl Terminal {
     pub fn start_script(&self, sandbox: &Sandbox, script: &str) -> Running {
         let (pty, inner) = open().unwrap();
         pty.resize(Size::new(ROWS, self.columns)).unwrap();
-        let child = Command::new("sh")
-            .args(["-c", script])
+        // Whoever runs the tests may ignore signals, which a program inherits. On a terminal none is ignored.
+        let child = Command::new("env")
+            .args(["--default-signal", "sh", "-c", script])
             .arg(binary())
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
