@@ -67,7 +67,9 @@ impl Quiet {
 
     /// A request may be under way: whoever sent it gives it up after the timeout, and a server has as long to end it.
     pub(super) fn begin(&mut self, stop: &Stop) {
-        self.until = Some(stop.elapsed() + LEASE + self.timeout * 2);
+        // A time that no clock reaches is waited for as any other: until somebody asks to stop.
+        let wait = self.timeout.saturating_mul(2).saturating_add(LEASE);
+        self.until = Some(stop.elapsed().saturating_add(wait));
     }
 
     /// Waits until it is over.

@@ -14,8 +14,8 @@
 //!   other. So no tuple goes back to what it was before, however the pages fall this time. As many changes of a
 //!   tuple as the page had take it off the list again, when they are committed.
 //! * Each request is sent within a second after the ledger said that this run still holds its checkpoint, and is given up after
-//!   [`timeout`](StoreSettings::timeout); a server is given as long again to end it. Whoever takes over from a run that had announced
-//!   something waits for all that before its own first request. So a run that stalled and was overtaken changes nothing any more. A run
+//!   [`timeout`](StoreSettings::timeout); a server is given as long again to end it. Whoever takes over from a run that did not end, or had
+//!   announced something, waits for all that before its own first request. So a run that stalled and was overtaken changes nothing any more. A run
 //!   waits as long itself where a request was not answered, before it sends another one.
 //! * A request says what it expects: deletes of tuples that exist, writes of tuples that don't. The server does it as a whole or
 //!   refuses it. So one that was sent twice happens once, and a contradiction is seen.
@@ -25,7 +25,6 @@ mod api;
 mod fenced;
 mod page;
 
-use std::fmt;
 use std::time::Duration;
 
 use self::api::OverHttp;
@@ -50,7 +49,7 @@ use crate::target::{Commit, Target, TargetError, TargetResult};
 use crate::tuple::TupleKey;
 
 /// How to write to a store.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct StoreSettings {
     /// How to reach it.
     pub api: OpenFgaSettings,
@@ -62,18 +61,6 @@ pub struct StoreSettings {
     pub state: String,
 }
 
-impl fmt::Debug for StoreSettings {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("StoreSettings")
-            .field("api", &self.api)
-            .field("model_id", &self.model_id)
-            .field("timeout", &self.timeout)
-            .field("state", &self.state)
-            .finish()
-    }
-}
-
 /// A mirror in another store, with its ledger in a SQL database.
 pub struct Store {
     ledger: Box<dyn Target>,
@@ -82,6 +69,8 @@ pub struct Store {
     /// What was announced by runs before, and not committed yet.
     announced: Vec<TupleDigest>,
     quiet: Quiet,
+    /// Whether the run before did not end.
+    takes_over: bool,
     stop: Stop,
 }
 
@@ -109,6 +98,7 @@ impl Store {
             page: PageWriter::new(MOST_TUPLES),
             announced: Vec::new(),
             quiet: Quiet::new(timeout),
+            takes_over: false,
             stop: stop.clone(),
         }
     }
@@ -304,8 +294,15 @@ impl Ledger for Store {
     fn begin_run(&mut self, run: &RunStart, admission: Admission) -> TargetResult<Held> {
         let holds_tuples = self.api.holds_tuples().map_err(failed)?;
         let admission = |found: &Found| admission(&with_rows(found, holds_tuples));
+        // Of a run that did not end, or whose last request was not answered, one may be under way.
+        let name = &run.subject.name;
+        let before = self.ledger.under_way(name)?;
+        let is_another =
+            |before: &RunUnderWay| before.name == *name && before.run_id != run.runner.run_id;
+        // Kept, as the answer to what follows may be lost, and then this run is the last to begin.
+        self.takes_over |= before.as_ref().is_some_and(is_another);
         let held = self.ledger.begin_run(run, &admission)?;
-        if !held.checkpoint.announced.is_empty() {
+        if std::mem::take(&mut self.takes_over) || !held.checkpoint.announced.is_empty() {
             self.quiet.begin(&self.stop);
         }
         self.announced.clone_from(&held.checkpoint.announced);
