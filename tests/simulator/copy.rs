@@ -201,21 +201,23 @@ impl StoreApi for Api {
         let mut world = self.world.lock();
         let fate = world.fate();
         let writes = OwnedWrites::of(writes, world.now);
-        let is_refused = world.profile.poison == Poison::Refused && !world.database.takes_all;
+        let is_refusing = world.profile.poison == Poison::Refused && !world.database.takes_all;
         let mut events = writes.written.iter().map(|change| &change.raw_event);
-        if is_refused && events.any(|event| event.contains("poison")) && !fate.is_death() {
-            let poison = Error::new(ErrorKind::Unstorable, "poison");
-            return sent(Err(WriteError::Refused(poison)), false);
-        }
-        if matches!(fate, Fate::Underway | Fate::KilledUnderway) {
+        // What the server refuses it never does.
+        let is_refused = is_refusing && events.any(|event| event.contains("poison"));
+        if matches!(fate, Fate::Underway | Fate::KilledUnderway) && !is_refused {
             world.database.underway.push(writes.clone());
         }
-        if matches!(fate, Fate::After | Fate::KilledAfter) {
+        if matches!(fate, Fate::After | Fate::KilledAfter) && !is_refused {
             world.write_copy(&writes);
         }
         if fate.is_death() {
             self.is_killed.store(true, Ordering::Relaxed);
             return sent(Err(WriteError::Fatal(killed())), false);
+        }
+        if is_refused {
+            let poison = Error::new(ErrorKind::Unstorable, "poison");
+            return sent(Err(WriteError::Refused(poison)), false);
         }
         let is_unanswered = fate != Fate::Good;
         // The client may try again by itself.
