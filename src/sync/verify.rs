@@ -21,22 +21,21 @@ mod repair;
 mod spill;
 mod state;
 
-use std::ops::ControlFlow;
-
 use self::compare::{Asked, Comparison};
 pub use self::spill::Counts;
 use self::spill::Spill;
 pub use self::state::{Difference, Kind, Table, TupleIs};
-use super::lock::lock;
 use super::outcome::Outcome;
 use super::persist::persistently;
 use super::run::RunOptions;
-use super::session::{Session, prepare_tables, record};
+use super::session::{Session, prepare_tables};
 use super::stop::{Signal, Stop};
 use super::subject::admit_run;
+use super::task::Task;
 use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
 use crate::error::{Error, ErrorKind, Result};
-use crate::ledger::{Found, RunStart, Runner};
+use crate::event::{Event, Listener};
+use crate::ledger::{Found, Runner};
 use crate::lookback::OverlapPage;
 use crate::source::ChangeSource;
 use crate::target::{Target, TargetError};
@@ -193,59 +192,64 @@ fn compare_and_repair(
     watch: Watch,
     store: &mut Option<StoreIdentity>,
 ) -> Done {
-    let started_at = stop.now();
-    let begin = |target: &mut dyn Target| -> Step<ControlFlow<Outcome, _>> {
-        if let Some(outcome) = lock(target, &options.name, options.if_locked, None, stop)? {
-            return Ok(ControlFlow::Break(outcome));
-        }
-        prepare_tables(target, false, stop)?;
-        let (source, subject) = find_store(source, target, options, stop, store)?;
-        find_checkpoint(target, &subject, stop)?;
-        Ok(ControlFlow::Continue((source, subject)))
+    // Where there are no tables, there is no mirror.
+    let options = &RunOptions {
+        migrate: false,
+        ..options.clone()
     };
-    let record_ended = |target: &mut dyn Target, result: Result<Outcome>| -> Done {
-        let run = (runner, COMMAND, options.name.as_str(), started_at);
-        record(target, stop, run, &result, options.keep_runs);
-        Ok((result?, None))
-    };
-    let (source, subject) = match begin(target) {
-        Ok(ControlFlow::Continue(found)) => found,
-        Ok(ControlFlow::Break(outcome)) => return record_ended(target, Ok(outcome)),
-        Err(Interruption::Stopped(signal)) => {
-            return record_ended(target, Ok(Outcome::Stopped(signal)));
-        }
-        Err(Interruption::Failed(error)) => return record_ended(target, Err(error)),
-    };
-    let start = RunStart {
-        runner,
+    let task = Task {
         command: COMMAND,
-        subject: &subject,
-        started_at,
-        start_time: options.start_time,
+        admit: admit_filled,
+        runner,
+        options,
+        stop,
     };
-    let admission = |found: &Found| admit_run(found, &subject);
-    let mut session = match Session::begin(target, stop, start, &admission) {
-        Ok(session) => session,
-        Err(error) => return record_ended(target, Err(error)),
-    };
+    let mut findings = None;
+    let outcome = task.hold(
+        source,
+        target,
+        &mut StoreSeen(store),
+        |source, session, _deadline, _listener| {
+            let repaired = repair(source, session, options, stop, watch);
+            match repaired {
+                Ok(found) => {
+                    let outcome = outcome(found.counts);
+                    findings = Some(found);
+                    Ok(outcome)
+                }
+                Err(Interruption::Stopped(signal)) => Ok(Outcome::Stopped(signal)),
+                Err(Interruption::Failed(error)) => Err(error),
+            }
+        },
+    )?;
+    Ok((outcome, findings))
+}
+
+fn repair(
+    source: Box<dyn ChangeSource>,
+    session: &mut Session,
+    options: &RunOptions,
+    stop: &Stop,
+    watch: Watch,
+) -> Step<Findings> {
     let checkpoint = session.checkpoint().clone();
     let overlap = session.overlap().to_vec();
-    let repair = |session: &mut Session| -> Done {
-        let clock = (stop, session.target().keeps_times());
-        let mut comparison = Comparison::new(source, &checkpoint, overlap, options, clock, watch)?;
-        comparison.compare(session.target())?;
-        comparison.repair(session)?;
-        let findings = Findings::of(comparison.spill)?;
-        Ok((outcome(findings.counts), Some(findings)))
-    };
-    let done = repair(&mut session);
-    let result = match &done {
-        Ok((outcome, _)) => Ok(*outcome),
-        Err(Interruption::Stopped(signal)) => Ok(Outcome::Stopped(*signal)),
-        Err(Interruption::Failed(error)) => Err(Error::new(error.kind(), error.to_string())),
-    };
-    session.end(&result, options.keep_runs);
-    done
+    let clock = (stop, session.target().keeps_times());
+    let mut comparison = Comparison::new(source, &checkpoint, overlap, options, clock, watch)?;
+    comparison.compare(session.target())?;
+    comparison.repair(session)?;
+    Ok(Findings::of(comparison.spill)?)
+}
+
+/// Notes which store it is, for whoever is told how the comparison ended.
+struct StoreSeen<'a>(&'a mut Option<StoreIdentity>);
+
+impl Listener for StoreSeen<'_> {
+    fn hear(&mut self, event: &Event) {
+        if let Event::StoreFound(store) = event {
+            *self.0 = Some((*store).clone());
+        }
+    }
 }
 
 /// How a comparison ends that has found so much.
@@ -285,7 +289,7 @@ fn find_store(
     Ok((source, subject))
 }
 
-/// Where the mirror stands. One that was never filled is none.
+/// Where the mirror stands.
 fn find_checkpoint(
     target: &mut dyn Target,
     subject: &Subject,
@@ -293,17 +297,26 @@ fn find_checkpoint(
 ) -> Result<(Checkpoint, Vec<OverlapPage>)> {
     let looked = persistently(target, stop, |target| target.look(subject));
     let (found, overlap) = looked.map_err(TargetError::into_error)?;
-    admit_run(&found, subject)?;
-    let is_filled = |kept: &Checkpoint| kept.token.is_some() || kept.seeded_at.is_some();
-    match found.kept.filter(is_filled) {
-        Some(kept) => Ok((kept, overlap)),
-        None => Err(Error::new(
+    let kept = filled(&found, subject)?.clone();
+    Ok((kept, overlap))
+}
+
+fn admit_filled(found: &Found, subject: &Subject) -> Result<()> {
+    filled(found, subject).map(drop)
+}
+
+/// The checkpoint of the mirror that is compared. One that was never filled is none.
+fn filled<'a>(found: &'a Found, subject: &Subject) -> Result<&'a Checkpoint> {
+    admit_run(found, subject)?;
+    let is_filled = |kept: &&Checkpoint| kept.token.is_some() || kept.seeded_at.is_some();
+    found.kept.as_ref().filter(is_filled).ok_or_else(|| {
+        Error::new(
             ErrorKind::WrongPosition,
             format!(
                 "the target holds no position {:?}: there is no mirror to compare",
                 subject.name
             ),
         )
-        .advise("fill it by fga-sync run, or check --target, --schema, --table-prefix and the job's name")),
-    }
+        .advise("fill it by fga-sync run, or check --target, --schema, --table-prefix and the job's name")
+    })
 }
