@@ -358,3 +358,22 @@ fn with_rows(found: &Found, holds_tuples: bool) -> Found {
         ..found.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_pages_from_one_position_the_longer_counts() {
+        let tuple = |number: u8| -> TupleDigest { [number; size_of::<TupleDigest>()] };
+        let digests = |numbers: &[u8]| -> Vec<_> { numbers.iter().copied().map(tuple).collect() };
+        for (one, other, both) in [
+            (&[1, 1, 2][..], &[1][..], &[1, 1, 2][..]),
+            (&[1], &[1, 2, 1], &[1, 2, 1]),
+            (&[], &[3], &[3]),
+            (&[3], &[], &[3]),
+        ] {
+            assert_eq!(union(&digests(one), &digests(other)), digests(both));
+        }
+    }
+}

@@ -1,5 +1,8 @@
 //! From what a page comes to, to requests, whatever is there already.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;

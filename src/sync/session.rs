@@ -348,3 +348,17 @@ fn take(
     persistently(target, stop, |target| target.begin_run(start, admission))
         .map_err(TargetError::into_error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_change_takes_its_tuple_off_the_list_once() {
+        let tuple = |number: u8| -> TupleDigest { [number; size_of::<TupleDigest>()] };
+        let (one, two, three) = (tuple(1), tuple(2), tuple(3));
+        assert_eq!(without(&[one, two, one], &[one, three]), [one, two]);
+        assert_eq!(without(&[one], &[one, one]), [] as [TupleDigest; 0]);
+        assert_eq!(without(&[], &[one]), [] as [TupleDigest; 0]);
+    }
+}
