@@ -26,7 +26,7 @@ const WITHOUT_SETTINGS: &str = "\
 
 {positionals}{after-help}";
 
-/// Copies the change history of an OpenFGA store into PostgreSQL, MySQL / MariaDB or SQLite, exactly once.
+/// Copies the change history of an OpenFGA store into PostgreSQL, MySQL / MariaDB, SQLite or another OpenFGA store, exactly once.
 ///
 /// One run loads the position from the target, drains every change page there is, applies each page in one
 /// transaction together with the new position, and exits. Leave the schedule to cron or a CronJob.

@@ -1,4 +1,4 @@
-//! Copies the change history of an OpenFGA store into a SQL database, exactly once.
+//! Copies the change history of an OpenFGA store into a SQL database or another store, exactly once.
 //!
 //! Data flows one way: a [`source`] yields pages of changes, [`sync`] turns each page into what has to
 //! be written, and a [`target`] commits it in one transaction together with the continuation token.

@@ -82,7 +82,7 @@ pub static TARGET: Words = Words {
     algorithm: "target.auth.algorithm",
     authority: "--target-tls-ca FILE (target.tls_ca)",
     identity: "--target-tls-cert FILE and --target-tls-key FILE (target.tls_cert, target.tls_key)",
-    rights: "let the job read the target store (GET /stores/ID), its models (GET /stores/ID/authorization-models) and its tuples (POST /stores/ID/read), and write them (POST /stores/ID/write)",
+    rights: "let the job read the target store (GET /stores/ID) and its tuples (POST /stores/ID/read), and write them (POST /stores/ID/write)",
     store_gone: "check the store that --target names; one that was deleted or made anew is not filled on from an old position",
     request: "check --target and --target-model-id",
 };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::summary::{Failure, Subject, VERSION, write_places, write_store};
+use super::summary::{Failure, Places, Subject, VERSION, write_store};
 use super::ticker;
 use crate::change::Condition;
 use crate::checkpoint::StoreIdentity;
@@ -190,11 +190,14 @@ impl fmt::Display for ComparedSummary<'_> {
         if let Some(name) = &self.type_filter {
             writeln!(formatter, "  type      {name}")?;
         }
-        write_places(
-            formatter,
-            (self.source.as_deref(), self.target.as_deref()),
-            (self.schema.as_deref(), self.table_prefix.as_deref()),
-        )
+        let places = Places {
+            source: self.source.as_deref(),
+            target: self.target.as_deref(),
+            state: self.state.as_deref(),
+            schema: self.schema.as_deref(),
+            table_prefix: self.table_prefix.as_deref(),
+        };
+        places.fmt(formatter)
     }
 }
 

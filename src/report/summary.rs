@@ -256,11 +256,14 @@ impl fmt::Display for Summary {
         self.write_work(formatter)?;
         self.write_subject(formatter)?;
         self.write_position(formatter)?;
-        write_places(
-            formatter,
-            (self.source.as_deref(), self.target.as_deref()),
-            (self.schema.as_deref(), self.table_prefix.as_deref()),
-        )
+        let places = Places {
+            source: self.source.as_deref(),
+            target: self.target.as_deref(),
+            state: self.state.as_deref(),
+            schema: self.schema.as_deref(),
+            table_prefix: self.table_prefix.as_deref(),
+        };
+        places.fmt(formatter)
     }
 }
 
@@ -280,24 +283,33 @@ pub(super) fn write_store(
     }
 }
 
-/// From where to where, and in which tables.
-pub(super) fn write_places(
-    formatter: &mut fmt::Formatter<'_>,
-    (source, target): (Option<&str>, Option<&str>),
-    (schema, table_prefix): (Option<&str>, Option<&str>),
-) -> fmt::Result {
-    let (Some(source), Some(target)) = (source, target) else {
-        return Ok(());
-    };
-    writeln!(formatter, "  from      {source}")?;
-    write!(formatter, "  to        {target}")?;
-    if let Some(schema) = schema {
-        write!(formatter, ", schema {schema}")?;
+/// From where to where, and in which tables; those of a target store's state are in the state's database.
+pub(super) struct Places<'a> {
+    pub(super) source: Option<&'a str>,
+    pub(super) target: Option<&'a str>,
+    pub(super) state: Option<&'a str>,
+    pub(super) schema: Option<&'a str>,
+    pub(super) table_prefix: Option<&'a str>,
+}
+
+impl fmt::Display for Places<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Some(source), Some(target)) = (self.source, self.target) else {
+            return Ok(());
+        };
+        writeln!(formatter, "  from      {source}")?;
+        write!(formatter, "  to        {target}")?;
+        if let Some(state) = self.state {
+            write!(formatter, "\n  state     {state}")?;
+        }
+        if let Some(schema) = self.schema {
+            write!(formatter, ", schema {schema}")?;
+        }
+        if let Some(prefix) = self.table_prefix {
+            write!(formatter, ", tables {prefix}…")?;
+        }
+        writeln!(formatter)
     }
-    if let Some(prefix) = table_prefix {
-        write!(formatter, ", tables {prefix}…")?;
-    }
-    writeln!(formatter)
 }
 
 impl Summary {

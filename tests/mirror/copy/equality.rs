@@ -47,8 +47,9 @@ fn copies(world: &World, engine: Engine, version: Version, kind: Source) -> Resu
     let ended = pair.run().end_with(0)?;
     pair.assert_equal()?;
     ensure!(
-        ended.stdout.contains("openfga+http"),
-        "the target is not named: {}",
+        ended.stdout.contains("  to        openfga+http")
+            && ended.stdout.contains("  state     sqlite:"),
+        "where it went is not told: {}",
         ended.stdout
     );
     let log = pair.target.api.all_changes(&pair.target.id)?.len();
