@@ -90,6 +90,35 @@ pub struct Subject {
     pub target_store: Option<StoreIdentity>,
 }
 
+/// A place in the scan of a store's tuples.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScanPlace {
+    /// Nothing is read.
+    Start,
+    /// What stands before this token is stored.
+    After(ContinuationToken),
+}
+
+impl ScanPlace {
+    /// As it stands in `seed_token`.
+    pub fn of(text: impl Into<String>) -> Self {
+        ContinuationToken::new(text).map_or(Self::Start, Self::After)
+    }
+
+    /// What the rest is asked for by.
+    pub const fn token(&self) -> Option<&ContinuationToken> {
+        match self {
+            Self::Start => None,
+            Self::After(token) => Some(token),
+        }
+    }
+
+    /// The value of `seed_token`: empty at the start.
+    pub fn as_str(&self) -> &str {
+        self.token().map_or("", ContinuationToken::as_str)
+    }
+}
+
 /// The row of `fga_sync_state`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -98,7 +127,7 @@ pub struct Checkpoint {
     /// Where the log began to be read; `None` is its start.
     pub start_time: Option<Timestamp>,
     /// Where the scan of the store's tuples goes on; `None` unless a seed is under way.
-    pub seed_token: Option<ContinuationToken>,
+    pub seed_from: Option<ScanPlace>,
     /// When the scan of a seed had ended; `None` where the mirror was not seeded.
     pub seeded_at: Option<Timestamp>,
     /// The position after the last change that was applied; `None` before the first.
@@ -127,7 +156,7 @@ impl Checkpoint {
         Self {
             subject,
             start_time,
-            seed_token: None,
+            seed_from: None,
             seeded_at: None,
             token: None,
             watermark: None,

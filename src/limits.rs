@@ -1,6 +1,7 @@
 //! What a database can't hold: asked before a page is built, so that the change can be named.
 
 use crate::change::Change;
+use crate::tuple::TupleKey;
 
 /// The widths of bounded text columns, in code points.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,10 +46,29 @@ impl Limits {
 
     /// Why a change can't be stored, or `None` where it can.
     pub fn reject(&self, change: &Change) -> Option<String> {
-        let tuple = &change.tuple;
         let condition = change.condition.as_ref();
+        let name = condition.map(|condition| condition.name.as_str());
+        if let Some(reason) = self.reject_key(&change.tuple, name) {
+            return Some(reason);
+        }
+        if change.raw_event.len() > self.text_bytes {
+            return Some(format!(
+                "it has {} bytes, and the database takes {}",
+                change.raw_event.len(),
+                self.text_bytes
+            ));
+        }
+        None
+    }
+
+    /// Whether there is no row of a tuple that could be stored.
+    pub fn rejects_tuple(&self, tuple: &TupleKey) -> bool {
+        self.reject_key(tuple, None).is_some()
+    }
+
+    fn reject_key(&self, tuple: &TupleKey, condition_name: Option<&str>) -> Option<String> {
         let mut parts = vec![
-            ("object type", &tuple.object.object_type),
+            ("object type", tuple.object.object_type.as_str()),
             ("object id", &tuple.object.id),
             ("relation", &tuple.relation),
             ("user type", &tuple.user.user_type),
@@ -56,8 +76,8 @@ impl Limits {
             ("user relation", &tuple.user.relation),
         ];
         let key_bytes: usize = parts.iter().map(|(_, text)| text.len()).sum();
-        if let Some(condition) = condition {
-            parts.push(("condition name", &condition.name));
+        if let Some(name) = condition_name {
+            parts.push(("condition name", name));
         }
         if !self.nul
             && let Some((part, _)) = parts.iter().find(|(_, text)| text.contains('\0'))
@@ -89,13 +109,6 @@ impl Limits {
             return Some(format!(
                 "object, relation and user have {key_bytes} bytes, and the database's index holds {}",
                 self.key_bytes
-            ));
-        }
-        if change.raw_event.len() > self.text_bytes {
-            return Some(format!(
-                "it has {} bytes, and the database takes {}",
-                change.raw_event.len(),
-                self.text_bytes
             ));
         }
         None

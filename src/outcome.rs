@@ -55,6 +55,8 @@ pub enum Ending {
     Locked,
     /// `verify` found that the mirror differs from its store.
     Different,
+    /// The end was reached, and changes that the target can't hold were set aside.
+    SetAside,
     /// SIGINT asked to stop.
     Interrupted,
     /// SIGTERM asked to stop.
@@ -144,6 +146,7 @@ impl Ending {
             Self::Unstorable => (9, "unstorable", S::Lasting, Pod::FailJob, "a change that the target cannot hold (named in the error); everything before it is applied"),
             Self::Locked => (10, "locked", S::Busy, Pod::Ignore, "another run holds the lock"),
             Self::Different => (11, "different", S::Lasting, Pod::FailJob, "verify found that the mirror differs from its store"),
+            Self::SetAside => (12, "set_aside", S::Lasting, Pod::FailJob, "the end was reached, and changes were set aside by --rejects"),
             Self::Interrupted => (130, "stopped", S::Stopped, Pod::Ignore, "stopped by SIGINT, after the current page was committed or rolled back"),
             Self::Terminated => (143, "stopped", S::Stopped, Pod::Ignore, "stopped by SIGTERM, after the current page was committed or rolled back"),
         };
@@ -164,6 +167,11 @@ impl Ending {
     /// The sentence for people.
     pub const fn text(self) -> &'static str {
         self.row().text
+    }
+
+    /// Whether the end of the log was reached.
+    pub const fn is_at_end(self) -> bool {
+        matches!(self, Self::Drained | Self::SetAside)
     }
 
     /// How urgently a scheduler must hear of it.

@@ -52,6 +52,8 @@ impl ContinuationToken {
 /// A change that can't be understood or can't be stored without loss.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
+    /// Whether it was understood, and it is the target that can't hold it.
+    pub is_understood: bool,
     /// Why, in a form that can stand in the middle of a sentence.
     pub reason: String,
     /// The event as it was sent.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::checkpoint::StoreIdentity;
+use crate::checkpoint::{ScanPlace, StoreIdentity};
 use crate::ledger::{Holder, Ledger};
 use crate::lookback::{OverlapUpdate, TupleDigest};
 use crate::mirror::{Applied, Mirror, RowCounts, Rows};
@@ -30,17 +30,17 @@ pub struct SeedStep {
 /// What follows in the scan of a store's tuples.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scan {
-    /// More, after this token.
-    GoesOn(ContinuationToken),
+    /// More, from here on.
+    GoesOn(ScanPlace),
     /// Nothing: it ended at that time.
     Ended(Timestamp),
 }
 
 impl Scan {
     /// Where it goes on.
-    pub const fn token(&self) -> Option<&ContinuationToken> {
+    pub const fn place(&self) -> Option<&ScanPlace> {
         match self {
-            Self::GoesOn(token) => Some(token),
+            Self::GoesOn(place) => Some(place),
             Self::Ended(_) => None,
         }
     }
@@ -65,7 +65,7 @@ pub struct Counts {
     pub late_arrivals: u32,
     /// How many tuples' changes contradict each other.
     pub order_anomalies: u32,
-    /// How many tuples the target can't hold, and were left out.
+    /// Further changes that the target can't hold, which were set aside.
     pub rejects: u32,
 }
 

@@ -1,6 +1,7 @@
 //! What can go wrong with a target, by what the caller can do about it.
 
 use crate::error::{Error, ErrorKind};
+use crate::tuple::TupleKey;
 
 /// A failure of a target, by what the caller can do about it.
 #[derive(Debug)]
@@ -10,8 +11,13 @@ pub enum TargetError {
     Interrupted(Error),
     /// The checkpoint is not where this run left it: another run has taken it over. Nothing was written.
     Fenced,
-    /// The database does not take a value of the page, whatever page it stands in. Nothing was written.
-    Refused(Error),
+    /// The target does not take a value of the page, whatever page it stands in. Nothing was committed.
+    Refused {
+        /// Why.
+        error: Error,
+        /// The tuple that it is about, where the target names it.
+        tuple: Option<Box<TupleKey>>,
+    },
     /// The target takes no more than so many changes at once. Nothing was written.
     TooMany(usize),
     /// Trying again would not help.
@@ -22,10 +28,15 @@ pub enum TargetError {
 pub type TargetResult<T> = Result<T, TargetError>;
 
 impl TargetError {
+    /// A value that is not taken, where nothing tells which.
+    pub const fn refused(error: Error) -> Self {
+        Self::Refused { error, tuple: None }
+    }
+
     /// The failure as it is reported when nothing more is tried.
     pub fn into_error(self) -> Error {
         match self {
-            Self::Interrupted(error) | Self::Refused(error) | Self::Fatal(error) => error,
+            Self::Interrupted(error) | Self::Refused { error, .. } | Self::Fatal(error) => error,
             Self::TooMany(most) => Error::new(
                 ErrorKind::Unexpected,
                 format!("the target takes no more than {most} changes at once"),

@@ -40,6 +40,7 @@ mod mirror {
     pub mod past;
     pub mod pooler;
     pub mod recorded;
+    pub mod rejects;
     pub mod restart;
     pub mod rights;
     pub mod round_trips;
@@ -89,6 +90,7 @@ fn main() -> ExitCode {
         mirror::blocked::trials,
         mirror::options::trials,
         mirror::recorded::trials,
+        mirror::rejects::trials,
         mirror::verify::trials,
         mirror::walk::trials,
         mirror::wrong_server::trials,
@@ -97,6 +99,8 @@ fn main() -> ExitCode {
         mirror::copy::kills::trials,
         mirror::copy::overtaken::trials,
         mirror::copy::refusals::trials,
+        mirror::copy::rejects::trials,
+        mirror::copy::seed::trials,
         mirror::copy::verify::trials,
     ]
     .iter()

@@ -15,7 +15,7 @@ use crate::report::{
 use crate::source::{ChangeSource, OpenFga, Replay};
 use crate::span;
 use crate::store::Store;
-use crate::sync::{self, GivenUp, Outcome, Stop, open_persistently};
+use crate::sync::{self, GivenUp, Outcome, RejectsTo, Stop, open_persistently};
 use crate::target::Target;
 
 pub(super) fn run(config: &Config, arguments: &RunArgs, output: &OutputSettings) -> Result<u8> {
@@ -186,7 +186,13 @@ fn open_and_work(
         source,
         target,
         mut options,
+        rejects,
     } = settings;
+    // Before anything is opened or read, so that one that can't be made is told at once.
+    options.rejects = match rejects {
+        Some(_) if work.is_dry() => Some(RejectsTo::Nowhere),
+        rejects => rejects.map(|path| RejectsTo::file(&path)).transpose()?,
+    };
     // A time that no clock reaches is no limit.
     let deadline = options
         .max_duration

@@ -17,7 +17,7 @@ mod target;
 mod transport;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 use serde::Serialize;
@@ -52,6 +52,8 @@ pub struct RunSettings {
     pub target: TargetSettings,
     /// How.
     pub options: RunOptions,
+    /// The file for changes that the target can't hold.
+    pub rejects: Option<PathBuf>,
 }
 
 /// Which mirror is meant.
@@ -128,10 +130,6 @@ impl<'a> Config<'a> {
             return Err(Error::usage("a recording has no tuples to seed with")
                 .advise("--source with the URL of the server's API; or fga-sync run, which reads recordings"));
         }
-        if settings.target.store.is_some() {
-            return Err(Error::usage("a target store is not seeded")
-                .advise("fga-sync run, which copies it from its log"));
-        }
         if !settings.options.mode.keeps_tuples() {
             return Err(
                 Error::usage("in mode changelog there are no tuples to seed")
@@ -167,6 +165,7 @@ impl<'a> Config<'a> {
         };
         Ok(RunSettings {
             options: run::options(layers, name.to_owned(), source.shown())?,
+            rejects: run::rejects(layers)?,
             source,
             target: target::target(layers)?,
         })

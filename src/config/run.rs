@@ -1,5 +1,6 @@
 //! The settings of a run.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -93,6 +94,13 @@ pub(super) static RETRY_FOR: WithDefault<Duration> = Setting::duration(
 .env(&["FGA_SYNC_RETRY_FOR"])
 .or("5m");
 
+static REJECTS: Setting<String> = Setting::text(
+    "run.rejects",
+    "Set changes aside that the target can't hold, at the end of this file, one JSON object a line; exit 12 at the end",
+)
+.flag("rejects", Takes::File)
+.env(&["FGA_SYNC_REJECTS"]);
+
 static IF_LOCKED: WithDefault<IfLocked> = Setting::parsed(
     "run.if_locked",
     "What to do while another run holds the lock: exit 10, exit 0, or wait",
@@ -130,6 +138,7 @@ pub(super) static SETTINGS: &[&Declaration] = &[
     LOOKBACK.declaration(),
     MAX_RPS.declaration(),
     RETRY_FOR.declaration(),
+    REJECTS.declaration(),
     IF_LOCKED.declaration(),
     NO_MIGRATE.declaration(),
     KEEP_RUNS.declaration(),
@@ -142,6 +151,7 @@ pub(super) static OF_SEED: &[&Declaration] = &[
     LOOKBACK.declaration(),
     MAX_RPS.declaration(),
     RETRY_FOR.declaration(),
+    REJECTS.declaration(),
     IF_LOCKED.declaration(),
     NO_MIGRATE.declaration(),
     KEEP_RUNS.declaration(),
@@ -173,10 +183,16 @@ pub(super) fn options(layers: &Layers, name: String, source: String) -> Result<R
         max_duration: layers.get(&MAX_DURATION)?,
         look_back: layers.get_or_default(&LOOKBACK)?,
         start_time: layers.get(&START_TIME)?,
+        rejects: None,
         if_locked: layers.get_or_default(&IF_LOCKED)?,
         migrate: !layers.get_or_default(&NO_MIGRATE)?,
         keep_runs: layers.get_or_default(&KEEP_RUNS)?,
     })
+}
+
+/// The file for changes that the target can't hold.
+pub(super) fn rejects(layers: &Layers) -> Result<Option<PathBuf>> {
+    Ok(layers.text(&REJECTS)?.map(PathBuf::from))
 }
 
 /// What a mirror of that name has in it, if these settings fill it.

@@ -7,7 +7,7 @@ impl TargetError {
     /// While a page is applied: a value that the database does not take is one of the page's.
     pub(super) fn of_page(self) -> Self {
         match self {
-            Self::Fatal(error) if error.kind() == ErrorKind::Unstorable => Self::Refused(error),
+            Self::Fatal(error) if error.kind() == ErrorKind::Unstorable => Self::refused(error),
             error => error,
         }
     }

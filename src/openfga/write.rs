@@ -53,7 +53,12 @@ pub enum WriteError {
     /// The server takes no more tuples than this in a request. Nothing was done.
     TooMany(usize),
     /// The server does not take one of the tuples, or one with its request is too large. Nothing was done.
-    Refused(Error),
+    Refused {
+        /// Why.
+        error: Error,
+        /// The tuple, where the server names it.
+        tuple: Option<Box<TupleKey>>,
+    },
     /// No answer that tells whether it was done, after retries.
     Unanswered(Error),
     /// It was not let go.
@@ -120,7 +125,7 @@ impl TupleWriter {
             outcome: match answer.value {
                 Ok(()) => Ok(()),
                 Err(_) if withheld => Err(WriteError::Withheld),
-                Err(failure) => Err(judge(failure)),
+                Err(failure) => Err(judge(failure, writes)),
             },
         }
     }
@@ -130,7 +135,7 @@ fn unexpected(error: serde_json::Error) -> Error {
     Error::new(ErrorKind::Unexpected, "can't write a request as JSON").because(error)
 }
 
-fn judge(failure: Failure) -> WriteError {
+fn judge(failure: Failure, writes: &Writes) -> WriteError {
     let Failure {
         error,
         reason,
@@ -151,11 +156,28 @@ fn judge(failure: Failure) -> WriteError {
             WriteError::Fatal(Error::usage(error.to_string()).advise("check --target-model-id"))
         }
         _ if reason == Reason::Invalid || remedy == Remedy::AskForLess => {
-            WriteError::Refused(error)
+            let tuple = named(&error.to_string(), writes);
+            WriteError::Refused { error, tuple }
         }
         _ if matches!(remedy, Remedy::Wait(_)) => WriteError::Unanswered(error),
         _ => WriteError::Fatal(error),
     }
+}
+
+/// The tuple in "Invalid tuple 'doc:1#viewer@user:a (condition c)'. Reason: …" (`OpenFGA` v1.22.1; v1.8.0 alike).
+fn named(said: &str, writes: &Writes) -> Option<Box<TupleKey>> {
+    let (_, after) = said.split_once("Invalid tuple '")?;
+    let is_named = |tuple: &&TupleKey| {
+        let TupleKey {
+            object,
+            relation,
+            user,
+        } = tuple;
+        let rest = after.strip_prefix(&format!("{object}#{relation}@{user}"));
+        rest.is_some_and(|rest| rest.starts_with("'. Reason") || rest.starts_with(" (condition "))
+    };
+    let mut written = writes.written.iter().map(|change| &change.tuple);
+    written.find(is_named).cloned().map(Box::new)
 }
 
 /// The number in "The number of write operations exceeds the allowed limit of 100" (`OpenFGA` v1.22.1).

@@ -55,6 +55,8 @@ pub struct Summary {
     late_arrivals: u64,
     /// Tuples whose changes contradicted each other.
     order_anomalies: u64,
+    /// Changes that the target can't hold, which were set aside.
+    rejects: u64,
     tuples_written: u64,
     tuples_deleted: u64,
     /// What a reset deleted.
@@ -159,6 +161,7 @@ impl Summary {
             deletes: tally.deletes,
             late_arrivals: tally.late_arrivals,
             order_anomalies: tally.order_anomalies,
+            rejects: tally.rejects,
             tuples_written: tally.tuples_written,
             tuples_deleted: tally.tuples_deleted,
             rows_deleted: tally.rows_deleted,
@@ -166,7 +169,7 @@ impl Summary {
             position_time: tally.position_time,
             // A dry run leaves the target as it was.
             complete_as_of: tally.complete_as_of.filter(|_| !subject.dry_run),
-            lag_seconds: lag(tally, ending == Ending::Drained),
+            lag_seconds: lag(tally, ending.is_at_end()),
             duration_seconds: seconds,
             changes_per_second: if seconds > 0.0 {
                 tally.changes as f64 / seconds
@@ -194,8 +197,8 @@ impl Summary {
     }
 
     /// Whether the end of the log was reached.
-    pub fn is_drained(&self) -> bool {
-        self.ending == Ending::Drained
+    pub const fn is_drained(&self) -> bool {
+        self.ending.is_at_end()
     }
 }
 
@@ -333,6 +336,18 @@ impl Summary {
                 self.changes_per_second
             )?;
         }
+        if self.rejects > 0 {
+            let besides = if self.command == "seed" {
+                "tuples"
+            } else {
+                "changes"
+            };
+            writeln!(
+                formatter,
+                "  rejects   {} {besides} set aside",
+                self.rejects
+            )?;
+        }
         if let Some(RowCounts { changelog, tuples }) = self.rows_deleted {
             writeln!(
                 formatter,
@@ -375,7 +390,7 @@ impl Summary {
     fn write_position(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(time) = self.position_time {
             write!(formatter, "  position  {time:.0}")?;
-            if self.ending != Ending::Drained {
+            if !self.ending.is_at_end() {
                 write!(formatter, " ({} ago)", age(time))?;
             }
             writeln!(formatter)?;

@@ -22,6 +22,8 @@ pub struct Tally {
     pub late_arrivals: u64,
     /// Tuples whose changes contradicted each other: two equal operations in a row. Counted once a page.
     pub order_anomalies: u64,
+    /// Changes that the target can't hold, which were set aside. They are not among the changes.
+    pub rejects: u64,
     /// Rows inserted or replaced in `fga_tuples`.
     pub tuples_written: u64,
     /// Deletes of `fga_tuples` rows, of absent ones too.
@@ -61,6 +63,7 @@ impl Tally {
         self.changes += u64::from(counts.changes());
         self.late_arrivals += u64::from(counts.late_arrivals);
         self.order_anomalies += u64::from(counts.order_anomalies);
+        self.rejects += u64::from(counts.rejects);
         self.writes += u64::from(counts.writes);
         self.deletes += u64::from(counts.deletes);
         self.tuples_written += commit.rows.tuples.written.len() as u64;

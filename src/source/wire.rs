@@ -213,7 +213,11 @@ fn collect_by<'a>(
             Ok(change) => changes.push(change),
             Err(reason) => {
                 let raw_event = raw_event.to_owned();
-                rejection = Some(Rejection { reason, raw_event });
+                rejection = Some(Rejection {
+                    is_understood: false,
+                    reason,
+                    raw_event,
+                });
                 break;
             }
         }

@@ -115,7 +115,9 @@ impl Tuples for Fenced<'_> {
             Ok(()) => Answer::Done,
             Err(WriteError::Mismatch) => Answer::Mismatch { in_doubt },
             Err(WriteError::TooMany(most)) => Answer::TooMany(most),
-            Err(WriteError::Refused(error)) => return Err(TargetError::Refused(error)),
+            Err(WriteError::Refused { error, tuple }) => {
+                return Err(TargetError::Refused { error, tuple });
+            }
             Err(WriteError::Unanswered(error)) => return Err(TargetError::Interrupted(error)),
             Err(WriteError::Fatal(error)) => return Err(TargetError::Fatal(error)),
             Err(WriteError::Withheld) => return Err(lost.unwrap_or(TargetError::Fenced)),

@@ -133,7 +133,7 @@ impl Store {
         let written = self.page.write(effect, &mut tuples);
         if matches!(
             written,
-            Err(TargetError::Refused(_) | TargetError::TooMany(_))
+            Err(TargetError::Refused { .. } | TargetError::TooMany(_))
         ) && !self.page.is_touched()
         {
             self.ledger

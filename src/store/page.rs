@@ -183,7 +183,7 @@ impl PageWriter {
                 Ok(answer) => answer,
                 Err(error) => {
                     let in_doubt =
-                        !matches!(error, TargetError::Refused(_) | TargetError::Fatal(_));
+                        !matches!(error, TargetError::Refused { .. } | TargetError::Fatal(_));
                     self.in_doubt |= in_doubt;
                     self.is_touched |= in_doubt;
                     return Err(error);

@@ -6,32 +6,39 @@ use super::outcome::Outcome;
 use super::pages::Pages;
 use super::plan::{Plan, Planner};
 use super::reader::{End, Fetched, ReadPage};
+use super::rejects::Rejects;
 use super::session::Session;
+use super::source_errors::unstorable;
 use super::stop::Stop;
-use crate::change::Operation;
+use crate::change::{Change, Operation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Listener};
 use crate::lookback::{OverlapUpdate, PageRead, Settling};
 use crate::mirror::{Applied, Rows};
 use crate::page::Rejection;
 use crate::target::{Counts, Position, TargetError, TargetResult};
+use crate::tuple::TupleKey;
 
 /// A run that reads its log.
 pub(super) struct Drain<'a, 'b> {
     pub(super) session: &'a mut Session<'b>,
     pub(super) planner: Planner,
     pub(super) settling: Settling,
+    pub(super) rejects: &'a mut Rejects,
+    /// The size of pages to go back to once a change is set aside for which they had to be smaller.
+    pub(super) usual_page: Option<u32>,
     pub(super) deadline: Option<Instant>,
     pub(super) stop: &'a Stop,
     pub(super) listener: &'a mut dyn Listener,
-    /// New changes that were committed.
+    /// New changes that were committed or set aside.
     pub(super) changes: u64,
 }
 
 /// Why the loop ended before its time.
 pub(super) enum Interruption {
-    /// The target does not take a page. In pages of this size it does, or what comes before the change that it refuses can be applied.
-    TooLarge { page_size: u32 },
+    /// The log is to be read again from the checkpoint in pages of another size: smaller where the target does not take a page, until the change
+    /// that it refuses is alone, and then as large as they were.
+    OtherPages { page_size: u32 },
     /// Anything else.
     Failed(Error),
 }
@@ -85,7 +92,7 @@ impl Drain<'_, '_> {
         let mut plan = self.planner.plan(page)?;
         let number = self.session.next_commit();
         let mut overlap = self.settling.next(&page_read(page), number);
-        if plan.new.is_empty() && overlap.is_empty() {
+        if plan.changed.is_empty() && overlap.is_empty() {
             self.hold_if_contradicted(page);
             return Ok(());
         }
@@ -95,26 +102,43 @@ impl Drain<'_, '_> {
         };
         // While the run reads again what is known, the mirror is further on.
         let position = Some(position).filter(|_| !page.known_remain);
+        let mut usual_page = None;
         loop {
             self.planner.mark(&mut overlap.keep);
+            let store_id = &self.session.subject().store.id;
+            self.rejects.append(store_id, &plan.rejected)?;
             match self.commit(position, &plan, &overlap) {
                 Ok(Applied::Committed) => break,
                 Ok(Applied::Unexpected(tuples)) => {
                     self.planner.contradict(&mut plan, page, &tuples)?;
                 }
                 Ok(Applied::InDoubt(tuples)) => self.planner.doubt(&mut plan, page, &tuples)?,
-                Err(TargetError::Refused(_))
-                    if page.changes.len() == 1 && Planner::believe_log(&mut plan, last) => {}
-                Err(TargetError::Refused(error)) => return Err(refused(page, &error)),
+                Err(TargetError::Refused { error, tuple }) => {
+                    let tuple = tuple.filter(|_| self.rejects.are_taken());
+                    let Some(change) = refused_change(page, tuple.as_deref()) else {
+                        let page_size = as_page_size(page.changes.len() / 2);
+                        return Err(Interruption::OtherPages { page_size });
+                    };
+                    let reason = error.to_string();
+                    if !Planner::believe_log(&mut plan, change)
+                        && !self.planner.set_aside(&mut plan, page, change, reason)
+                    {
+                        return Err(refused(change, &error));
+                    }
+                    usual_page = self.usual_page;
+                }
                 Err(TargetError::TooMany(most)) => {
-                    let page_size = u32::try_from(most).unwrap_or(u32::MAX);
-                    return Err(Interruption::TooLarge { page_size });
+                    let page_size = as_page_size(most);
+                    return Err(Interruption::OtherPages { page_size });
                 }
                 Err(error) => return Err(error.into_error().into()),
             }
         }
         self.hold_if_contradicted(page);
-        Ok(())
+        match usual_page {
+            Some(page_size) => Err(Interruption::OtherPages { page_size }),
+            None => Ok(()),
+        }
     }
 
     /// The page that was read last stays after the watermark until the rest of the confusion has come.
@@ -172,7 +196,7 @@ impl Drain<'_, '_> {
             deletes: count(Operation::Delete),
             late_arrivals: plan.late_arrivals,
             order_anomalies: plan.order_anomalies(),
-            rejects: 0,
+            rejects: u32::try_from(plan.rejected.len()).unwrap_or(u32::MAX),
         };
         let keeps_changelog = self.session.subject().mode.keeps_changelog();
         let rows = Rows {
@@ -187,7 +211,8 @@ impl Drain<'_, '_> {
             self.listener,
         )?;
         if applied == Applied::Committed {
-            self.changes += u64::from(counts.changes());
+            self.changes += u64::from(counts.changes()) + u64::from(counts.rejects);
+            self.rejects.committed(counts.rejects);
         }
         Ok(applied)
     }
@@ -212,15 +237,24 @@ fn page_read(page: &ReadPage) -> PageRead {
     }
 }
 
-/// The target refuses a value of this page.
-fn refused(page: &ReadPage, error: &Error) -> Interruption {
-    match page.changes.as_slice() {
-        [change] => Interruption::Failed(super::source_errors::unstorable(&Rejection {
-            reason: error.to_string(),
-            raw_event: change.raw_event.clone(),
-        })),
-        changes => Interruption::TooLarge {
-            page_size: u32::try_from(changes.len() / 2).unwrap_or(u32::MAX),
-        },
+/// The change that the target refuses, where it is known.
+fn refused_change<'a>(page: &'a ReadPage, tuple: Option<&TupleKey>) -> Option<&'a Change> {
+    match (page.changes.as_slice(), tuple) {
+        ([change], _) => Some(change),
+        (changes, Some(tuple)) => changes.iter().rfind(|change| change.tuple == *tuple),
+        (_, None) => None,
     }
+}
+
+fn as_page_size(changes: usize) -> u32 {
+    u32::try_from(changes).unwrap_or(u32::MAX)
+}
+
+/// The target refuses this change.
+fn refused(change: &Change, error: &Error) -> Interruption {
+    Interruption::Failed(unstorable(&Rejection {
+        is_understood: true,
+        reason: error.to_string(),
+        raw_event: change.raw_event.clone(),
+    }))
 }

@@ -25,6 +25,8 @@ pub enum Outcome {
     Repaired,
     /// The mirror differs from its store.
     Different,
+    /// The end was reached, and changes that the target can't hold were set aside.
+    SetAside,
     /// A signal asked to stop.
     Stopped(Signal),
 }
@@ -42,6 +44,7 @@ impl Outcome {
             Self::Equal => Ending::Equal,
             Self::Repaired => Ending::Repaired,
             Self::Different => Ending::Different,
+            Self::SetAside => Ending::SetAside,
             Self::Stopped(Signal::Interrupt) => Ending::Interrupted,
             Self::Stopped(Signal::Terminate) => Ending::Terminated,
         }

@@ -10,8 +10,9 @@ use super::reader::ReadPage;
 use super::recent::{Recent, Remembered};
 use super::stop::Stop;
 use crate::change::{Change, Operation};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Mode};
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::Limits;
 use crate::lookback::{OverlapPage, Seen, TupleDigest, tuple_digest};
 use crate::mirror::{Before, Deleted, NetEffect, Written};
 use crate::source::{TupleReader, TupleState};
@@ -28,8 +29,10 @@ pub(super) struct Planner {
     /// How long to wait for it.
     stop: Stop,
     deadline: Option<Instant>,
-    /// Whether the tables of tuples are kept.
-    keeps_tuples: bool,
+    /// What is kept.
+    mode: Mode,
+    /// What the target can't hold, where that is set aside.
+    set_aside_by: Option<Limits>,
     whole: Whole,
     recent: Recent,
     /// Tuples whose changes contradicted each other. Their further changes can be part of the same confusion, so their state
@@ -43,7 +46,11 @@ pub(super) enum Whole {
     Always,
     /// Since a scan of the store's tuples. What was written before its end may be there already, of the scan, and is written again: the log
     /// is read from before it, and what comes last in it counts.
-    Since(Timestamp),
+    Since {
+        time: Timestamp,
+        /// Whether the mirror must not go back meanwhile to what a tuple was before the scan: another store answers whoever asks.
+        never_goes_back: bool,
+    },
     /// Never: the log is read from some time on, and tuples may be deleted that were written before.
     Never,
 }
@@ -55,21 +62,27 @@ impl Whole {
     /// As far as a checkpoint tells.
     pub(super) fn of(checkpoint: &Checkpoint) -> Self {
         match (checkpoint.seeded_at, checkpoint.start_time) {
-            (Some(seeded_at), _) => Self::Since(
-                seeded_at
+            (Some(seeded_at), _) => Self::Since {
+                time: seeded_at
                     .checked_add(Self::CLOCKS_DIFFER)
                     .unwrap_or(Timestamp::MAX),
-            ),
+                never_goes_back: checkpoint.subject.target_store.is_some(),
+            },
             (None, None) => Self::Always,
             (None, Some(_)) => Self::Never,
         }
+    }
+
+    /// Whether the mirror may be further on than this change.
+    fn may_be_past(&self, change: &Change) -> bool {
+        matches!(self, Self::Since { time, never_goes_back: true } if change.timestamp <= *time)
     }
 
     /// Whether what the log says of a tuple before its change must be so in the mirror.
     fn tells(&self, before: &Before) -> bool {
         match self {
             Self::Always => true,
-            Self::Since(time) => before.no_later_than > *time,
+            Self::Since { time, .. } => before.no_later_than > *time,
             Self::Never => !before.existed,
         }
     }
@@ -84,6 +97,10 @@ pub(super) struct Plan<'a> {
     pub(super) changed: Vec<TupleDigest>,
     /// How many of them came late.
     pub(super) late_arrivals: u32,
+    /// Changes that the target can't hold, and why.
+    pub(super) rejected: Vec<(&'a Change, String)>,
+    /// Tuples that the target does not take as they are.
+    refused: BTreeMap<TupleKey, Refused>,
     /// Of the new changes, those that nothing known follows.
     effective: Vec<&'a Change>,
     /// Tuples whose changes contradict each other.
@@ -92,11 +109,20 @@ pub(super) struct Plan<'a> {
     asked: BTreeMap<TupleKey, TupleState>,
 }
 
+/// What the target does not take of a tuple.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    /// What it is now. That it is not what it was can be stored.
+    Written,
+    /// Its name: it can't have been stored.
+    Named,
+}
+
 impl Planner {
     pub(super) fn new(
         tuple_reader: Option<Box<dyn TupleReader>>,
         (stop, deadline): (&Stop, Option<Instant>),
-        keeps_tuples: bool,
+        (mode, set_aside_by): (Mode, Option<Limits>),
         whole: Whole,
         contradicted: HashSet<TupleDigest>,
     ) -> Self {
@@ -104,7 +130,8 @@ impl Planner {
             tuple_reader,
             stop: stop.clone(),
             deadline,
-            keeps_tuples,
+            mode,
+            set_aside_by,
             whole,
             recent: Recent::default(),
             contradicted,
@@ -116,16 +143,14 @@ impl Planner {
         let mut plan = Plan {
             new: Vec::with_capacity(page.changes.len()),
             changed: Vec::with_capacity(page.changes.len()),
-            late_arrivals: 0,
             effective: Vec::with_capacity(page.changes.len()),
-            anomalies: BTreeSet::new(),
-            asked: BTreeMap::new(),
+            ..Plan::default()
         };
         if self.tuple_reader.is_none() {
-            plan.new.extend(&page.changes);
-            plan.changed
-                .extend(page.seen.iter().map(|(digest, _)| digest.tuple));
-            plan.effective.extend(&page.changes);
+            for (change, (digest, _)) in page.changes.iter().zip(&page.seen) {
+                self.add(&mut plan, change, digest.tuple);
+                plan.effective.push(change);
+            }
             return Ok(plan);
         }
         let mut doubtful = Vec::new();
@@ -144,19 +169,74 @@ impl Planner {
             if contradicts || followed_by {
                 plan.anomalies.insert(&change.tuple);
             }
-            plan.new.push(change);
-            plan.changed.push(digest.tuple);
-            plan.late_arrivals += u32::from(matches!(seen, Seen::Late { .. }));
+            if self.add(&mut plan, change, digest.tuple) {
+                plan.late_arrivals += u32::from(matches!(seen, Seen::Late { .. }));
+            }
             if !followed_by {
                 plan.effective.push(change);
             }
-            if followed_by || self.contradicted.contains(&digest.tuple) {
+            if followed_by
+                || self.contradicted.contains(&digest.tuple)
+                || self.whole.may_be_past(change)
+            {
                 doubtful.push(&change.tuple);
             }
         }
         doubtful.extend(&plan.anomalies);
         self.ask(&mut plan, doubtful)?;
         Ok(plan)
+    }
+
+    /// Takes a change that the mirror lacks, or sets it aside. Whether it is taken.
+    fn add<'a>(&self, plan: &mut Plan<'a>, change: &'a Change, tuple: TupleDigest) -> bool {
+        plan.changed.push(tuple);
+        let limits = self.set_aside_by.as_ref();
+        match limits.and_then(|limits| limits.reject(change)) {
+            Some(reason) if self.is_lost_without(change) => {
+                plan.rejected.push((change, reason));
+                false
+            }
+            _ => {
+                plan.new.push(change);
+                true
+            }
+        }
+    }
+
+    /// Whether the mirror is not what it must be without a change that the target does not take. A tuple that can't be stored is not there, so
+    /// its delete is done.
+    fn is_lost_without(&self, change: &Change) -> bool {
+        self.mode.keeps_changelog() || change.operation == Operation::Write
+    }
+
+    /// Sets a change aside that the target has refused. Whether that is another plan than before.
+    pub(super) fn set_aside<'a>(
+        &self,
+        plan: &mut Plan<'a>,
+        page: &ReadPage,
+        change: &'a Change,
+        reason: String,
+    ) -> bool {
+        if self.set_aside_by.is_none() {
+            return false;
+        }
+        let refused = match plan.refused.get(&change.tuple) {
+            None if change.operation == Operation::Write => Refused::Written,
+            None | Some(Refused::Written) => Refused::Named,
+            Some(Refused::Named) => return false,
+        };
+        plan.refused.insert(change.tuple.clone(), refused);
+        let new = plan.new.iter().position(|new| std::ptr::eq(*new, change));
+        if let Some(index) = new.filter(|_| self.is_lost_without(change)) {
+            plan.new.remove(index);
+            plan.rejected.push((change, reason));
+            let mut seen = page.changes.iter().zip(&page.seen);
+            let is_late = seen.any(|(read, (_, seen))| {
+                std::ptr::eq(read, change) && matches!(seen, Seen::Late { .. })
+            });
+            plan.late_arrivals -= u32::from(is_late);
+        }
+        true
     }
 
     /// Asks for the state of tuples that contradict what the target has.
@@ -166,9 +246,24 @@ impl Planner {
         page: &'a ReadPage,
         tuples: &[TupleKey],
     ) -> Result<()> {
-        let tuples = of_page(page, tuples);
-        plan.anomalies.extend(&tuples);
-        self.ask(plan, tuples)
+        for tuple in of_page(page, tuples) {
+            self.ask(plan, [tuple])?;
+            if self.may_have_been_set_aside(plan, tuple) {
+                self.contradicted.remove(&tuple_digest(tuple));
+            } else {
+                plan.anomalies.insert(tuple);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a tuple that the target lacks, and that is deleted, may be one that was set aside: nothing contradicts itself then.
+    fn may_have_been_set_aside(&self, plan: &Plan, tuple: &TupleKey) -> bool {
+        let mut changes = plan.effective.iter();
+        let first = changes.find(|change| change.tuple == *tuple);
+        self.set_aside_by.is_some()
+            && first.is_some_and(|change| change.operation == Operation::Delete)
+            && plan.asked.get(tuple) == Some(&TupleState::Missing)
     }
 
     /// Asks for the state of tuples of which nobody knows whether they contradict what the target has.
@@ -187,12 +282,12 @@ impl Planner {
         tuples: impl IntoIterator<Item = &'a TupleKey>,
     ) -> Result<()> {
         for tuple in tuples {
-            if !self.keeps_tuples || plan.asked.contains_key(tuple) {
+            if !self.mode.keeps_tuples() || plan.asked.contains_key(tuple) {
                 continue;
             }
             let state = self.state_of(tuple)?;
             let exists = matches!(state, TupleState::Exists(_));
-            tracing::info!(%tuple, exists, "asked for a tuple whose changes contradict each other");
+            tracing::debug!(%tuple, exists, "asked the source for a tuple that its changes do not tell");
             plan.asked.insert(tuple.clone(), state);
             self.contradicted.insert(tuple_digest(tuple));
         }
@@ -244,7 +339,7 @@ impl Planner {
         let (state, tuple_reader) = answer.map_err(|_| {
             Error::new(
                 ErrorKind::SourceUnavailable,
-                "the source was not waited for any longer, asked for a tuple whose changes contradict each other",
+                "the source was not waited for any longer, asked for a tuple that its changes do not tell",
             )
         })?;
         self.tuple_reader = Some(tuple_reader);
@@ -267,7 +362,7 @@ impl Plan<'_> {
 
     /// What the page comes to in `fga_tuples`. `ahead` are tuples of which a run before may have written what a later page says.
     pub(super) fn net_effect(&self, planner: &Planner, ahead: &[TupleDigest]) -> NetEffect<'_> {
-        if !planner.keeps_tuples {
+        if !planner.mode.keeps_tuples() {
             return NetEffect::default();
         }
         // Nobody can be asked for them where the log is a recording. So they wait for that page.
@@ -299,11 +394,37 @@ impl Plan<'_> {
                 TupleState::Refused => {}
             }
         }
-        if !self.asked.is_empty() {
+        if let Some(limits) = &planner.set_aside_by {
+            net_effect = self.without_rejected(net_effect, limits);
+        }
+        if !self.asked.is_empty() || planner.set_aside_by.is_some() {
             let tuple = |written: &Written<'_>| written.change.tuple.clone();
             net_effect.written.sort_by_key(tuple);
             net_effect.deleted.sort_by_key(|deleted| deleted.tuple);
         }
         net_effect
+    }
+
+    /// What can be stored of it. A tuple that can't be stored as it is now is not there: never as it was before, which may grant more.
+    fn without_rejected<'b>(&self, effect: NetEffect<'b>, limits: &Limits) -> NetEffect<'b> {
+        let mut left = NetEffect {
+            written: Vec::with_capacity(effect.written.len()),
+            deleted: effect.deleted,
+        };
+        for written in effect.written {
+            let Written { change, before } = written;
+            let tuple = &change.tuple;
+            if self.refused.contains_key(tuple) || limits.reject(change).is_some() {
+                left.deleted.push(Deleted { tuple, before });
+            } else {
+                left.written.push(written);
+            }
+        }
+        let can_be_there = |deleted: &Deleted<'_>| {
+            self.refused.get(deleted.tuple) != Some(&Refused::Named)
+                && !limits.rejects_tuple(deleted.tuple)
+        };
+        left.deleted.retain(can_be_there);
+        left
     }
 }

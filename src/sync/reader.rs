@@ -390,6 +390,10 @@ fn reject_unstorable(page: &mut Page, limits: &Limits) {
     if let Some((index, reason)) = found {
         let raw_event = page.changes[index].raw_event.clone();
         page.changes.truncate(index);
-        page.rejection = Some(Rejection { reason, raw_event });
+        page.rejection = Some(Rejection {
+            is_understood: true,
+            reason,
+            raw_event,
+        });
     }
 }

@@ -10,6 +10,7 @@ use super::outcome::Outcome;
 use super::pages::Pages;
 use super::plan::{Planner, Whole};
 use super::reader::{Reader, Reading};
+use super::rejects::{Rejects, RejectsTo};
 use super::session::Session;
 use super::stop::Stop;
 use super::subject::admit_run;
@@ -19,6 +20,7 @@ use crate::checkpoint::Mode;
 use crate::error::Result;
 use crate::event::Listener;
 use crate::ledger::Runner;
+use crate::limits::Limits;
 use crate::lookback::{Known, Settling};
 use crate::source::{ChangeSource, LargestPage};
 use crate::target::Target;
@@ -47,6 +49,8 @@ pub struct RunOptions {
     pub look_back: Duration,
     /// Where a log that is read for the first time begins to be read; `None` is its start.
     pub start_time: Option<Timestamp>,
+    /// Where changes go that the target can't hold; `None` where the first of them is an error.
+    pub rejects: Option<RejectsTo>,
     /// What to do while another run holds the lock.
     pub if_locked: IfLocked,
     /// Create or upgrade the tables where need be.
@@ -72,6 +76,7 @@ pub fn run(
     stop: &Stop,
     listener: &mut dyn Listener,
 ) -> Result<Outcome> {
+    let mut rejects = Rejects::new(options, runner);
     let task = Task {
         command: "run",
         admit: admit_run,
@@ -87,19 +92,21 @@ pub fn run(
             let checkpoint = session.checkpoint();
             let largest = LargestPage::kept(checkpoint.page_size, checkpoint.fence);
             source.know_largest_page(largest.clone());
-            let result = read_and_apply(source, session, options, (stop, deadline), listener);
+            let until = (stop, deadline);
+            let result = read_and_apply(source, session, options, &mut rejects, until, listener);
             session.note_page_size(largest.known());
-            result
+            result.map(|outcome| rejects.outcome(outcome))
         },
     )
 }
 
-/// Reads on from the checkpoint. Where the database refuses a value, it begins again with smaller pages: everything before the
-/// change is applied, and the change is named when it comes alone.
+/// Reads on from the checkpoint. Where the target refuses a value, it begins again with smaller pages: everything before the
+/// change is applied, and the change is named, or set aside, when it comes alone.
 fn read_and_apply(
     mut source: Box<dyn ChangeSource>,
     session: &mut Session,
     options: &RunOptions,
+    rejects: &mut Rejects,
     (stop, deadline): (&Stop, Option<Instant>),
     listener: &mut dyn Listener,
 ) -> Result<Outcome> {
@@ -116,10 +123,12 @@ fn read_and_apply(
         // What the run before began to write to another store may be there or not.
         let mut contradicted = Known::contradicted(&overlap);
         contradicted.extend(&session.checkpoint().announced);
+        let limits = session.limits();
+        let set_aside_by = rejects.are_taken().then_some(limits);
         let planner = Planner::new(
             tuple_reader,
             (stop, deadline),
-            options.mode.keeps_tuples(),
+            (options.mode, set_aside_by),
             Whole::of(session.checkpoint()),
             contradicted,
         );
@@ -136,15 +145,18 @@ fn read_and_apply(
             is_recorded,
             page_size,
             max_changes,
-            limits: session.limits(),
+            limits: set_aside_by.map_or(limits, |_| Limits::NONE),
             stop: stop.clone(),
         };
         let reader = Reader::new(reading, tokens);
         let mut pages = Pages::read(reader, options.pages_ahead)?;
+        let usual_page = session.largest_page(options.page_size);
         let mut drain = Drain {
             session,
             planner,
             settling,
+            rejects,
+            usual_page: Some(usual_page).filter(|usual| page_size < *usual),
             deadline,
             stop,
             listener,
@@ -155,11 +167,11 @@ fn read_and_apply(
         page_size = match drained {
             Ok(outcome) => return Ok(outcome),
             Err(Interruption::Failed(error)) => return Err(error),
-            Err(Interruption::TooLarge { page_size }) => page_size.max(1),
+            Err(Interruption::OtherPages { page_size }) => page_size.max(1),
         };
         tracing::info!(
             page_size,
-            "the target does not take a page: reading again in smaller ones"
+            "the target does not take a page or a change: reading on in pages of this size"
         );
         max_changes = max_changes.map(|most| most.saturating_sub(committed));
         (source, tokens) = pages.into_source()?;

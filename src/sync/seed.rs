@@ -2,7 +2,10 @@
 //!
 //! The log has no "token of its end", so where the run begins is a time: the server's clock before the scan, less what changes may appear late
 //! by. What was written between that time and the end of the scan is met twice, in the scan and by the run; what comes last in the log counts
-//! then, as of every tuple that changes while it is read.
+//! then, as of every tuple that changes while it is read. A target store must not go back meanwhile: the run asks for these tuples at the source.
+//!
+//! Where the tuples are not of the transaction that keeps the time, it is committed before the first of them is written. So whoever finds
+//! tuples finds a seed that is not done, too.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -12,6 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::outcome::Outcome;
 use super::pages::no_thread;
+use super::rejects::Rejects;
 use super::run::RunOptions;
 use super::session::Session;
 use super::source_errors::unstorable_tuple;
@@ -19,6 +23,7 @@ use super::stop::Stop;
 use super::subject::admit_seed;
 use super::task::Task;
 use crate::change::Change;
+use crate::checkpoint::ScanPlace;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Listener;
 use crate::ledger::Runner;
@@ -27,6 +32,7 @@ use crate::page::ContinuationToken;
 use crate::source::{ChangeSource, LEAST_PAGE, TuplePage, TupleScanner};
 use crate::span::inherited;
 use crate::target::{Counts, Scan, SeedStep, Target, TargetError, TargetResult};
+use crate::tuple::TupleKey;
 
 /// A gateway's clock may answer for the server's.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(1);
@@ -51,6 +57,7 @@ pub fn seed(
     stop: &Stop,
     listener: &mut dyn Listener,
 ) -> Result<Outcome> {
+    let mut rejects = Rejects::new(options, runner);
     let task = Task {
         command: "seed",
         admit: admit_seed,
@@ -63,7 +70,9 @@ pub fn seed(
         target,
         listener,
         |source, session, deadline, listener| {
-            fill(source, session, options, (stop, deadline), listener)
+            let until = (stop, deadline);
+            let result = fill(source, session, options, &mut rejects, until, listener);
+            result.map(|outcome| rejects.outcome(outcome))
         },
     )
 }
@@ -72,6 +81,7 @@ fn fill(
     mut source: Box<dyn ChangeSource>,
     session: &mut Session,
     options: &RunOptions,
+    rejects: &mut Rejects,
     (stop, deadline): (&Stop, Option<Instant>),
     listener: &mut dyn Listener,
 ) -> Result<Outcome> {
@@ -80,27 +90,28 @@ fn fill(
             .advise("--source with the URL of the server's API"));
     };
     let checkpoint = session.checkpoint();
-    let begun = checkpoint.seed_token.clone().zip(checkpoint.start_time);
-    let (after, start_time) = if let Some((after, start_time)) = begun {
+    let begun = checkpoint.seed_from.clone().zip(checkpoint.start_time);
+    let (from, start_time) = if let Some(begun) = begun {
         tracing::info!("going on where the seed before ended");
-        (Some(after), start_time)
+        begun
     } else {
         let (look_back, clock) = (options.look_back, stop.clone());
         let start = stop.or(deadline, move || fix_start(&mut *source, look_back, &clock));
         match start {
-            Ok(start_time) => (None, start_time?),
+            Ok(start_time) => (ScanPlace::Start, start_time?),
             Err(given_up) => return Ok(given_up.outcome()),
         }
     };
-    let mut pages = scan(scanner, after.clone())?;
     let mut filling = Filling {
         session,
         type_filter: &options.type_filter,
+        rejects,
         start_time,
-        after,
+        from,
         stop,
         listener,
     };
+    let mut pages = scan(scanner, filling.from.token().cloned())?;
     filling.fill(&mut pages, deadline)
 }
 
@@ -164,14 +175,24 @@ fn read_ahead(
 struct Filling<'a, 'b> {
     session: &'a mut Session<'b>,
     type_filter: &'a str,
+    rejects: &'a mut Rejects,
     start_time: Timestamp,
-    /// The token after the last page that is stored.
-    after: Option<ContinuationToken>,
+    /// What is stored stands before it.
+    from: ScanPlace,
     stop: &'a Stop,
     listener: &'a mut dyn Listener,
 }
 
 impl Filling<'_, '_> {
+    /// Notes where a run goes on, before anything is written to another store.
+    fn begin(&mut self) -> Result<()> {
+        if self.from != ScanPlace::Start || self.session.subject().target_store.is_none() {
+            return Ok(());
+        }
+        self.commit(&[], Scan::GoesOn(ScanPlace::Start), 0)
+            .map_err(TargetError::into_error)
+    }
+
     fn fill(&mut self, pages: &mut Pages, deadline: Option<Instant>) -> Result<Outcome> {
         loop {
             if let Some(signal) = self.stop.requested() {
@@ -180,25 +201,32 @@ impl Filling<'_, '_> {
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(Outcome::LimitReached);
             }
-            // One page is stored first: a value that is refused among more can be told by where the scan was before.
-            let most = if self.after.is_some() {
-                TUPLES_AT_ONCE
-            } else {
+            // A target that takes few at once is given one page of the scan at a time.
+            let most = if self.most() < TUPLES_AT_ONCE {
                 0
+            } else {
+                TUPLES_AT_ONCE
             };
             let Some(batch) = pages.next(most)? else {
                 continue;
             };
+            self.begin()?;
             self.store(&batch)?;
-            if batch.token.is_none() {
-                return Ok(Outcome::Seeded);
+            match batch.token {
+                None => return Ok(Outcome::Seeded),
+                Some(token) => self.from = ScanPlace::After(token),
             }
-            self.after = batch.token;
         }
+    }
+
+    /// The tuples that the target takes at once.
+    fn most(&self) -> usize {
+        self.session.largest_page(u32::MAX) as usize
     }
 
     fn store(&mut self, batch: &TuplePage) -> Result<()> {
         let mut tuples = BTreeMap::new();
+        let mut rejected = Vec::new();
         let limits = self.session.limits();
         for tuple in &batch.tuples {
             let is_wanted =
@@ -207,55 +235,103 @@ impl Filling<'_, '_> {
                 continue;
             }
             if let Some(reason) = limits.reject(tuple) {
-                return Err(unstorable_tuple(&tuple.tuple, &reason));
+                self.reject(&mut rejected, tuple, reason)?;
+            } else {
+                // One that was written anew during the scan comes once more.
+                tuples.insert(&tuple.tuple, tuple);
             }
-            // One that was written anew during the scan comes once more.
-            tuples.insert(&tuple.tuple, tuple);
         }
-        let tuples: Vec<_> = tuples.into_values().collect();
         let scan = match &batch.token {
-            Some(token) => Scan::GoesOn(token.clone()),
+            Some(token) => Scan::GoesOn(ScanPlace::After(token.clone())),
             None => Scan::Ended(self.stop.now()),
         };
-        match self.commit(&tuples, scan) {
-            Err(TargetError::Refused(error)) => Err(self.refused(&tuples, error)),
-            done => done.map_err(TargetError::into_error),
-        }
-    }
-
-    /// The database refuses a value: the tuple that has it is found by storing them one by one, of the same place in the scan.
-    fn refused(&mut self, tuples: &[&Change], error: Error) -> Error {
-        let Some(after) = self.after.clone() else {
-            return error;
-        };
-        for tuple in tuples {
-            match self.commit(&[tuple], Scan::GoesOn(after.clone())) {
-                Ok(()) => {}
-                Err(TargetError::Refused(error)) => {
-                    return unstorable_tuple(&tuple.tuple, &error.to_string());
-                }
-                Err(error) => return error.into_error(),
+        loop {
+            self.append(&rejected)?;
+            let left: Vec<_> = tuples.values().copied().collect();
+            let (error, tuple) = match self.commit(&left, scan.clone(), rejected.len()) {
+                Err(TargetError::Refused { error, tuple }) => (error, tuple),
+                done => return done.map_err(TargetError::into_error),
+            };
+            let named = tuple.and_then(|tuple: Box<TupleKey>| tuples.remove(&*tuple));
+            if let Some(tuple) = named {
+                self.reject(&mut rejected, tuple, error.to_string())?;
+            } else if left.is_empty() {
+                return Err(error);
+            } else {
+                self.store_one_by_one(&left, &mut rejected)?;
+                tuples.clear();
             }
         }
-        error
     }
 
-    fn commit(&mut self, tuples: &[&Change], scan: Scan) -> TargetResult<()> {
+    /// The target refuses a value: the tuples are stored one by one, of the same place in the scan.
+    fn store_one_by_one<'c>(
+        &mut self,
+        tuples: &[&'c Change],
+        rejected: &mut Vec<(&'c Change, String)>,
+    ) -> Result<()> {
+        for tuple in tuples {
+            match self.commit(&[*tuple], Scan::GoesOn(self.from.clone()), 0) {
+                Err(TargetError::Refused { error, .. }) => {
+                    self.reject(rejected, tuple, error.to_string())?;
+                }
+                done => done.map_err(TargetError::into_error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets a tuple aside that the target can't hold.
+    ///
+    /// # Errors
+    /// Where that is not wanted.
+    fn reject<'c>(
+        &self,
+        rejected: &mut Vec<(&'c Change, String)>,
+        tuple: &'c Change,
+        reason: String,
+    ) -> Result<()> {
+        if !self.rejects.are_taken() {
+            return Err(unstorable_tuple(&tuple.tuple, &reason));
+        }
+        rejected.push((tuple, reason));
+        Ok(())
+    }
+
+    fn append(&mut self, rejected: &[(&Change, String)]) -> Result<()> {
+        let store_id = &self.session.subject().store.id;
+        self.rejects.append(store_id, rejected)
+    }
+
+    fn commit(&mut self, tuples: &[&Change], scan: Scan, rejects: usize) -> TargetResult<()> {
         let before = None;
         let written = tuples.iter().map(|change| Written { change, before });
         let effect = NetEffect {
             written: written.collect(),
             deleted: Vec::new(),
         };
+        let count = |number| u32::try_from(number).unwrap_or(u32::MAX);
         let counts = Counts {
-            writes: u32::try_from(tuples.len()).unwrap_or(u32::MAX),
+            writes: count(tuples.len()),
+            rejects: count(rejects),
             ..Counts::default()
         };
         let step = SeedStep {
             start_time: self.start_time,
             scan,
         };
-        self.session.seed(&step, counts, &effect, self.listener)
+        loop {
+            let most = self.most();
+            match self.session.seed(&step, counts, &effect, self.listener) {
+                // It knows now, and sends them in parts.
+                Err(TargetError::TooMany(_)) if self.most() < most => {}
+                done => {
+                    done?;
+                    self.rejects.committed(counts.rejects);
+                    return Ok(());
+                }
+            }
+        }
     }
 }
 

@@ -44,14 +44,18 @@ pub(super) fn lost(changes: usize) -> Error {
     )
 }
 
-/// A change that is understood or stored by nobody.
+const SET_ASIDE: &str = "everything before it is stored. Another target may be able to hold it; or set it aside with --rejects FILE, and the mirror lacks it";
+
+/// A change that can't be understood or can't be stored.
 pub(super) fn unstorable(rejection: &Rejection) -> Error {
     let (reason, event) = (&rejection.reason, rejection.shown_event());
-    Error::new(ErrorKind::Unstorable, format!("a change can't be stored: {reason}. The change: {event}"))
-        .advise(
-            "everything before it is stored. Another target may be able to hold it; leaving it out would \
-         falsify the mirror, so there is no option for that",
-        )
+    let advice = if rejection.is_understood {
+        SET_ASIDE
+    } else {
+        "everything before it is stored; see what wrote it, or whether a newer fga-sync understands it"
+    };
+    let message = format!("a change can't be stored: {reason}. The change: {event}");
+    Error::new(ErrorKind::Unstorable, message).advise(advice)
 }
 
 /// A tuple of the store that the target can't hold.
@@ -60,7 +64,5 @@ pub(super) fn unstorable_tuple(tuple: &TupleKey, reason: &str) -> Error {
         "the tuple {:?} can't be stored: {reason}",
         tuple.to_string()
     );
-    Error::new(ErrorKind::Unstorable, message).advise(
-        "another target may be able to hold it; leaving it out would falsify the mirror, so there is no option for that",
-    )
+    Error::new(ErrorKind::Unstorable, message).advise(SET_ASIDE)
 }

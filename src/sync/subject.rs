@@ -8,7 +8,7 @@ use crate::ledger::Found;
 /// the position was lost.
 pub(super) fn admit_run(found: &Found, subject: &Subject) -> Result<()> {
     let kept = check_kept(found, subject)?;
-    if kept.is_some_and(|kept| kept.seed_token.is_some()) {
+    if kept.is_some_and(|kept| kept.seed_from.is_some()) {
         return Err(Error::new(
             ErrorKind::WrongPosition,
             format!("a seed of {:?} is not done: the target has a part of the store's tuples", subject.name),
@@ -53,7 +53,7 @@ pub(super) fn admit_seed(found: &Found, subject: &Subject) -> Result<()> {
         return refuse(format!("the mirror {:?} is {what} already", subject.name));
     }
     check_overlap(&found.others, subject)?;
-    if found.has_rows && kept.is_none_or(|kept| kept.seed_token.is_none()) {
+    if found.has_rows && kept.is_none_or(|kept| kept.seed_from.is_none()) {
         return refuse(format!(
             "the target holds rows of the store {:?}, and a seed fills an empty one",
             subject.store.id
@@ -76,7 +76,7 @@ fn check_kept<'a>(found: &'a Found, subject: &Subject) -> Result<Option<&'a Chec
 const fn holds_something(kept: &Checkpoint) -> bool {
     kept.token.is_some()
         || !kept.announced.is_empty()
-        || kept.seed_token.is_some()
+        || kept.seed_from.is_some()
         || kept.seeded_at.is_some()
 }
 

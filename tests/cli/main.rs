@@ -43,6 +43,7 @@ mod page_size;
 mod rate_limits;
 mod recording;
 mod records;
+mod rejects;
 mod reset;
 mod scan;
 mod secrets;

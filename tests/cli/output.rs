@@ -140,6 +140,7 @@ order_anomalies: number
 outcome: text
 pages: number
 position_time: text
+rejects: number
 rows_deleted: null
 run_id: text
 schema: null

@@ -63,8 +63,11 @@ pub const WRONG: &[(&str, &[&str])] = &[
         &["no tuples to seed", "--mode both"],
     ),
     (
-        "seed --source https://h --store-id 01HVMMBCMGZNT3SED4Z17ECXCA --target openfga+https://g?store=01JDQ2W4V9A6T0BXRS7ZK3M8EF --state sqlite:s.db",
-        &["a target store is not seeded", "fga-sync run"],
+        "run --source file:p --rejects none/rejects.jsonl",
+        &[
+            "can't open the file none/rejects.jsonl",
+            "another --rejects",
+        ],
     ),
     (
         "reset --truncate --yes --store-id 01HVMMBCMGZNT3SED4Z17ECXCA --target openfga+https://g?store=01JDQ2W4V9A6T0BXRS7ZK3M8EF --state sqlite:s.db",

@@ -199,7 +199,7 @@ impl<T> Done<T> for TargetResult<T> {
         self.map_err(|error| match error {
             TargetError::Fenced => anyhow!("fenced"),
             TargetError::Interrupted(error) => anyhow!("interrupted: {error}"),
-            TargetError::Refused(error) => anyhow!("refused: {error}"),
+            TargetError::Refused { error, .. } => anyhow!("refused: {error}"),
             TargetError::TooMany(most) => anyhow!("no more than {most} at once"),
             TargetError::Fatal(error) => anyhow!("fatal: {error}"),
         })

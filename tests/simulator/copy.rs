@@ -217,7 +217,13 @@ impl StoreApi for Api {
         }
         if is_refused {
             let poison = Error::new(ErrorKind::Unstorable, "poison");
-            return sent(Err(WriteError::Refused(poison)), false);
+            return sent(
+                Err(WriteError::Refused {
+                    error: poison,
+                    tuple: None,
+                }),
+                false,
+            );
         }
         let is_unanswered = fate != Fate::Good;
         // The client may try again by itself.

@@ -32,6 +32,7 @@ const SMALLEST_PAGE: u32 = 1;
 
 pub fn options(mode: Mode, page_size: u32) -> RunOptions {
     RunOptions {
+        rejects: None,
         name: "job".to_owned(),
         source: "simulated".to_owned(),
         type_filter: String::new(),

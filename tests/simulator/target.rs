@@ -339,7 +339,7 @@ impl Target for Connection {
                 .any(|(change, _)| is_poisonous(&change.raw_event));
         if is_refused && holds_poison {
             return match fate {
-                Fate::Good => Err(TargetError::Refused(Error::new(
+                Fate::Good => Err(TargetError::refused(Error::new(
                     ErrorKind::Unstorable,
                     "poison",
                 ))),

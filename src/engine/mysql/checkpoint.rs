@@ -7,7 +7,7 @@ use super::message::{Answers, Statement, get};
 use super::session::{End, Session};
 use super::time::datetime;
 use super::{statements, while_doing, while_holding};
-use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
+use crate::checkpoint::{Checkpoint, ScanPlace, StoreIdentity, Subject};
 use crate::engine::standing::Standing;
 use crate::error::{Error, ErrorKind};
 use crate::ledger::{Admission, Found, Held, Holder, RunStart};
@@ -266,7 +266,7 @@ fn read_checkpoint(mut row: Row) -> Result<Checkpoint> {
         fence: get(row, 10)?,
         commits: get(row, 11)?,
         start_time,
-        seed_token: get::<Option<String>>(row, 18)?.and_then(ContinuationToken::new),
+        seed_from: get::<Option<String>>(row, 18)?.map(ScanPlace::of),
         seeded_at,
         page_size: get(row, 13)?,
         complete_as_of,

@@ -234,7 +234,7 @@ impl Target for MySql {
     fn apply(&mut self, commit: &Commit) -> TargetResult<Applied> {
         let max_packet = self.session.max_packet;
         if rows::exceeds(commit, max_packet) {
-            return Err(TargetError::Refused(classify::too_large(max_packet)));
+            return Err(TargetError::refused(classify::too_large(max_packet)));
         }
         page::apply(&mut self.session, commit)
     }

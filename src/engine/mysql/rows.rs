@@ -14,6 +14,7 @@ use super::statements::{
 };
 use super::time::datetime;
 use crate::change::Change;
+use crate::checkpoint::ScanPlace;
 use crate::lookback::{OverlapPage, encode_tuples};
 use crate::mirror::{Before, NetEffect};
 use crate::page::ContinuationToken;
@@ -127,8 +128,8 @@ pub(super) fn move_checkpoint(commit: &Commit) -> Step {
         watermark.map(ContinuationToken::as_str).into(),
         commit.number.into(),
         seed.map(|seed| datetime(seed.start_time)).into(),
-        seed.and_then(|seed| seed.scan.token())
-            .map(ContinuationToken::as_str)
+        seed.and_then(|seed| seed.scan.place())
+            .map(ScanPlace::as_str)
             .into(),
         seed.and_then(|seed| seed.scan.ended_at())
             .map(datetime)

@@ -148,7 +148,7 @@ impl Session {
             Ok(End::Commit(done)) => match self.connection.query_drop("commit").map_err(failed) {
                 Ok(()) => Ok(done),
                 // Whatever the reason: the commit may have happened.
-                Err(TargetError::Fatal(error) | TargetError::Refused(error)) => {
+                Err(TargetError::Fatal(error) | TargetError::Refused { error, .. }) => {
                     Err(TargetError::Interrupted(error))
                 }
                 Err(error) => Err(error),

@@ -6,7 +6,7 @@ use postgres::{Client, SimpleQueryRow};
 use super::lock::LockKey;
 use super::message::{Answers, Literal, Open, Statement, flag, get, time};
 use super::{in_schema, statements, while_doing, while_holding};
-use crate::checkpoint::{Checkpoint, Mode, StoreIdentity, Subject};
+use crate::checkpoint::{Checkpoint, Mode, ScanPlace, StoreIdentity, Subject};
 use crate::engine::standing::Standing;
 use crate::error::{Error, ErrorKind};
 use crate::ledger::{Admission, Found, Held, Holder, RunStart};
@@ -272,7 +272,7 @@ fn read_known(row: &SimpleQueryRow, mode: Mode) -> Option<Checkpoint> {
         fence: get(row, 10)?.parse().ok()?,
         commits: get(row, 11)?.parse().ok()?,
         start_time: time(12)?,
-        seed_token: token(18),
+        seed_from: text(18).map(ScanPlace::of),
         seeded_at: time(19)?,
         page_size: match get(row, 13) {
             Some(size) => Some(size.parse().ok()?),

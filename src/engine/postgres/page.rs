@@ -8,6 +8,7 @@ use postgres::types::{ToSql, Type};
 use super::classify::ROW_CHANGED;
 use super::statements;
 use crate::change::Change;
+use crate::checkpoint::ScanPlace;
 use crate::lookback::{OverlapPage, OverlapUpdate, encode_tuples};
 use crate::mirror::{Applied, Rows, Written};
 use crate::page::ContinuationToken;
@@ -212,8 +213,8 @@ fn write(
     let rejects = i64::from(commit.counts.rejects);
     let seed = commit.seed;
     let start_time = seed.map(|seed| floor(seed.start_time));
-    let seed_token = seed.and_then(|seed| seed.scan.token());
-    let seed_token = seed_token.map(ContinuationToken::as_str);
+    let seed_token = seed.and_then(|seed| seed.scan.place());
+    let seed_token = seed_token.map(ScanPlace::as_str);
     let seeded_at = seed.and_then(|seed| seed.scan.ended_at()).map(floor);
     let announced = encode_tuples(commit.announced);
     let watermark = commit.overlap.watermark.as_ref();

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::classify::while_holding;
 use super::{statements, text};
-use crate::checkpoint::{Checkpoint, StoreIdentity, Subject};
+use crate::checkpoint::{Checkpoint, ScanPlace, StoreIdentity, Subject};
 use crate::ledger::{Found, Held, Holder, RunStart};
 use crate::lookback::{OverlapPage, TupleDigest, decode_tuples, encode_tuples};
 use crate::page::ContinuationToken;
@@ -190,7 +190,7 @@ fn read_checkpoint(row: &Row) -> rusqlite::Result<Checkpoint> {
         fence: row.get(10)?,
         commits: row.get(11)?,
         start_time: time(12)?,
-        seed_token: token(18)?,
+        seed_from: row.get::<_, Option<String>>(18)?.map(ScanPlace::of),
         seeded_at: time(19)?,
         page_size: row.get(13)?,
         complete_as_of: time(14)?,

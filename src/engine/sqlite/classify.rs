@@ -166,7 +166,7 @@ mod tests {
         let too_large = || failure(rusqlite::ffi::SQLITE_TOOBIG);
         assert!(matches!(
             while_applying(too_large()),
-            TargetError::Refused(error) if error.kind() == ErrorKind::Unstorable
+            TargetError::Refused { error, .. } if error.kind() == ErrorKind::Unstorable
         ));
         assert!(matches!(
             while_doing("do it")(too_large()),

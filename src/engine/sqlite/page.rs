@@ -7,6 +7,7 @@ use rusqlite::{
 };
 
 use super::{statements, text};
+use crate::checkpoint::ScanPlace;
 use crate::lookback::encode_tuples;
 use crate::mirror::{Applied, Before, Deleted, NetEffect, Written};
 use crate::page::ContinuationToken;
@@ -108,8 +109,8 @@ impl<'a> Page<'a> {
             commit.seed.map(|seed| text(seed.start_time)),
             commit
                 .seed
-                .and_then(|seed| seed.scan.token())
-                .map(ContinuationToken::as_str),
+                .and_then(|seed| seed.scan.place())
+                .map(ScanPlace::as_str),
             commit.seed.and_then(|seed| seed.scan.ended_at()).map(text),
             encode_tuples(commit.announced),
         ])?;

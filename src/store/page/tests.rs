@@ -52,7 +52,7 @@ impl Tuples for Fake {
         let is_refused = |change: &&Change| self.refused == change.condition_name();
         if self.refused.is_some() && writes.written.iter().any(is_refused) {
             let error = Error::new(ErrorKind::Unstorable, "the model");
-            return Err(TargetError::Refused(error));
+            return Err(TargetError::refused(error));
         }
         let fits = self.fits(writes);
         if fits {
@@ -177,7 +177,7 @@ fn a_condition_is_shown_to_the_model_before_its_tuple_is_deleted() {
     let mut store = Fake::holding(&[("a", Some("old"))]);
     store.refused = Some("new");
     let refused = write(&mut page(), &mut store, &written, &[]);
-    assert!(matches!(refused, Err(TargetError::Refused(_))));
+    assert!(matches!(refused, Err(TargetError::Refused { .. })));
     assert_eq!(store.tuples[&new.tuple], Some(condition("old")));
 }
 

@@ -82,7 +82,7 @@ impl Comparison<'_> {
         let no_changes = (rows, &[][..]);
         match session.commit(None, Counts::default(), no_changes, &nothing, &mut Unheard) {
             Ok(_) => {}
-            Err(TargetError::Refused(error)) => {
+            Err(TargetError::Refused { error, .. }) => {
                 return match page {
                     [one] => {
                         tracing::warn!(tuple = %one.tuple, "can't be repaired: {error}");

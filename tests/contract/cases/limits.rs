@@ -245,7 +245,7 @@ fn a_position_that_is_too_large_leaves_nothing(engine: &dyn Engine) -> anyhow::R
         ..overlap_page(&run, &[])?
     }];
     match run.attempt(run.commits + 1, &writes(3), &draft) {
-        Err(TargetError::Refused(_)) => {}
+        Err(TargetError::Refused { .. }) => {}
         Ok(_) => return Ok(()),
         result => bail!("{result:?}"),
     }

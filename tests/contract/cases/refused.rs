@@ -36,7 +36,7 @@ fn is_refused(database: &dyn Database, run: &mut Run, change: &Change) -> anyhow
             (run.commits, run.at) = (number, usual.to);
             false
         }
-        Err(TargetError::Refused(error)) => {
+        Err(TargetError::Refused { error, .. }) => {
             ensure!(error.kind() == ErrorKind::Unstorable, "{error}");
             ensure!(database.dump()? == before, "something was written: {error}");
             true

@@ -2,7 +2,7 @@
 
 use anyhow::{bail, ensure};
 use fga_sync::change::Change;
-use fga_sync::checkpoint::{Checkpoint, Mode};
+use fga_sync::checkpoint::{Checkpoint, Mode, ScanPlace};
 use fga_sync::target::{Scan, SeedStep, TargetError};
 use jiff::Timestamp;
 
@@ -51,14 +51,17 @@ fn page(run: &mut Run, changes: &[Change], scan: Scan) -> anyhow::Result<()> {
 fn a_seed_keeps_where_it_goes_on(engine: &dyn Engine) -> anyhow::Result<()> {
     let database = engine.fresh()?;
     let mut run = seed(database.as_ref(), "01-seed")?;
+    // It may be under way before anything is stored.
+    page(&mut run, &[], Scan::GoesOn(ScanPlace::Start))?;
+    ensure!(run.kept()?.seed_from == Some(ScanPlace::Start));
     let all = writes(5);
     for (number, changes) in all.chunks(2).enumerate() {
-        let next = token(&("long".repeat(2_000) + &number.to_string()))?;
+        let next = ScanPlace::of("long".repeat(2_000) + &number.to_string());
         page(&mut run, changes, Scan::GoesOn(next.clone()))?;
         let kept = run.kept()?;
         let expected = Checkpoint {
             start_time: Some(kept_time(database.as_ref(), BEGAN.parse()?)?),
-            seed_token: Some(next),
+            seed_from: Some(next),
             fence: kept.fence,
             commits: run.commits,
             ..Checkpoint::new(run.subject.clone(), None)
@@ -71,8 +74,8 @@ fn a_seed_keeps_where_it_goes_on(engine: &dyn Engine) -> anyhow::Result<()> {
     // Whoever goes on finds all of it, whatever it would begin with.
     let mut later = seed(database.as_ref(), LATER_RUN)?;
     let again = later.begin_at(Some(Timestamp::UNIX_EPOCH))?;
-    let last = token(&("long".repeat(2_000) + "2"))?;
-    ensure!(again.seed_token == Some(last), "{again:?}");
+    let last = ScanPlace::of("long".repeat(2_000) + "2");
+    ensure!(again.seed_from == Some(last), "{again:?}");
     ensure!(again.start_time == run.kept()?.start_time, "{again:?}");
     let found = found(later.target.as_mut(), &later.subject)?;
     ensure!(found.has_rows, "there is no position");
@@ -82,15 +85,12 @@ fn a_seed_keeps_where_it_goes_on(engine: &dyn Engine) -> anyhow::Result<()> {
 fn a_seed_that_has_ended_tells_when(engine: &dyn Engine) -> anyhow::Result<()> {
     let database = engine.fresh()?;
     let mut run = seed(database.as_ref(), "01-seed")?;
-    page(&mut run, &writes(2), Scan::GoesOn(token("t")?))?;
+    page(&mut run, &writes(2), Scan::GoesOn(ScanPlace::of("t")))?;
     page(&mut run, &[], Scan::Ended(ENDED.parse()?))?;
     let ended = kept_time(database.as_ref(), ENDED.parse()?)?;
     let began = kept_time(database.as_ref(), BEGAN.parse()?)?;
     let kept = run.kept()?;
-    ensure!(
-        kept.seed_token.is_none() && kept.token.is_none(),
-        "{kept:?}"
-    );
+    ensure!(kept.seed_from.is_none() && kept.token.is_none(), "{kept:?}");
     ensure!(
         (kept.seeded_at, kept.start_time) == (Some(ended), Some(began)),
         "{kept:?}"
@@ -115,18 +115,21 @@ fn what_a_seed_stores_again_is_as_it_was_stored_last(engine: &dyn Engine) -> any
     let database = engine.fresh()?;
     let mut run = seed(database.as_ref(), "01-seed")?;
     let all = writes(4);
-    page(&mut run, &all, Scan::GoesOn(token("t")?))?;
+    page(&mut run, &all, Scan::GoesOn(ScanPlace::of("t")))?;
     let mut again = all.clone();
     again[1].timestamp = ENDED.parse()?;
     // An earlier one too: of a tuple that was written anew, the scan may tell in any order.
     again[2].timestamp = Timestamp::UNIX_EPOCH;
-    page(&mut run, &again[1..3], Scan::GoesOn(token("u")?))?;
+    page(&mut run, &again[1..3], Scan::GoesOn(ScanPlace::of("u")))?;
     let expected = expected_tuples(database.as_ref(), STORE, &again)?;
     same_rows(&tuples(database.as_ref())?, &expected)
 }
 
 fn a_reset_forgets_the_seed(engine: &dyn Engine) -> anyhow::Result<()> {
-    for scan in [Scan::GoesOn(token("t")?), Scan::Ended(ENDED.parse()?)] {
+    for scan in [
+        Scan::GoesOn(ScanPlace::of("t")),
+        Scan::Ended(ENDED.parse()?),
+    ] {
         let database = engine.fresh()?;
         let mut run = seed(database.as_ref(), "01-seed")?;
         page(&mut run, &writes(2), scan)?;
@@ -134,7 +137,7 @@ fn a_reset_forgets_the_seed(engine: &dyn Engine) -> anyhow::Result<()> {
         run.target.truncate(&holder, "", 100).done()?;
         let kept = run.kept()?;
         ensure!(
-            kept.seed_token.is_none() && kept.seeded_at.is_none(),
+            kept.seed_from.is_none() && kept.seeded_at.is_none(),
             "{kept:?}"
         );
         ensure!(kept.start_time.is_none(), "{kept:?}");
@@ -145,7 +148,7 @@ fn a_reset_forgets_the_seed(engine: &dyn Engine) -> anyhow::Result<()> {
 fn a_seed_that_was_overtaken_stores_nothing(engine: &dyn Engine) -> anyhow::Result<()> {
     let database = engine.fresh()?;
     let mut run = seed(database.as_ref(), "01-seed")?;
-    page(&mut run, &writes(2), Scan::GoesOn(token("t")?))?;
+    page(&mut run, &writes(2), Scan::GoesOn(ScanPlace::of("t")))?;
     let mut later = seed(database.as_ref(), LATER_RUN)?;
     let before = database.dump()?;
     let draft = draft(&run, Scan::Ended(ENDED.parse()?))?;

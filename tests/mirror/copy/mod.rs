@@ -7,6 +7,8 @@ pub mod kills;
 pub mod overtaken;
 pub mod past;
 pub mod refusals;
+pub mod rejects;
+pub mod seed;
 pub mod verify;
 
 use std::collections::BTreeMap;

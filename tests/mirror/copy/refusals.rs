@@ -19,7 +19,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     };
     vec![
         trial("a_copy_keeps_tuples_only", other_modes),
-        trial("a_copy_is_made_by_run_alone", other_commands),
+        trial("the_tuples_of_a_copy_are_not_truncated", truncate),
         trial("a_store_is_not_copied_into_itself", itself),
         trial("a_store_that_was_made_anew_is_not_filled_on", made_anew),
         trial("a_store_that_holds_tuples_is_not_begun", not_empty),
@@ -45,13 +45,10 @@ fn other_modes(world: &World, engine: Engine) -> Result<()> {
     pair.assert_equal()
 }
 
-/// What is for tables.
-fn other_commands(world: &World, engine: Engine) -> Result<()> {
+fn truncate(world: &World, engine: Engine) -> Result<()> {
     let pair = pair(world, engine)?;
-    for (command, arguments) in [("seed", &[][..]), ("reset", &["--truncate", "--yes"])] {
-        let command = pair.command(command).args(arguments.iter().copied());
-        command.end_with(2)?.saying("store")?;
-    }
+    let truncate = pair.command("reset").args(["--truncate", "--yes"]);
+    truncate.end_with(2)?.saying("store")?;
     Ok(())
 }
 

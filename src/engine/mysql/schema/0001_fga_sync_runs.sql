@@ -17,7 +17,7 @@ create table if not exists `{prefix}fga_sync_runs` (
     deletes         bigint not null comment 'of the changes, those that deleted a tuple',
     late_arrivals   bigint not null comment 'of the changes, those that stand in the log before others that were read earlier',
     order_anomalies bigint not null comment 'tuples whose changes contradicted each other',
-    rejects         bigint not null comment 'tuples that the target can not hold, and were left out',
+    rejects         bigint not null comment 'further changes that the target can not hold, which were set aside',
     primary key (run_id),
     -- Old runs of a name are found without reading all runs.
     index by_name (name, run_id)

@@ -9,7 +9,7 @@ create table if not exists `{prefix}fga_sync_state` (
     target_store_id  varchar(64) comment 'the OpenFGA store that the tuples go to, null where they stay in these tables',
     target_store_created_at varchar(64) comment 'when that store was created, as its server says it',
     start_time       datetime(6) comment 'where the log began to be read, null at its start',
-    seed_token       longtext comment 'where the scan of a seed that is under way goes on, or null',
+    seed_token       longtext comment 'where the scan of a seed that is under way goes on, empty at its start, or null',
     seeded_at        datetime(6) comment 'when a seed had read the tuples of the store: the changelog begins at start_time (UTC)',
     token            longtext comment 'the continuation token after the last applied page',
     watermark        longtext comment 'what stands before this token is complete: the next run begins here',

@@ -38,7 +38,7 @@ comment on column {schema}.fga_sync_runs.writes is 'of the changes, those that w
 comment on column {schema}.fga_sync_runs.deletes is 'of the changes, those that deleted a tuple';
 comment on column {schema}.fga_sync_runs.late_arrivals is 'of the changes, those that stand in the log before others that were read earlier';
 comment on column {schema}.fga_sync_runs.order_anomalies is 'tuples whose changes contradicted each other';
-comment on column {schema}.fga_sync_runs.rejects is 'tuples that the target can not hold, and were left out';
+comment on column {schema}.fga_sync_runs.rejects is 'further changes that the target can not hold, which were set aside';
 -- Old runs of a name are found without reading all runs.
 create index if not exists fga_sync_runs_by_name
     on {schema}.fga_sync_runs (name, run_id);

@@ -33,7 +33,7 @@ comment on column {schema}.fga_sync_state.mode is 'changelog, stateful or both';
 comment on column {schema}.fga_sync_state.target_store_id is 'the OpenFGA store that the tuples go to, null where they stay in these tables';
 comment on column {schema}.fga_sync_state.target_store_created_at is 'when that store was created, as its server says it';
 comment on column {schema}.fga_sync_state.start_time is 'where the log began to be read, null at its start';
-comment on column {schema}.fga_sync_state.seed_token is 'where the scan of a seed that is under way goes on, or null';
+comment on column {schema}.fga_sync_state.seed_token is 'where the scan of a seed that is under way goes on, empty at its start, or null';
 comment on column {schema}.fga_sync_state.seeded_at is 'when a seed had read the tuples of the store: the changelog begins at start_time';
 comment on column {schema}.fga_sync_state.token is 'the continuation token after the last applied page';
 comment on column {schema}.fga_sync_state.watermark is 'what stands before this token is complete: the next run begins here';

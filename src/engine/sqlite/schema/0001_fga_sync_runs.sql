@@ -17,7 +17,7 @@ create table if not exists "{prefix}fga_sync_runs" ( -- One row for each run of 
     deletes         integer not null,          -- of the changes, those that deleted a tuple
     late_arrivals   integer not null,          -- of the changes, those that stand in the log before others that were read earlier
     order_anomalies integer not null,          -- tuples whose changes contradicted each other
-    rejects         integer not null           -- tuples that the target can not hold, and were left out
+    rejects         integer not null           -- further changes that the target can not hold, which were set aside
 ) strict;
 -- Old runs of a name are found without reading all runs.
 create index if not exists "{prefix}fga_sync_runs_by_name"

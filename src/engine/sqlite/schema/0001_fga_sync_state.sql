@@ -9,7 +9,7 @@ create table if not exists "{prefix}fga_sync_state" ( -- How far each mirror is:
     target_store_id  text,                      -- the OpenFGA store that the tuples go to, null where they stay in these tables
     target_store_created_at text,               -- when that store was created, as its server says it
     start_time       text,                      -- where the log began to be read, null at its start
-    seed_token       text,                      -- where the scan of a seed that is under way goes on, or null
+    seed_token       text,                      -- where the scan of a seed that is under way goes on, empty at its start, or null
     seeded_at        text,                      -- when a seed had read the store's tuples: the changelog begins at start_time (UTC)
     token            text,                      -- the continuation token after the last applied page
     watermark        text,                      -- what stands before this token is complete: the next run begins here
