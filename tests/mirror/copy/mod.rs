@@ -6,6 +6,7 @@ pub mod faulty;
 pub mod kills;
 pub mod overtaken;
 pub mod past;
+pub mod proxy;
 pub mod refusals;
 pub mod verify;
 
