@@ -47,6 +47,8 @@ pub struct RunOptions {
     pub look_back: Duration,
     /// Where a log that is read for the first time begins to be read; `None` is its start.
     pub start_time: Option<Timestamp>,
+    /// See first that the target store's newest authorization model says the same as the source's.
+    pub copy_model: bool,
     /// What to do while another run holds the lock.
     pub if_locked: IfLocked,
     /// Create or upgrade the tables where need be.

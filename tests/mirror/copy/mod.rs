@@ -4,6 +4,7 @@ pub mod dense;
 pub mod equality;
 pub mod faulty;
 pub mod kills;
+pub mod model;
 pub mod overtaken;
 pub mod past;
 pub mod proxy;
