@@ -38,6 +38,10 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         trial("copies_no_model_in_a_dry_run", dry_run),
         trial("copies_a_model_once_whatever_is_answered", unanswered),
         trial("copies_a_model_once_where_a_replica_lags", lagging),
+        trial(
+            "copies_a_model_after_the_requests_of_a_run_without_an_end",
+            waits,
+        ),
         trial("copies_no_model_into_a_store_that_is_refused", refused),
         trial("copies_no_model_where_there_is_none", none),
         trial("copies_a_model_by_rights_of_their_own", rights),
@@ -286,6 +290,18 @@ fn lagging(world: &World, engine: Engine) -> Result<()> {
     ensure!(models(&pair.target)? == models(&pair.source)?);
     let [from, to] = [newest_id(&pair.source)?, newest_id(&pair.target)?];
     ensure!(told(&ended)? == [from, to, json!(true)], "{ended:?}");
+    Ok(())
+}
+
+/// A model of that run may be under way yet.
+fn waits(world: &World, engine: Engine) -> Result<()> {
+    let pair = pair(world, engine)?;
+    pair.copy().end_with(0)?;
+    let ended = pair.copy().end_with(0)?;
+    ensure!(!ended.stderr.contains("under way"), "{}", ended.stderr);
+    let mut state = pair.state.open()?;
+    state.run("update fga_sync_runs set finished_at = null where run_id = (select run_id from fga_sync_state)")?;
+    pair.copy().end_with(0)?.saying("under way yet")?;
     Ok(())
 }
 
