@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::checkpoint::{Checkpoint, StoreIdentity};
+use crate::model::CopiedModel;
 use crate::target::Commit;
 
 /// Something that has happened in a run.
@@ -12,6 +13,8 @@ pub enum Event<'a> {
     StoreFound(&'a StoreIdentity),
     /// The run holds its checkpoint, and reads on from it.
     CheckpointTaken(&'a Checkpoint),
+    /// The target store's newest authorization model says the same as the source's.
+    ModelCopied(&'a CopiedModel),
     /// The end of the log was proven.
     EndProven {
         /// What was written to the source before is in the mirror: the moment of the proof, less the look-back.

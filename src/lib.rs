@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod limits;
 pub mod lookback;
 pub mod mirror;
+pub mod model;
 mod nearest;
 mod one_line;
 pub mod openfga;

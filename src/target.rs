@@ -3,9 +3,11 @@
 use jiff::Timestamp;
 
 use crate::checkpoint::{ScanPlace, StoreIdentity};
+use crate::error::{Error, ErrorKind};
 use crate::ledger::{Holder, Ledger};
 use crate::lookback::{OverlapUpdate, TupleDigest};
 use crate::mirror::{Applied, Mirror, RowCounts, Rows};
+use crate::model::{CopiedModel, Model};
 use crate::page::ContinuationToken;
 pub use crate::target_error::{TargetError, TargetResult};
 
@@ -118,6 +120,33 @@ pub trait Target: Ledger + Mirror + Send {
     /// ([`TargetError::TooMany`]).
     fn largest_page(&self) -> Option<u32> {
         None
+    }
+
+    /// The store's newest authorization model, where it is a store and has one.
+    ///
+    /// # Errors
+    /// Where it may not be read, or can't be reached.
+    fn newest_model(&mut self) -> TargetResult<Option<Model>> {
+        Ok(None)
+    }
+
+    /// Writes a model to the target store, unless its newest says the same, and writes tuples under that one from then on. It does so only
+    /// as [`apply`](Self::apply): while the checkpoint carries the holder's fence and the number of the last commit. Can be repeated.
+    ///
+    /// # Errors
+    /// [`TargetError::Fenced`] where another run has taken the checkpoint over; and where the store does not take the model.
+    fn copy_model(
+        &mut self,
+        _holder: &Holder,
+        _last_commit: i64,
+        _model: &Model,
+    ) -> TargetResult<CopiedModel> {
+        // The settings refuse it before.
+        let message = "the target has no authorization model";
+        Err(TargetError::Fatal(Error::new(
+            ErrorKind::Unexpected,
+            message,
+        )))
     }
 
     /// Commits a page. Of what was announced it leaves what the commit names.

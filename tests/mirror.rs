@@ -97,6 +97,7 @@ fn main() -> ExitCode {
         mirror::copy::equality::trials,
         mirror::copy::faulty::trials,
         mirror::copy::kills::trials,
+        mirror::copy::model::trials,
         mirror::copy::overtaken::trials,
         mirror::copy::refusals::trials,
         mirror::copy::rejects::trials,

@@ -163,11 +163,18 @@ impl<'a> Config<'a> {
             (None, "") => source::NAMELESS,
             (None, store_id) => store_id,
         };
+        let options = run::options(layers, name.to_owned(), source.shown())?;
+        let target = target::target(layers)?;
+        if options.copy_model && matches!(source, SourceSettings::Recording { .. }) {
+            return Err(Error::usage("a recording has no authorization model to copy").advise(
+                "leave --copy-model away, and write a model into the target store first (fga model write)",
+            ));
+        }
         Ok(RunSettings {
-            options: run::options(layers, name.to_owned(), source.shown())?,
             rejects: run::rejects(layers)?,
             source,
-            target: target::target(layers)?,
+            target,
+            options,
         })
     }
 

@@ -184,6 +184,7 @@ pub(super) fn options(layers: &Layers, name: String, source: String) -> Result<R
         look_back: layers.get_or_default(&LOOKBACK)?,
         start_time: layers.get(&START_TIME)?,
         rejects: None,
+        copy_model: target::copies_model(layers)?,
         if_locked: layers.get_or_default(&IF_LOCKED)?,
         migrate: !layers.get_or_default(&NO_MIGRATE)?,
         keep_runs: layers.get_or_default(&KEEP_RUNS)?,

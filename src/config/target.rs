@@ -56,6 +56,14 @@ static MODEL_ID: Setting<String> = Setting::text(
 .flag("target-model-id", Takes::Value("ID"))
 .env(&["FGA_SYNC_TARGET_MODEL_ID"]);
 
+static COPY_MODEL: WithDefault<bool> = Setting::switch(
+    "target.copy_model",
+    "Before tuples, write the source's newest authorization model to a target store whose newest differs (run and seed)",
+)
+.flag("copy-model", Takes::Nothing)
+.env(&["FGA_SYNC_TARGET_COPY_MODEL"])
+.or("false");
+
 static MAX_RPS: Setting<f64> = Setting::parsed(
     "target.max_rps",
     "Send at most this many requests a second to a target store",
@@ -107,6 +115,7 @@ pub(super) static SETTINGS: &[&Declaration] = &[
     TABLE_PREFIX.declaration(),
     STATE.declaration(),
     MODEL_ID.declaration(),
+    COPY_MODEL.declaration(),
     MAX_RPS.declaration(),
     TIMEOUT.declaration(),
     sign_in::TARGET.headers.declaration(),
@@ -128,15 +137,29 @@ pub(super) fn target(layers: &Layers) -> Result<TargetSettings> {
         && state > Layer::Default
         && state >= layer
     {
-        return Err(Error::usage(format!(
-            "--state is given ({}), and the target keeps its position itself",
-            value.origin
-        ))
-        .advise(
-            "leave it out: it is for a target that is a store, openfga+https://HOST?store=ID",
+        return Err(only_of_a_store(
+            "--state",
+            &value,
+            "the target keeps its position itself",
+        ));
+    }
+    if let Some((copy_model, value)) = layers.find(COPY_MODEL.declaration())?
+        && copy_model >= layer
+        && value.read(&COPY_MODEL.setting)?
+    {
+        return Err(only_of_a_store(
+            "--copy-model",
+            &value,
+            "the target has no authorization model",
         ));
     }
     database(layers, (layer, &url))
+}
+
+/// A setting is given that is of no use where the target is a database.
+fn only_of_a_store(flag: &str, value: &Value, why: &str) -> Error {
+    Error::usage(format!("{flag} is given ({}), and {why}", value.origin))
+        .advise("leave it out: it is for a target that is a store, openfga+https://HOST?store=ID")
 }
 
 /// The database of this URL.
@@ -185,6 +208,18 @@ fn store(layers: &Layers, url: &Value) -> Result<TargetSettings> {
             state.text
         );
     }
+    let model_id = layers.value(MODEL_ID.declaration())?;
+    let model_id = model_id.filter(|model_id| !model_id.text.is_empty());
+    if let Some(model_id) = &model_id
+        && let Some(copy_model) = layers.value(COPY_MODEL.declaration())?
+        && copy_model.read(&COPY_MODEL.setting)?
+    {
+        return Err(Error::usage(format!(
+            "a model to write under is named ({}), and the source's is to be copied ({})",
+            model_id.origin, copy_model.origin
+        ))
+        .advise("--target-model-id or --copy-model, not both"));
+    }
     let shown = format!("openfga+{api}?store={store_id}");
     let ledger = database(layers, (layer, &state))?;
     let api = OpenFgaSettings {
@@ -203,7 +238,7 @@ fn store(layers: &Layers, url: &Value) -> Result<TargetSettings> {
         shown,
         store: Some(Box::new(StoreSettings {
             api,
-            model_id: layers.text(&MODEL_ID)?,
+            model_id: model_id.map(|model_id| model_id.text),
             timeout: layers.get_or_default(&TIMEOUT)?,
             state: ledger.shown,
         })),
@@ -211,12 +246,14 @@ fn store(layers: &Layers, url: &Value) -> Result<TargetSettings> {
     })
 }
 
+fn is_store(layers: &Layers) -> Result<bool> {
+    let url = layers.value(URL.declaration())?;
+    Ok(url.is_some_and(|url| store_url::is_store(&url.text)))
+}
+
 /// What is kept. A store keeps tuples, and has a log of its own.
 pub(super) fn mode(layers: &Layers) -> Result<Mode> {
-    let into_store = layers
-        .value(URL.declaration())?
-        .is_some_and(|url| store_url::is_store(&url.text));
-    if !into_store {
+    if !is_store(layers)? {
         return layers.get_or_default(&MODE);
     }
     let Some((layer, value)) = layers.find(MODE.declaration())? else {
@@ -231,6 +268,11 @@ pub(super) fn mode(layers: &Layers) -> Result<Mode> {
         .advise("--mode stateful, or none"));
     }
     Ok(Mode::Stateful)
+}
+
+/// Whether the source's model is copied: of a stronger target that is no store, nobody has asked for that.
+pub(super) fn copies_model(layers: &Layers) -> Result<bool> {
+    Ok(is_store(layers)? && layers.get_or_default(&COPY_MODEL)?)
 }
 
 /// Whether no target is given.

@@ -8,6 +8,7 @@ use crate::ledger::{
 use crate::limits::Limits;
 use crate::lookback::{OverlapPage, TupleDigest};
 use crate::mirror::{Applied, Mirror, Place, RowCounts, RowPage, Scope};
+use crate::model::{CopiedModel, Model};
 use crate::schema::SchemaStatus;
 use crate::target::{Commit, Target, TargetError, TargetResult};
 use crate::tuple::TupleKey;
@@ -143,6 +144,25 @@ impl Target for DryRun {
 
     fn largest_page(&self) -> Option<u32> {
         self.target.largest_page()
+    }
+
+    fn newest_model(&mut self) -> TargetResult<Option<Model>> {
+        self.target.newest_model()
+    }
+
+    fn copy_model(
+        &mut self,
+        _holder: &Holder,
+        _last_commit: i64,
+        model: &Model,
+    ) -> TargetResult<CopiedModel> {
+        let newest = self.target.newest_model()?;
+        let same = newest.filter(|newest| newest.is_same(model));
+        Ok(CopiedModel {
+            source_id: model.id.clone(),
+            is_written: same.is_none(),
+            target_id: same.map(|same| same.id),
+        })
     }
 
     fn apply(&mut self, _commit: &Commit) -> TargetResult<Applied> {

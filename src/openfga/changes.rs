@@ -1,14 +1,18 @@
 //! The change feed of a store: `GET /stores/{id}/changes`, in pages of the size that the server takes.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::OpenFgaSettings;
 use super::answer::{Remedy, another_store};
 use super::client::{self, Client, Request};
+use super::models::{self, ModelWriter};
 use super::page_size::PageSize;
 use super::read::{PointReader, Scanner};
 use crate::checkpoint::StoreIdentity;
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::Model;
 use crate::nearest::nearest;
 use crate::page::{ContinuationToken, Page};
 use crate::source::{Answer, ChangeSource, LargestPage, TupleReader, TupleScanner, wire};
@@ -54,6 +58,14 @@ impl OpenFga {
     /// Where it can't be set up.
     pub fn scanner(&self) -> Result<Box<dyn TupleScanner>> {
         Ok(Box::new(Scanner(self.client.another()?)))
+    }
+
+    /// Writes models. No attempt takes longer than `timeout`.
+    ///
+    /// # Errors
+    /// Where it can't be set up.
+    pub fn model_writer(&self, timeout: Duration) -> Result<ModelWriter> {
+        Ok(ModelWriter::new(self.client.another()?, timeout))
     }
 
     /// Reads one page of at most `size` changes.
@@ -189,6 +201,10 @@ impl ChangeSource for OpenFga {
             self.check_type(filter)?;
         }
         Ok(must)
+    }
+
+    fn newest_model(&mut self) -> Result<Option<Model>> {
+        models::newest(&self.client)
     }
 
     fn tuple_reader(&self) -> Result<Option<Box<dyn TupleReader>>> {

@@ -37,6 +37,8 @@ pub struct Words {
     pub identity: &'static str,
     /// What the job must be allowed to.
     pub rights: &'static str,
+    /// What the job must be allowed to where models are copied.
+    pub model_rights: &'static str,
     /// What to check where the store is not there.
     pub store_gone: &'static str,
     /// What to check where a request is wrong in itself.
@@ -61,6 +63,7 @@ pub static SOURCE: Words = Words {
     authority: "--tls-ca FILE (source.tls_ca)",
     identity: "--tls-cert FILE and --tls-key FILE (source.tls_cert, source.tls_key)",
     rights: "let the job read the store (GET /stores/ID), its changes (GET /stores/ID/changes) and its tuples (POST /stores/ID/read)",
+    model_rights: "let the job read the store's models (GET /stores/ID/authorization-models), or leave --copy-model away",
     store_gone: "check --store-id; a store that was deleted is not \"nothing new\", so the target was left as it is",
     request: "check --source, --store-id, --type and --start-time",
 };
@@ -83,6 +86,7 @@ pub static TARGET: Words = Words {
     authority: "--target-tls-ca FILE (target.tls_ca)",
     identity: "--target-tls-cert FILE and --target-tls-key FILE (target.tls_cert, target.tls_key)",
     rights: "let the job read the target store (GET /stores/ID) and its tuples (POST /stores/ID/read), and write them (POST /stores/ID/write)",
+    model_rights: "let the job read the target store's models (GET /stores/ID/authorization-models) and write them (POST to the same), or leave --copy-model away",
     store_gone: "check the store that --target names; one that was deleted or made anew is not filled on from an old position",
     request: "check --target and --target-model-id",
 };

@@ -38,9 +38,9 @@ impl Writes<'_> {
 
 /// What came of a request.
 #[derive(Debug)]
-pub struct Sent {
+pub struct Sent<T = (), E = WriteError> {
     /// What its last attempt came to.
-    pub outcome: Result<(), WriteError>,
+    pub outcome: Result<T, E>,
     /// Whether there was an attempt that was not answered by the server itself: it may have been done, or may be under way yet.
     pub in_doubt: bool,
 }
@@ -94,6 +94,11 @@ impl TupleWriter {
         })
     }
 
+    /// Writes under this model from now on.
+    pub fn write_under(&mut self, model_id: String) {
+        self.model_id = Some(model_id);
+    }
+
     /// Does one request. `may_go` is asked each time, just before it is sent.
     pub fn write(&self, writes: &Writes, may_go: &mut dyn FnMut() -> bool) -> Sent {
         let body = Body::of(writes, self.model_id.as_deref());
@@ -106,28 +111,47 @@ impl TupleWriter {
             }
         };
         let request = Request::write(body);
-        let mut withheld = false;
-        let mut guard = || {
-            if may_go() {
-                return Ok(());
-            }
-            withheld = true;
-            let error = Error::new(ErrorKind::Locked, "another run has taken over");
-            Err(Failure::lasting(error))
-        };
-        let decode = |_: &str| Ok(());
-        let answer = self
-            .client
-            .request_guarded(&request, self.timeout, &mut guard, decode);
-        let failed = answer.observed.failed_attempts - u32::from(withheld);
+        let answer = send(&self.client, &request, self.timeout, may_go, |_| Ok(()));
         Sent {
-            in_doubt: failed > 0,
+            in_doubt: answer.in_doubt,
             outcome: match answer.value {
-                Ok(()) => Ok(()),
-                Err(_) if withheld => Err(WriteError::Withheld),
-                Err(failure) => Err(judge(failure, writes)),
+                None => Err(WriteError::Withheld),
+                Some(written) => written.map_err(|failure| judge(failure, writes)),
             },
         }
+    }
+}
+
+/// What came of a request that changes something.
+pub(super) struct Answered<T> {
+    /// What was answered, or why nothing was that is of use; `None` where it was not let go.
+    pub(super) value: Option<Result<T, Failure>>,
+    /// As of [`Sent`].
+    pub(super) in_doubt: bool,
+}
+
+/// Sends a request that changes something. `may_go` is asked each time, just before it is sent.
+pub(super) fn send<T>(
+    client: &Client,
+    request: &Request,
+    timeout: Duration,
+    may_go: &mut dyn FnMut() -> bool,
+    decode: impl Fn(&str) -> serde_json::Result<T>,
+) -> Answered<T> {
+    let mut withheld = false;
+    let mut guard = || {
+        if may_go() {
+            return Ok(());
+        }
+        withheld = true;
+        let error = Error::new(ErrorKind::Locked, "another run has taken over");
+        Err(Failure::lasting(error))
+    };
+    let answer = client.request_guarded(request, timeout, &mut guard, decode);
+    let failed = answer.observed.failed_attempts - u32::from(withheld);
+    Answered {
+        value: (!withheld).then_some(answer.value),
+        in_doubt: failed > 0,
     }
 }
 
@@ -150,7 +174,7 @@ fn judge(failure: Failure, writes: &Writes) -> WriteError {
         },
         "latest_authorization_model_not_found" => WriteError::Fatal(
             Error::new(ErrorKind::Schema, error.to_string())
-                .advise("write a model into the target store first (fga model write)"),
+                .advise("write a model into the target store first (fga model write), or copy the source's (--copy-model)"),
         ),
         "authorization_model_not_found" => {
             WriteError::Fatal(Error::usage(error.to_string()).advise("check --target-model-id"))

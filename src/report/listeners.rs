@@ -20,7 +20,7 @@ impl Listener for Listeners<'_> {
         match event {
             Event::CheckpointTaken(_) => self.progress.begin(self.tally),
             Event::Committed(_) => self.progress.note(self.tally),
-            Event::StoreFound(_) | Event::EndProven { .. } => {}
+            Event::StoreFound(_) | Event::ModelCopied(_) | Event::EndProven { .. } => {}
         }
     }
 }

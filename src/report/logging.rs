@@ -13,6 +13,7 @@ use super::terminal::takes_colours;
 use super::ticker;
 use crate::config::{Format, OutputSettings};
 use crate::event::Event;
+use crate::model::CopiedModel;
 use crate::page::ContinuationToken;
 
 /// Sends log lines to standard error. Libraries log from `warn` on only: their debug lines may hold what they
@@ -68,10 +69,25 @@ pub(crate) fn log_end(summary: &Summary) {
 
 /// Logs what happens in a run, and nothing a page.
 pub(super) fn note(event: &Event) {
-    if let Event::CheckpointTaken(checkpoint) = event {
-        let name = &checkpoint.subject.name;
-        let token = checkpoint.token.as_ref().map(ContinuationToken::as_str);
-        tracing::debug!(%name, token, "the run holds the checkpoint");
+    match event {
+        Event::CheckpointTaken(checkpoint) => {
+            let name = &checkpoint.subject.name;
+            let token = checkpoint.token.as_ref().map(ContinuationToken::as_str);
+            tracing::debug!(%name, token, "the run holds the checkpoint");
+        }
+        Event::ModelCopied(CopiedModel {
+            source_id,
+            target_id,
+            is_written,
+        }) => {
+            let message = match (is_written, target_id) {
+                (true, Some(_)) => "the source's authorization model was written to the target",
+                (true, None) => "the source's authorization model would be written to the target",
+                (false, _) => "the target's authorization model says the same as the source's",
+            };
+            tracing::info!(source_id, target_id, "{message}");
+        }
+        Event::StoreFound(_) | Event::EndProven { .. } | Event::Committed(_) => {}
     }
 }
 

@@ -61,6 +61,12 @@ pub struct Summary {
     tuples_deleted: u64,
     /// What a reset deleted.
     rows_deleted: Option<RowCounts>,
+    /// The source's newest authorization model, where it is copied.
+    source_model_id: Option<String>,
+    /// The target's that says the same.
+    target_model_id: Option<String>,
+    /// Whether that was written.
+    model_written: bool,
     /// The continuation token after the last applied page.
     token: Option<String>,
     /// The timestamp of the last applied change.
@@ -165,6 +171,9 @@ impl Summary {
             tuples_written: tally.tuples_written,
             tuples_deleted: tally.tuples_deleted,
             rows_deleted: tally.rows_deleted,
+            source_model_id: tally.model.as_ref().map(|model| model.source_id.clone()),
+            target_model_id: (tally.model.as_ref()).and_then(|model| model.target_id.clone()),
+            model_written: tally.model.as_ref().is_some_and(|model| model.is_written),
             token: tally.token.clone(),
             position_time: tally.position_time,
             // A dry run leaves the target as it was.
@@ -383,6 +392,19 @@ impl Summary {
         )?;
         if let Some(name) = &self.type_filter {
             writeln!(formatter, "  type      {name}")?;
+        }
+        match (&self.source_model_id, &self.target_model_id) {
+            (Some(source), Some(target)) if self.model_written => {
+                writeln!(formatter, "  model     {target}, copied from {source}")?;
+            }
+            (Some(source), Some(target)) => {
+                writeln!(
+                    formatter,
+                    "  model     {target}, equal to the source's {source}"
+                )?;
+            }
+            (Some(source), None) => writeln!(formatter, "  model     to be copied from {source}")?,
+            (None, _) => {}
         }
         Ok(())
     }

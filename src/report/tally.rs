@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::checkpoint::StoreIdentity;
 use crate::event::{Event, Listener};
 use crate::mirror::RowCounts;
+use crate::model::CopiedModel;
 use crate::target::Commit;
 
 /// What a run has done so far, and where it stands.
@@ -30,6 +31,8 @@ pub struct Tally {
     pub tuples_deleted: u64,
     /// Rows that a reset deleted.
     pub rows_deleted: Option<RowCounts>,
+    /// What came of copying the source's model, where that was asked for.
+    pub model: Option<CopiedModel>,
     /// The store, once it is known.
     pub store: StoreIdentity,
     /// The continuation token after the last committed page.
@@ -50,6 +53,7 @@ impl Listener for Tally {
                 self.position_time = checkpoint.position_time;
                 self.complete_as_of = checkpoint.complete_as_of;
             }
+            Event::ModelCopied(model) => self.model = Some((*model).clone()),
             Event::EndProven { complete_as_of } => self.complete_as_of = Some(*complete_as_of),
             Event::Committed(commit) => self.count(commit),
         }

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use crate::change::Change;
 use crate::checkpoint::StoreIdentity;
 use crate::error::Result;
+use crate::model::Model;
 use crate::page::{ContinuationToken, Page};
 use crate::tuple::TupleKey;
 
@@ -82,6 +83,14 @@ pub trait ChangeSource: Send {
     /// that the store does not know: its log is empty for ever.
     fn must_have_changes(&mut self) -> Result<bool> {
         Ok(false)
+    }
+
+    /// The store's newest authorization model; `None` where it has none, as a recording.
+    ///
+    /// # Errors
+    /// As [`read_changes`](Self::read_changes).
+    fn newest_model(&mut self) -> Result<Option<Model>> {
+        Ok(None)
     }
 
     /// A way to ask for the state of a tuple while this reads on; `None` for a recording, which has nobody to ask

@@ -3,7 +3,8 @@
 use super::StoreSettings;
 use crate::checkpoint::StoreIdentity;
 use crate::error::Result;
-use crate::openfga::{OpenFga, Sent, TupleWriter, Writes};
+use crate::model::Model;
+use crate::openfga::{ModelError, ModelWriter, OpenFga, Sent, TupleWriter, Writes};
 use crate::page::ContinuationToken;
 use crate::source::{ChangeSource, TuplePage, TupleReader, TupleScanner, TupleState};
 use crate::tuple::TupleKey;
@@ -34,6 +35,22 @@ pub trait StoreApi: Send {
     /// Where it can't be reached.
     fn scan(&mut self, after: Option<&ContinuationToken>) -> Result<TuplePage>;
 
+    /// The newest authorization model, if there is any.
+    ///
+    /// # Errors
+    /// Where it may not be read, or can't be reached.
+    fn newest_model(&mut self) -> Result<Option<Model>>;
+
+    /// Writes a model as the newest, once, and gives its id. `may_go` is asked as of [`write`](Self::write).
+    fn write_model(
+        &mut self,
+        model: &Model,
+        may_go: &mut dyn FnMut() -> bool,
+    ) -> Sent<String, ModelError>;
+
+    /// Names the model that tuples are written under from now on.
+    fn write_under(&mut self, model_id: String);
+
     /// Does one request, as a whole or not at all. `may_go` is asked each time, just before it is sent.
     fn write(&mut self, writes: &Writes, may_go: &mut dyn FnMut() -> bool) -> Sent;
 }
@@ -43,6 +60,7 @@ pub(super) struct OverHttp {
     store: OpenFga,
     reader: Box<dyn TupleReader>,
     scanner: Box<dyn TupleScanner>,
+    models: ModelWriter,
     writer: TupleWriter,
 }
 
@@ -56,6 +74,7 @@ impl OverHttp {
         Ok(Self {
             reader: store.point_reader()?,
             scanner: store.scanner()?,
+            models: store.model_writer(settings.timeout)?,
             writer: TupleWriter::new(&settings.api, settings.model_id.clone(), settings.timeout)?,
             store,
         })
@@ -77,6 +96,22 @@ impl StoreApi for OverHttp {
 
     fn scan(&mut self, after: Option<&ContinuationToken>) -> Result<TuplePage> {
         self.scanner.read_tuples(after)
+    }
+
+    fn newest_model(&mut self) -> Result<Option<Model>> {
+        self.models.newest()
+    }
+
+    fn write_model(
+        &mut self,
+        model: &Model,
+        may_go: &mut dyn FnMut() -> bool,
+    ) -> Sent<String, ModelError> {
+        self.models.write(model, may_go)
+    }
+
+    fn write_under(&mut self, model_id: String) {
+        self.writer.write_under(model_id);
     }
 
     fn write(&mut self, writes: &Writes, may_go: &mut dyn FnMut() -> bool) -> Sent {

@@ -7,7 +7,8 @@ use super::failed;
 use super::page::{Answer, State, Tuples};
 use crate::error::{Error, ErrorKind};
 use crate::ledger::Holder;
-use crate::openfga::{WriteError, Writes};
+use crate::model::Model;
+use crate::openfga::{ModelError, WriteError, Writes};
 use crate::source::TupleState;
 use crate::sync::Stop;
 use crate::target::{Target, TargetError, TargetResult};
@@ -96,6 +97,28 @@ impl Quiet {
         }
         self.until = None;
         Ok(())
+    }
+}
+
+impl Fenced<'_> {
+    /// Writes a model as the store's newest, and gives its id.
+    pub(super) fn write_model(&mut self, model: &Model) -> TargetResult<String> {
+        let mut lost = None;
+        let mut may_go = || {
+            lost = self.lease.take().err();
+            lost.is_none()
+        };
+        let sent = self.api.write_model(model, &mut may_go);
+        if sent.in_doubt || matches!(sent.outcome, Err(ModelError::Unanswered(_))) {
+            self.quiet.begin(self.lease.stop);
+        }
+        let id = sent.outcome.map_err(|error| match error {
+            ModelError::Unanswered(error) => TargetError::Interrupted(error),
+            ModelError::Fatal(error) => TargetError::Fatal(error),
+            ModelError::Withheld => lost.unwrap_or(TargetError::Fenced),
+        })?;
+        self.quiet.wait(self.lease.stop)?;
+        Ok(id)
     }
 }
 

@@ -19,6 +19,7 @@
 //!   waits as long itself where a request was not answered, before it sends another one.
 //! * A request says what it expects: deletes of tuples that exist, writes of tuples that don't. The server does it as a whole or
 //!   refuses it. So one that was sent twice happens once, and a contradiction is seen.
+//! * A model is written under the same fence, before the first page, and the run's tuples are written under that one.
 //! * A condition changes by a delete and then a write. Between the two the tuple grants nothing; it never grants without its condition.
 
 mod api;
@@ -40,6 +41,7 @@ use crate::ledger::{
 use crate::limits::Limits;
 use crate::lookback::{OverlapPage, TupleDigest};
 use crate::mirror::{Applied, Mirror, NetEffect, Place, RowCounts, RowPage, Rows, Scope};
+use crate::model::{CopiedModel, Model};
 use crate::openfga::{MOST_TUPLES, OpenFgaSettings};
 use crate::page::ContinuationToken;
 use crate::schema::SchemaStatus;
@@ -71,6 +73,8 @@ pub struct Store {
     quiet: Quiet,
     /// Whether the run before did not end.
     takes_over: bool,
+    /// Whether a model was sent, and may have been written.
+    has_sent_model: bool,
     stop: Stop,
 }
 
@@ -99,6 +103,7 @@ impl Store {
             announced: Vec::new(),
             quiet: Quiet::new(timeout),
             takes_over: false,
+            has_sent_model: false,
             stop: stop.clone(),
         }
     }
@@ -140,6 +145,29 @@ impl Store {
                 .announce(&commit.holder, last_commit, &self.announced)?;
         }
         written
+    }
+
+    /// Writes a model as the store's newest. It may have been written where that fails.
+    fn write_model(
+        &mut self,
+        holder: &Holder,
+        last_commit: i64,
+        model: &Model,
+    ) -> TargetResult<String> {
+        self.has_sent_model = true;
+        let lease = Lease {
+            ledger: self.ledger.as_mut(),
+            holder: *holder,
+            last_commit,
+            stop: &self.stop,
+            told: None,
+        };
+        let mut store = Fenced {
+            api: self.api.as_mut(),
+            lease,
+            quiet: &mut self.quiet,
+        };
+        store.write_model(model)
     }
 }
 
@@ -245,6 +273,31 @@ impl Target for Store {
 
     fn largest_page(&self) -> Option<u32> {
         u32::try_from(self.page.most()).ok()
+    }
+
+    fn newest_model(&mut self) -> TargetResult<Option<Model>> {
+        self.api.newest_model().map_err(failed)
+    }
+
+    /// The model of a run before may be under way yet, and would be the newest then.
+    fn copy_model(
+        &mut self,
+        holder: &Holder,
+        last_commit: i64,
+        model: &Model,
+    ) -> TargetResult<CopiedModel> {
+        self.quiet.wait(&self.stop)?;
+        let newest = self.newest_model()?;
+        let id = match newest.filter(|newest| newest.is_same(model)) {
+            Some(same) => same.id,
+            None => self.write_model(holder, last_commit, model)?,
+        };
+        self.api.write_under(id.clone());
+        Ok(CopiedModel {
+            source_id: model.id.clone(),
+            target_id: Some(id),
+            is_written: self.has_sent_model,
+        })
     }
 
     fn apply(&mut self, commit: &Commit) -> TargetResult<Applied> {

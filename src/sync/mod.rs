@@ -6,6 +6,7 @@ mod drain;
 mod end;
 mod growth;
 mod lock;
+mod model;
 mod outcome;
 mod pages;
 mod persist;

@@ -51,6 +51,8 @@ pub struct RunOptions {
     pub start_time: Option<Timestamp>,
     /// Where changes go that the target can't hold; `None` where the first of them is an error.
     pub rejects: Option<RejectsTo>,
+    /// See first that the target store's newest authorization model says the same as the source's.
+    pub copy_model: bool,
     /// What to do while another run holds the lock.
     pub if_locked: IfLocked,
     /// Create or upgrade the tables where need be.

@@ -11,6 +11,7 @@ use crate::event::{Event, Listener};
 use crate::ledger::{Admission, Held, Holder, RunEnd, RunRecord, RunResult, RunStart, Runner};
 use crate::lookback::{OverlapPage, OverlapUpdate, TupleDigest};
 use crate::mirror::{Applied, NetEffect, RowCounts, Rows};
+use crate::model::{CopiedModel, Model};
 use crate::schema::SchemaStatus;
 use crate::target::{Commit, Counts, Position, SeedStep, Target, TargetError, TargetResult};
 
@@ -118,6 +119,18 @@ impl<'a> Session<'a> {
     /// The number that the next commit will have.
     pub(super) const fn next_commit(&self) -> i64 {
         self.checkpoint.commits + 1
+    }
+
+    /// Copies a model into the target store, as [`Target::copy_model`] does.
+    ///
+    /// # Errors
+    /// What the target said last.
+    pub(super) fn copy_model(&mut self, model: &Model) -> TargetResult<CopiedModel> {
+        let holder = holder(&self.start, &self.checkpoint);
+        let last_commit = self.checkpoint.commits;
+        persistently(self.target, self.stop, |target| {
+            target.copy_model(&holder, last_commit, model)
+        })
     }
 
     /// Commits a page exactly once.

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use super::lock::lock;
+use super::model::copy_model;
 use super::outcome::Outcome;
 use super::persist::persistently;
 use super::run::RunOptions;
@@ -94,7 +95,16 @@ impl Task<'_> {
             Err(error) => return record_failed(target, Err(error)),
         };
         listener.hear(&Event::CheckpointTaken(session.checkpoint()));
-        let result = work(source, &mut session, deadline, listener);
+        let ready = if options.copy_model {
+            copy_model(source, &mut session, (stop, deadline), listener)
+        } else {
+            Ok(ControlFlow::Continue(source))
+        };
+        let result = match ready {
+            Ok(ControlFlow::Continue(source)) => work(source, &mut session, deadline, listener),
+            Ok(ControlFlow::Break(outcome)) => Ok(outcome),
+            Err(error) => Err(error),
+        };
         let result = Outcome::or_stopped(result, stop);
         session.end(&result, options.keep_runs);
         result

@@ -192,9 +192,10 @@ fn compare_and_repair(
     watch: Watch,
     store: &mut Option<StoreIdentity>,
 ) -> Done {
-    // Where there are no tables, there is no mirror.
+    // Where there are no tables, there is no mirror. And a model is none of its tuples.
     let options = &RunOptions {
         migrate: false,
+        copy_model: false,
         ..options.clone()
     };
     let task = Task {

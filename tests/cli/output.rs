@@ -136,6 +136,7 @@ job: null
 lag_seconds: number
 late_arrivals: number
 mode: text
+model_written: true or false
 order_anomalies: number
 outcome: text
 pages: number
@@ -145,11 +146,13 @@ rows_deleted: null
 run_id: text
 schema: null
 source: text
+source_model_id: null
 state: null
 store_id: text
 store_name: text
 table_prefix: null
 target: text
+target_model_id: null
 token: text
 tuples_deleted: number
 tuples_written: number

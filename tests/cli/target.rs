@@ -351,3 +351,37 @@ fn a_server_that_accepts_and_stays_silent_is_not_waited_for() {
         ]);
     }
 }
+
+/// A setting that several jobs have in common is for those of them that have a use for it.
+#[test]
+fn a_model_is_not_copied_into_tables_and_is_refused_where_it_is_asked_for() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    let common = "[target]\ncopy_model = true\n";
+    sandbox
+        .write("common.toml", common)
+        .write(
+            "job.toml",
+            format!("{common}[job.a.target]\nurl = 'sqlite:job.db'\n"),
+        )
+        .write("same.toml", format!("{common}url = 'sqlite:a.db'\n"))
+        .write(
+            "off.toml",
+            "[target]\ncopy_model = false\nurl = 'sqlite:off.db'\n",
+        );
+    let on = Some(("FGA_SYNC_TARGET_COPY_MODEL", "true"));
+    for (arguments, env, code) in [
+        ("--config common.toml --target sqlite:a.db", None, 0),
+        ("--config job.toml --job a", None, 0),
+        ("--config off.toml", None, 0),
+        ("--config same.toml", None, 2),
+        ("--config job.toml --job a", on, 2),
+        ("--config off.toml --copy-model", None, 2),
+        ("--target sqlite:a.db", on, 0),
+    ] {
+        let env: Vec<_> = env.into_iter().collect();
+        let ended = sandbox.sync_with_env(&fake, &env, arguments).code(code);
+        let refused = ended.stderr.contains("--copy-model is given");
+        assert_eq!(refused, code == 2, "{arguments}: {ended}");
+    }
+}

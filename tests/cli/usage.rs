@@ -145,6 +145,18 @@ pub const WRONG: &[(&str, &[&str])] = &[
         &["names no store", "?store=ID"],
     ),
     (
+        "run --source https://h --store-id 01HVMMBCMGZNT3SED4Z17ECXCA --target openfga+https://g?store=01JDQ2W4V9A6T0BXRS7ZK3M8EF --state sqlite:s.db --copy-model --target-model-id 01JDQ2X8Q7ZP5D1H3KNCW6V0TA",
+        &["--target-model-id", "--copy-model", "not both"],
+    ),
+    (
+        "run --source https://h --store-id 01HVMMBCMGZNT3SED4Z17ECXCA --target sqlite:s.db --copy-model",
+        &["--copy-model is given", "openfga+https://HOST?store=ID"],
+    ),
+    (
+        "run --source file:p --target openfga+https://g?store=01JDQ2W4V9A6T0BXRS7ZK3M8EF --state sqlite:s.db --copy-model",
+        &["a recording has no authorization model", "--copy-model"],
+    ),
+    (
         "run --source file:p --schema authz",
         &["target.schema is for PostgreSQL", "target.table_prefix"],
     ),

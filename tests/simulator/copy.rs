@@ -7,7 +7,8 @@ use std::time::Duration;
 use fga_sync::change::Change;
 use fga_sync::checkpoint::StoreIdentity;
 use fga_sync::error::{Error, ErrorKind, Result};
-use fga_sync::openfga::{Sent, WriteError, Writes};
+use fga_sync::model::Model;
+use fga_sync::openfga::{ModelError, Sent, WriteError, Writes};
 use fga_sync::page::ContinuationToken;
 use fga_sync::source::{TuplePage, TupleState};
 use fga_sync::store::{Store, StoreApi};
@@ -188,6 +189,24 @@ impl StoreApi for Api {
     fn scan(&mut self, _after: Option<&ContinuationToken>) -> Result<TuplePage> {
         Err(unreachable())
     }
+
+    /// Nobody copies it.
+    fn newest_model(&mut self) -> Result<Option<Model>> {
+        Ok(None)
+    }
+
+    fn write_model(
+        &mut self,
+        _model: &Model,
+        _may_go: &mut dyn FnMut() -> bool,
+    ) -> Sent<String, ModelError> {
+        Sent {
+            outcome: Err(ModelError::Fatal(unreachable())),
+            in_doubt: false,
+        }
+    }
+
+    fn write_under(&mut self, _model_id: String) {}
 
     fn write(&mut self, writes: &Writes, may_go: &mut dyn FnMut() -> bool) -> Sent {
         let sent = |outcome, in_doubt| Sent { outcome, in_doubt };

@@ -43,6 +43,7 @@ pub fn options(mode: Mode, page_size: u32) -> RunOptions {
         max_duration: None,
         look_back: Duration::from_nanos(LOOK_BACK.unsigned_abs()),
         start_time: None,
+        copy_model: false,
         if_locked: IfLocked::Fail,
         migrate: true,
         keep_runs: 10_000,

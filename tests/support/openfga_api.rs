@@ -62,6 +62,13 @@ impl Api {
         text(&answer, "authorization_model_id")
     }
 
+    /// The authorization models of a store, the newest first.
+    pub fn models(&self, store: &str) -> Result<Vec<Value>> {
+        let path = format!("/stores/{store}/authorization-models");
+        let answer = self.call(Method::GET, &path, &[("page_size", "100")], None)?;
+        list(&answer, "authorization_models")
+    }
+
     /// One Write request, that is one transaction: the deletes are applied first.
     pub fn write(&self, store: &str, writes: &[Value], deletes: &[Value]) -> Result<()> {
         let mut body = json!({});

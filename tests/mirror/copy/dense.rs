@@ -71,7 +71,8 @@ pub fn key(user: &str, condition: Option<(&str, usize)>) -> Value {
     key
 }
 
-fn model(conditions: &[&str]) -> Value {
+/// A model that knows these conditions.
+pub fn model(conditions: &[&str]) -> Value {
     let guarded = |name: &&str| json!({ "type": "user", "condition": name });
     let plain = json!({ "type": "user" });
     let users: Vec<_> = conditions.iter().map(guarded).chain([plain]).collect();

@@ -6,17 +6,15 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
-use reqwest::Method;
-use reqwest::blocking::Client;
-use serde_json::json;
 
 use super::Pair;
 use super::dense::Dense;
+use super::proxy::{Proxy, error};
 use crate::mirror::dice::Dice;
 use crate::mirror::engine::Engine;
 use crate::mirror::store::Store;
 use crate::mirror::world::{Source, World, by_length};
-use crate::support::fake_openfga::http::{HttpAnswer, HttpRequest, HttpServer, Line};
+use crate::support::fake_openfga::http::{HttpAnswer, Line};
 
 /// Longer than the runs wait for an answer.
 const SLOW: Duration = Duration::from_millis(1_500);
@@ -51,11 +49,7 @@ fn fails(world: &World, engine: Engine) -> Result<()> {
     let pair = Pair::of_few_tuples(world, engine, &source, &target)?;
     let faults = Arc::new(AtomicU32::new(0));
     let proxy = proxy(&pair.target, Arc::clone(&faults))?;
-    let through = Store {
-        url: format!("http://{}", proxy.address()),
-        ..pair.target.clone()
-    };
-    let url = super::target_url(&through);
+    let url = super::target_url(&proxy.store);
     let mut history = Dense::new(23);
     for _ in 0..by_length(2, 20) {
         history.grow(&pair.source, 80)?;
@@ -74,11 +68,9 @@ fn fails(world: &World, engine: Engine) -> Result<()> {
 }
 
 /// Passes requests on to the store's server, and some writes badly.
-fn proxy(store: &Store, faults: Arc<AtomicU32>) -> Result<HttpServer> {
-    let client = Client::builder().no_proxy().tls_certs_only([]).build()?;
-    let to = store.url.clone();
+fn proxy(store: &Store, faults: Arc<AtomicU32>) -> Result<Proxy> {
     let dice = Mutex::new(Dice::new(77));
-    Ok(HttpServer::start(move |request| {
+    Proxy::start(store, move |request, pass| {
         let fault = {
             let mut dice = dice.lock().unwrap();
             let is_write = request.target.ends_with("/write");
@@ -86,13 +78,13 @@ fn proxy(store: &Store, faults: Arc<AtomicU32>) -> Result<HttpServer> {
                 .then(|| (FAULTS[dice.below(FAULTS.len())], dice.below(2) == 0))
         };
         let Some((fault, is_done)) = fault else {
-            return pass(&client, &to, &request);
+            return pass();
         };
         faults.fetch_add(1, Ordering::Relaxed);
         // A server that sends away has done nothing.
         let is_done = is_done && !matches!(fault, Fault::Conflict | Fault::TooOften);
         let answer = if is_done {
-            pass(&client, &to, &request)
+            pass()
         } else {
             error(500, "internal_error")
         };
@@ -118,36 +110,5 @@ fn proxy(store: &Store, faults: Arc<AtomicU32>) -> Result<HttpServer> {
                 ..answer
             },
         }
-    }))
-}
-
-fn pass(client: &Client, to: &str, request: &HttpRequest) -> HttpAnswer {
-    let method = Method::from_bytes(request.method.as_bytes()).unwrap();
-    let url = format!("{to}{}", request.target);
-    let sent = client
-        .request(method, url)
-        .header("content-type", "application/json")
-        .body(request.body.clone())
-        .send();
-    let Ok(answer) = sent else {
-        return error(503, "unavailable");
-    };
-    let status = answer.status().as_u16();
-    answered(status, answer.bytes().unwrap_or_default().to_vec())
-}
-
-fn error(status: u16, code: &str) -> HttpAnswer {
-    let body = json!({ "code": code, "message": "the proxy says so" });
-    answered(status, body.to_string().into_bytes())
-}
-
-const fn answered(status: u16, body: Vec<u8>) -> HttpAnswer {
-    HttpAnswer {
-        status,
-        headers: Vec::new(),
-        body,
-        padding: 0,
-        delay: Duration::ZERO,
-        line: Line::Good,
-    }
+    })
 }

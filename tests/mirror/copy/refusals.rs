@@ -90,7 +90,7 @@ fn no_model(world: &World, engine: Engine) -> Result<()> {
     let mut pair = pair(world, engine)?;
     let id = pair.target.api.create_store("without a model")?;
     pair.target = Store { id, ..pair.target };
-    pair.run().end_with(8)?.saying("model")?;
+    pair.run().end_with(8)?.saying("--copy-model")?;
     Ok(())
 }
 
