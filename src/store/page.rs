@@ -207,6 +207,7 @@ impl PageWriter {
                 }
                 Answer::Mismatch { in_doubt } => {
                     self.in_doubt |= in_doubt;
+                    self.is_touched |= in_doubt;
                     if is_probe && !self.in_doubt {
                         continue;
                     }

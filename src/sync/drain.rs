@@ -17,7 +17,6 @@ use crate::lookback::{OverlapUpdate, PageRead, Settling};
 use crate::mirror::{Applied, Rows};
 use crate::page::Rejection;
 use crate::target::{Counts, Position, TargetError, TargetResult};
-use crate::tuple::TupleKey;
 
 /// A run that reads its log.
 pub(super) struct Drain<'a, 'b> {
@@ -108,22 +107,32 @@ impl Drain<'_, '_> {
             let store_id = &self.session.subject().store.id;
             self.rejects.append(store_id, &plan.rejected)?;
             match self.commit(position, &plan, &overlap) {
-                Ok(Applied::Committed) => break,
+                Ok(Applied::Committed) => {
+                    self.planner.committed(&plan);
+                    break;
+                }
                 Ok(Applied::Unexpected(tuples)) => {
                     self.planner.contradict(&mut plan, page, &tuples)?;
                 }
                 Ok(Applied::InDoubt(tuples)) => self.planner.doubt(&mut plan, page, &tuples)?,
                 Err(TargetError::Refused { error, tuple }) => {
-                    let tuple = tuple.filter(|_| self.rejects.are_taken());
-                    let Some(change) = refused_change(page, tuple.as_deref()) else {
-                        let page_size = as_page_size(page.changes.len() / 2);
-                        return Err(Interruption::OtherPages { page_size });
+                    let sets_aside = self.rejects.are_taken();
+                    let tuple = match (page.changes.as_slice(), tuple) {
+                        ([change], _) => change.tuple.clone(),
+                        (_, Some(tuple)) if sets_aside => *tuple,
+                        (changes, _) => {
+                            let page_size = as_page_size(changes.len() / 2);
+                            return Err(Interruption::OtherPages { page_size });
+                        }
                     };
-                    let reason = error.to_string();
-                    if !Planner::believe_log(&mut plan, change)
-                        && !self.planner.set_aside(&mut plan, page, change, reason)
-                    {
-                        return Err(refused(change, &error));
+                    let is_another_plan = if sets_aside {
+                        let reason = error.to_string();
+                        self.planner.set_aside(&mut plan, page, &tuple, reason)
+                    } else {
+                        Planner::believe_log(&mut plan, last)
+                    };
+                    if !is_another_plan {
+                        return Err(refused(last, &error));
                     }
                     usual_page = self.usual_page;
                 }
@@ -234,15 +243,6 @@ fn page_read(page: &ReadPage) -> PageRead {
         seen_at: page.seen_at,
         known_remain: page.known_remain,
         changes: page.seen.clone(),
-    }
-}
-
-/// The change that the target refuses, where it is known.
-fn refused_change<'a>(page: &'a ReadPage, tuple: Option<&TupleKey>) -> Option<&'a Change> {
-    match (page.changes.as_slice(), tuple) {
-        ([change], _) => Some(change),
-        (changes, Some(tuple)) => changes.iter().rfind(|change| change.tuple == *tuple),
-        (_, None) => None,
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Planner {
     mode: Mode,
     /// What the target can't hold, where that is set aside.
     set_aside_by: Option<Limits>,
+    /// Tuples that the target lacks since this run has set them aside.
+    unheld: HashSet<TupleDigest>,
     whole: Whole,
     recent: Recent,
     /// Tuples whose changes contradicted each other. Their further changes can be part of the same confusion, so their state
@@ -109,13 +111,17 @@ pub(super) struct Plan<'a> {
     asked: BTreeMap<TupleKey, TupleState>,
 }
 
-/// What the target does not take of a tuple.
+/// What the target does not take of a tuple, by what was tried: nothing else tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refused {
-    /// What it is now. That it is not what it was can be stored.
-    Written,
+    /// What the source has told of it, which is another change than that of the page.
+    Told,
+    /// The change of the page.
+    Change,
+    /// Both, or the change alone where nothing else was told.
+    Both,
     /// Its name: it can't have been stored.
-    Named,
+    Name,
 }
 
 impl Planner {
@@ -132,6 +138,7 @@ impl Planner {
             deadline,
             mode,
             set_aside_by,
+            unheld: HashSet::new(),
             whole,
             recent: Recent::default(),
             contradicted,
@@ -209,32 +216,43 @@ impl Planner {
         self.mode.keeps_changelog() || change.operation == Operation::Write
     }
 
-    /// Sets a change aside that the target has refused. Whether that is another plan than before.
+    /// Sets aside what the target may have refused of a tuple. Whether that is another plan than before.
     pub(super) fn set_aside<'a>(
         &self,
         plan: &mut Plan<'a>,
-        page: &ReadPage,
-        change: &'a Change,
+        page: &'a ReadPage,
+        tuple: &TupleKey,
         reason: String,
     ) -> bool {
-        if self.set_aside_by.is_none() {
-            return false;
-        }
-        let refused = match plan.refused.get(&change.tuple) {
-            None if change.operation == Operation::Write => Refused::Written,
-            None | Some(Refused::Written) => Refused::Named,
-            Some(Refused::Named) => return false,
+        let told = match plan.asked.get(tuple) {
+            Some(TupleState::Exists(told)) => Some(told),
+            _ => None,
         };
-        plan.refused.insert(change.tuple.clone(), refused);
+        let is_told = |change: &Change| told.is_some_and(|told| is_same(change, told));
+        let changes = page.changes.iter().zip(&page.seen);
+        let mut changes = changes.filter(|(change, _)| change.tuple == *tuple);
+        let Some((change, (_, seen))) = changes
+            .clone()
+            .rfind(|(change, _)| is_told(change))
+            .or_else(|| changes.next_back())
+        else {
+            return false;
+        };
+        let refused = match plan.refused.get(tuple) {
+            None if told.is_some() && !is_told(change) => Refused::Told,
+            Some(Refused::Told) => Refused::Change,
+            Some(Refused::Change) => Refused::Both,
+            None if change.operation == Operation::Write => Refused::Both,
+            None | Some(Refused::Both) => Refused::Name,
+            Some(Refused::Name) => return false,
+        };
+        plan.refused.insert(tuple.clone(), refused);
         let new = plan.new.iter().position(|new| std::ptr::eq(*new, change));
-        if let Some(index) = new.filter(|_| self.is_lost_without(change)) {
+        let is_taken = refused == Refused::Told || !self.is_lost_without(change);
+        if let Some(index) = new.filter(|_| !is_taken) {
             plan.new.remove(index);
             plan.rejected.push((change, reason));
-            let mut seen = page.changes.iter().zip(&page.seen);
-            let is_late = seen.any(|(read, (_, seen))| {
-                std::ptr::eq(read, change) && matches!(seen, Seen::Late { .. })
-            });
-            plan.late_arrivals -= u32::from(is_late);
+            plan.late_arrivals -= u32::from(matches!(seen, Seen::Late { .. }));
         }
         true
     }
@@ -248,22 +266,39 @@ impl Planner {
     ) -> Result<()> {
         for tuple in of_page(page, tuples) {
             self.ask(plan, [tuple])?;
-            if self.may_have_been_set_aside(plan, tuple) {
-                self.contradicted.remove(&tuple_digest(tuple));
-            } else {
+            if !self.may_have_been_set_aside(plan, tuple) {
                 plan.anomalies.insert(tuple);
             }
         }
         Ok(())
     }
 
-    /// Whether a tuple that the target lacks, and that is deleted, may be one that was set aside: nothing contradicts itself then.
+    /// Whether a tuple that the target lacks, and that is deleted, may be one that an earlier run has set aside. It is treated as one whose
+    /// changes contradict each other, and not counted as one.
     fn may_have_been_set_aside(&self, plan: &Plan, tuple: &TupleKey) -> bool {
         let mut changes = plan.effective.iter();
         let first = changes.find(|change| change.tuple == *tuple);
         self.set_aside_by.is_some()
             && first.is_some_and(|change| change.operation == Operation::Delete)
             && plan.asked.get(tuple) == Some(&TupleState::Missing)
+    }
+
+    /// The plan is committed.
+    pub(super) fn committed(&mut self, plan: &Plan) {
+        let Some(limits) = &self.set_aside_by else {
+            return;
+        };
+        for change in &plan.effective {
+            let is_unheld = change.operation == Operation::Write
+                && !plan.asked.contains_key(&change.tuple)
+                && (plan.refused.contains_key(&change.tuple) || limits.reject(change).is_some());
+            let tuple = tuple_digest(&change.tuple);
+            if is_unheld {
+                self.unheld.insert(tuple);
+            } else {
+                self.unheld.remove(&tuple);
+            }
+        }
     }
 
     /// Asks for the state of tuples of which nobody knows whether they contradict what the target has.
@@ -305,12 +340,7 @@ impl Planner {
     pub(super) fn believe_log(plan: &mut Plan, change: &Change) -> bool {
         match plan.asked.get_mut(&change.tuple) {
             Some(state @ TupleState::Exists(_)) => {
-                let is_this = |told: &Change| {
-                    change.operation == Operation::Write
-                        && (told.timestamp, &told.condition)
-                            == (change.timestamp, &change.condition)
-                };
-                if matches!(state, TupleState::Exists(told) if is_this(told)) {
+                if matches!(state, TupleState::Exists(told) if is_same(change, told)) {
                     return false;
                 }
                 *state = TupleState::Refused;
@@ -318,6 +348,11 @@ impl Planner {
             }
             _ => false,
         }
+    }
+
+    /// Whether the target lacks a tuple since this run has set it aside.
+    fn lacks(&self, tuple: &TupleKey) -> bool {
+        !self.unheld.is_empty() && self.unheld.contains(&tuple_digest(tuple))
     }
 
     /// Marks changes of tuples whose changes contradict each other.
@@ -345,6 +380,12 @@ impl Planner {
         self.tuple_reader = Some(tuple_reader);
         state
     }
+}
+
+/// Whether a change is the write that the source tells of.
+fn is_same(change: &Change, told: &Change) -> bool {
+    change.operation == Operation::Write
+        && (told.timestamp, &told.condition) == (change.timestamp, &change.condition)
 }
 
 /// Tuples as the page has them.
@@ -378,7 +419,11 @@ impl Plan<'_> {
         let mut net_effect = coalesce(by_log.filter(|change| is_by_log(&change.tuple)));
         let known = |tuple: &TupleKey, before: Option<Before>| {
             let is_sure = planner.tuple_reader.is_some() && !self.asked.contains_key(tuple);
-            before.filter(|before| is_sure && planner.whole.tells(before))
+            let before = before.filter(|before| is_sure && planner.whole.tells(before));
+            before.map(|before| Before {
+                existed: before.existed && !planner.lacks(tuple),
+                ..before
+            })
         };
         for written in &mut net_effect.written {
             written.before = known(&written.change.tuple, written.before);
@@ -414,14 +459,16 @@ impl Plan<'_> {
         for written in effect.written {
             let Written { change, before } = written;
             let tuple = &change.tuple;
-            if self.refused.contains_key(tuple) || limits.reject(change).is_some() {
+            let refused = self.refused.get(tuple);
+            let is_refused = refused.is_some_and(|refused| *refused != Refused::Change);
+            if is_refused || limits.reject(change).is_some() {
                 left.deleted.push(Deleted { tuple, before });
             } else {
                 left.written.push(written);
             }
         }
         let can_be_there = |deleted: &Deleted<'_>| {
-            self.refused.get(deleted.tuple) != Some(&Refused::Named)
+            self.refused.get(deleted.tuple) != Some(&Refused::Name)
                 && !limits.rejects_tuple(deleted.tuple)
         };
         left.deleted.retain(can_be_there);

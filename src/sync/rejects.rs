@@ -98,23 +98,26 @@ impl Rejects {
     /// # Errors
     /// Where it can't be written.
     pub(super) fn append(&mut self, store_id: &str, rejected: &[(&Change, String)]) -> Result<()> {
-        let mut lines = String::new();
+        let mut new = Vec::new();
         for (change, reason) in rejected {
-            if !self.appended.insert(ChangeDigest::of(change)) {
-                continue;
+            if self.appended.insert(ChangeDigest::of(change)) {
+                tracing::warn!(tuple = %change.tuple, "set aside: {reason}");
+                new.push((*change, reason.as_str()));
             }
-            tracing::warn!(tuple = %change.tuple, "set aside: {reason}");
+        }
+        let Some(RejectsTo::File(path, file)) = &self.to else {
+            return Ok(());
+        };
+        if new.is_empty() {
+            return Ok(());
+        }
+        let mut lines = String::new();
+        for (change, reason) in new {
             let line = self.line(store_id, change, reason).map_err(|error| {
                 Error::new(ErrorKind::Unexpected, "can't write a change as JSON").because(error)
             })?;
             lines.push_str(&line);
             lines.push('\n');
-        }
-        let Some(RejectsTo::File(path, file)) = &self.to else {
-            return Ok(());
-        };
-        if lines.is_empty() {
-            return Ok(());
         }
         let written = (&**file)
             .write_all(lines.as_bytes())

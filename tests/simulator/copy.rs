@@ -221,9 +221,9 @@ impl StoreApi for Api {
         let fate = world.fate();
         let writes = OwnedWrites::of(writes, world.now);
         let is_refusing = world.profile.poison == Poison::Refused && !world.database.takes_all;
-        let mut events = writes.written.iter().map(|change| &change.raw_event);
+        let is_poisonous = |change: &Change| change.raw_event.contains("poison");
         // What the server refuses it never does.
-        let is_refused = is_refusing && events.any(|event| event.contains("poison"));
+        let is_refused = is_refusing && writes.written.iter().any(is_poisonous);
         if matches!(fate, Fate::Underway | Fate::KilledUnderway) && !is_refused {
             world.database.underway.push(writes.clone());
         }
@@ -235,14 +235,12 @@ impl StoreApi for Api {
             return sent(Err(WriteError::Fatal(killed())), false);
         }
         if is_refused {
-            let poison = Error::new(ErrorKind::Unstorable, "poison");
-            return sent(
-                Err(WriteError::Refused {
-                    error: poison,
-                    tuple: None,
-                }),
-                false,
-            );
+            let error = Error::new(ErrorKind::Unstorable, "poison");
+            // Not of everything that a server does not take it names the tuple.
+            let mut poisonous = writes.written.iter().filter(|change| is_poisonous(change));
+            let named = poisonous.next().filter(|_| world.rng.bool());
+            let tuple = named.map(|change| Box::new(change.tuple.clone()));
+            return sent(Err(WriteError::Refused { error, tuple }), false);
         }
         let is_unanswered = fate != Fate::Good;
         // The client may try again by itself.

@@ -9,7 +9,7 @@ use fga_sync::error::{ErrorKind, Result};
 use fga_sync::ledger::Runner;
 use fga_sync::report::Tally;
 use fga_sync::source::ChangeSource;
-use fga_sync::sync::{IfLocked, Outcome, RunOptions, Stop, run};
+use fga_sync::sync::{IfLocked, Outcome, RejectsTo, RunOptions, Stop, run};
 use fga_sync::target::Target;
 
 use super::copy::copy_of;
@@ -55,6 +55,7 @@ pub fn run_once(shared: &Shared) -> Result<Outcome> {
     let options = {
         let world = &mut *shared.lock();
         let mut options = options(world.profile.mode, world.rng.u32(SMALLEST_PAGE..=8));
+        options.rejects = world.profile.sets_aside.then_some(RejectsTo::Nowhere);
         if !world.is_well {
             if world.profile.has_limits && chance(&mut world.rng, 50) {
                 options.max_changes = Some(world.rng.u64(1..=5));

@@ -64,6 +64,8 @@ pub struct Profile {
     pub lag: i64,
     pub is_restored: bool,
     pub poison: Poison,
+    /// Whether poisonous changes are set aside.
+    pub sets_aside: bool,
     pub is_reckless: bool,
     pub loses_position: bool,
     pub writes_meanwhile: bool,
@@ -141,6 +143,7 @@ impl Profile {
                 1 => Poison::Refused,
                 _ => Poison::None,
             },
+            sets_aside: seed.is_multiple_of(2),
             is_reckless: chance(r, 10),
             loses_position: chance(r, 5),
             writes_meanwhile: chance(r, 40),

@@ -231,8 +231,8 @@ impl Store {
             };
             let is_poison = profile.poison != Poison::None
                 && operation == Operation::Write
-                && !self.has_poison
-                && chance(rng, 15);
+                && (!self.has_poison || profile.sets_aside)
+                && chance(rng, if self.has_poison { 3 } else { 15 });
             self.has_poison |= is_poison;
             let context = if is_poison {
                 Some(format!(r#"{{"poison":"{}"}}"#, "x".repeat(400)))

@@ -229,9 +229,12 @@ fn a_lost_answer_leaves_in_doubt_what_was_there() {
     for there in [&[("gone", None)][..], &[]] {
         let mut store = Fake::holding(there);
         store.repeats = true;
-        let applied = write(&mut page(), &mut store, &[], &[(&gone, THERE)]);
+        let mut page = page();
+        let applied = write(&mut page, &mut store, &[], &[(&gone, THERE)]);
         assert_eq!(applied.unwrap(), Applied::InDoubt(vec![gone.clone()]));
         assert!(store.tuples.is_empty());
+        // So what was announced stays so.
+        assert!(page.is_touched());
     }
 }
 

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use super::dense::{Dense, key, store_with};
+use super::dense::{Dense, key, model, store_with};
 use super::past::assert_never_went_back;
 use super::{Pair, tuples};
 use crate::mirror::dice::Dice;
@@ -249,7 +249,6 @@ fn seeded(world: &World, engine: Engine) -> Result<()> {
     let file = dir.path().join("rejects.jsonl");
     let path = file.display().to_string();
     pair.command("seed").end_with(9)?.saying("--rejects")?;
-    // Of another store than the one that was begun.
     let ended = pair
         .command("seed")
         .args(["--rejects", &path, "--format", "json"])
@@ -267,5 +266,10 @@ fn seeded(world: &World, engine: Engine) -> Result<()> {
         .end_with(11)?;
     let summary: Value = serde_json::from_str(&kept.stdout)?;
     ensure!(summary["missing"] == 6, "{summary}");
-    Ok(())
+    // Once the target can hold them, a repair brings them.
+    pair.command("verify").args(["--repair"]).end_with(11)?;
+    let model = model(&["since", "unknown"]);
+    pair.target.api.write_model(&pair.target.id, &model)?;
+    pair.command("verify").args(["--repair"]).end_with(0)?;
+    pair.assert_holds_the_same()
 }
