@@ -10,6 +10,7 @@ use super::client::{self, Client, Request};
 use super::models::{self, ModelWriter};
 use super::page_size::PageSize;
 use super::read::{PointReader, Scanner};
+use super::write::TupleWriter;
 use crate::checkpoint::StoreIdentity;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Model;
@@ -66,6 +67,14 @@ impl OpenFga {
     /// Where it can't be set up.
     pub fn model_writer(&self, timeout: Duration) -> Result<ModelWriter> {
         Ok(ModelWriter::new(self.client.another()?, timeout))
+    }
+
+    /// Writes tuples under the named model, or else the newest. No attempt takes longer than `timeout`.
+    ///
+    /// # Errors
+    /// Where it can't be set up.
+    pub fn tuple_writer(&self, model_id: Option<String>, timeout: Duration) -> Result<TupleWriter> {
+        Ok(TupleWriter::new(self.client.another()?, model_id, timeout))
     }
 
     /// Reads one page of at most `size` changes.

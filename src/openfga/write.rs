@@ -5,11 +5,10 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::OpenFgaSettings;
 use super::answer::{Failure, Reason, Remedy};
 use super::client::{Client, Request};
 use crate::change::Change;
-use crate::error::{self, Error, ErrorKind};
+use crate::error::{Error, ErrorKind};
 use crate::tuple::TupleKey;
 
 /// The tuples that a server takes in one request unless it is told otherwise (`--max-tuples-per-write`).
@@ -78,20 +77,12 @@ pub struct TupleWriter {
 }
 
 impl TupleWriter {
-    /// A writer under the named model, or else the newest. No attempt takes longer than `timeout`. Nothing is sent yet.
-    ///
-    /// # Errors
-    /// Where the token can't be a header value, or TLS can't be set up.
-    pub fn new(
-        settings: &OpenFgaSettings,
-        model_id: Option<String>,
-        timeout: Duration,
-    ) -> error::Result<Self> {
-        Ok(Self {
-            client: Client::new(settings)?,
+    pub(super) const fn new(client: Client, model_id: Option<String>, timeout: Duration) -> Self {
+        Self {
+            client,
             model_id,
             timeout,
-        })
+        }
     }
 
     /// Writes under this model from now on.

@@ -75,7 +75,7 @@ impl OverHttp {
             reader: store.point_reader()?,
             scanner: store.scanner()?,
             models: store.model_writer(settings.timeout)?,
-            writer: TupleWriter::new(&settings.api, settings.model_id.clone(), settings.timeout)?,
+            writer: store.tuple_writer(settings.model_id.clone(), settings.timeout)?,
             store,
         })
     }

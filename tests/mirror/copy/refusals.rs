@@ -1,11 +1,14 @@
 //! What a copy does not do.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
 use super::dense::{key, store_with};
+use super::proxy::Proxy;
 use super::{Pair, target_url, tuples};
 use crate::mirror::engine::Engine;
 use crate::mirror::store::Store;
@@ -26,6 +29,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
         trial("a_store_without_a_model_is_not_filled", no_model),
         trial("a_tuple_that_the_model_refuses_is_named", refused),
         trial("a_server_that_takes_less_at_once_is_given_less", takes_less),
+        trial("requests_of_every_kind_share_the_pace_of_a_target", paced),
     ]
 }
 
@@ -130,5 +134,33 @@ fn takes_less(world: &World, engine: Engine) -> Result<()> {
     let server = OpenFga::start_with(world.dir()?, Datastore::Memory, &arguments)?;
     pair.target = Store::create(&Api::new(&server.url(), None)?, &server.url())?;
     pair.run().end_with(0)?;
+    pair.assert_equal()
+}
+
+/// Reads and writes, by however many clients.
+fn paced(world: &World, engine: Engine) -> Result<()> {
+    const A_SECOND: u32 = 25;
+    let mut pair = pair(world, engine)?;
+    let requests = Arc::new(AtomicU32::new(0));
+    let count = Arc::clone(&requests);
+    let proxy = Proxy::start(&pair.target, move |_, pass| {
+        count.fetch_add(1, Ordering::Relaxed);
+        pass()
+    })?;
+    let direct = std::mem::replace(&mut pair.target, proxy.store.clone());
+    let most = A_SECOND.to_string();
+    for arguments in [&["--page-size", "20"][..], &[]] {
+        requests.store(0, Ordering::Relaxed);
+        let begun = Instant::now();
+        pair.run()
+            .args(arguments.iter().copied())
+            .args(["--target-max-rps", &most])
+            .end_with(0)?;
+        let taken = begun.elapsed();
+        let requests = requests.load(Ordering::Relaxed);
+        let least = Duration::from_secs(1) * (requests - 1) / A_SECOND;
+        ensure!(taken >= least, "{requests} requests in {taken:?}");
+    }
+    pair.target = direct;
     pair.assert_equal()
 }
