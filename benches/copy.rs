@@ -4,6 +4,7 @@
 //!
 //! CHANGES is 20,000 by default, and ENGINE, where the target server keeps its stores, is postgres or memory. The bare client knows what no mirror
 //! may take for granted: that the target is as the log says. Ratios are of copies of one round, and the order turns round from round to round.
+//! Look at the spread: PostgreSQL's planner may change its mind between two copies, and then OpenFGA reads a whole store for each write.
 #![allow(
     dead_code,
     unused_imports,
