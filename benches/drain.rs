@@ -15,13 +15,14 @@
 )]
 
 mod common;
+#[path = "common/stores.rs"]
+mod stores;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
 use std::time::{Duration, Instant};
 
-use support::history::Workload;
-use support::openfga_api::Api;
+use serde::de::IgnoredAny;
 use support::servers::{Datastore, OpenFga, Postgres, TestDir};
 
 const ROUNDS: usize = 5;
@@ -30,15 +31,10 @@ const WRITERS: u32 = 4;
 fn main() {
     let changes = common::argument().unwrap_or(200_000);
     let dir = TestDir::new().unwrap();
-    let subdir = |name: &str| {
-        let path = dir.path().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        path
-    };
-    let store_database = Postgres::start(&subdir("store")).unwrap();
-    let openfga = OpenFga::start(&subdir("openfga"), Datastore::Postgres(&store_database)).unwrap();
-    let target = Postgres::start(&subdir("target")).unwrap();
-    let store = fill(&openfga, changes);
+    let store_database = Postgres::start(dir.path()).unwrap();
+    let openfga = OpenFga::start(dir.path(), Datastore::Postgres(&store_database)).unwrap();
+    let target = Postgres::start(dir.path()).unwrap();
+    let store = stores::random(&openfga, changes, WRITERS);
 
     let bare = || read_and_throw_away(&openfga, &store);
     let mut round = 0;
@@ -97,55 +93,13 @@ fn main() {
     }
 }
 
-/// Writes at least `changes` changes, by several writers at once.
-fn fill(openfga: &OpenFga, changes: usize) -> String {
-    let api = Api::new(&openfga.url(), None).unwrap();
-    let store = api.create_store("bench").unwrap();
-    api.write_model(&store, &Workload::model()).unwrap();
-    std::thread::scope(|scope| {
-        for writer in 0..WRITERS {
-            let (api, store) = (&api, &store);
-            scope.spawn(move || {
-                let mut workload = Workload::disjoint(1, writer);
-                while workload.changes() < changes / WRITERS as usize {
-                    let (writes, deletes) = workload.next_request();
-                    api.write(store, &writes, &deletes).unwrap();
-                }
-            });
-        }
-    });
-    store
-}
-
-/// The least that any reader of the feed must do: ask, receive, take the token out, ask again.
+/// How many changes there are, and how long it takes to read them.
 fn read_and_throw_away(openfga: &OpenFga, store: &str) -> (usize, Duration) {
-    #[derive(serde::Deserialize)]
-    struct Page {
-        changes: Vec<serde::de::IgnoredAny>,
-        continuation_token: String,
-    }
-    let client = reqwest::blocking::Client::builder()
-        .no_proxy()
-        .tls_certs_only([])
-        .build()
-        .unwrap();
-    let url = format!("{}/stores/{store}/changes", openfga.url());
+    let client = stores::bare_client();
     let started = Instant::now();
-    let (mut count, mut token) = (0, String::new());
-    loop {
-        let query = [("page_size", "100"), ("continuation_token", &token)];
-        let body = client
-            .get(&url)
-            .query(&query)
-            .send()
-            .unwrap()
-            .bytes()
-            .unwrap();
-        let page: Page = serde_json::from_slice(&body).unwrap();
-        if page.changes.is_empty() {
-            return (count, started.elapsed());
-        }
-        count += page.changes.len();
-        token = page.continuation_token;
-    }
+    let mut count = 0;
+    stores::read_log(&client, openfga, store, |page: Vec<IgnoredAny>| {
+        count += page.len();
+    });
+    (count, started.elapsed())
 }

@@ -18,15 +18,15 @@
 mod common;
 #[path = "common/engine.rs"]
 mod engine;
+#[path = "common/stores.rs"]
+mod stores;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
 use std::time::Duration;
 
 use engine::Servers;
-use support::history::Workload;
 use support::line::Line;
-use support::openfga_api::Api;
 use support::servers::{Datastore, OpenFga, TestDir};
 
 const ENGINES: [&str; 3] = ["postgres", "mariadb", "mysql"];
@@ -40,7 +40,7 @@ fn main() {
     let dir = TestDir::new().unwrap();
     let servers = Servers::start(dir.path());
     let openfga = OpenFga::start(dir.path(), Datastore::Memory).unwrap();
-    let [short, long] = [SHORT, LONG].map(|changes| fill(&openfga, changes));
+    let [short, long] = [SHORT, LONG].map(|changes| stores::random(&openfga, changes, 1));
     println!("round trips over a line of {round_trip:?}, pages of {PAGE}: counted (by time)");
     println!(
         "{:<10} {:>16} {:>24} {:>24}",
@@ -169,16 +169,4 @@ fn by_port(url: &str, port: u16) -> String {
         "ssl-mode=DISABLED"
     };
     format!("{head}:{port}/{database}?{in_the_clear}")
-}
-
-fn fill(openfga: &OpenFga, changes: usize) -> String {
-    let api = Api::new(&openfga.url(), None).unwrap();
-    let store = api.create_store("bench").unwrap();
-    api.write_model(&store, &Workload::model()).unwrap();
-    let mut workload = Workload::new(1);
-    while workload.changes() < changes {
-        let (writes, deletes) = workload.next_request();
-        api.write(&store, &writes, &deletes).unwrap();
-    }
-    store
 }

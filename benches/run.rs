@@ -17,6 +17,8 @@
 mod common;
 #[path = "common/engine.rs"]
 mod engine;
+#[path = "common/stores.rs"]
+mod stores;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
@@ -25,8 +27,6 @@ use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use engine::Servers;
-use support::history::Workload;
-use support::openfga_api::Api;
 use support::servers::{Datastore, OpenFga, TestDir};
 
 const SHORT: usize = 100_000;
@@ -43,12 +43,7 @@ fn main() {
         format!("file:{}", path.display())
     };
     let openfga = OpenFga::start(dir.path(), Datastore::Memory).unwrap();
-    let api = Api::new(&openfga.url(), None).unwrap();
-    let store = api.create_store("bench").unwrap();
-    let mut workload = Workload::new(1);
-    api.write_model(&store, &Workload::model()).unwrap();
-    let (writes, deletes) = workload.next_request();
-    api.write(&store, &writes, &deletes).unwrap();
+    let store = stores::random(&openfga, 1, 1);
     let (short_log, long_log) = (recording(SHORT), recording(long));
     println!(
         "{:<10} {:>18} {:>18} {:>7} {:>16}",

@@ -14,33 +14,26 @@
 )]
 
 mod common;
+#[path = "common/stores.rs"]
+mod stores;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use support::history::Workload;
-use support::openfga_api::Api;
 use support::servers::{Datastore, MariaDb, OpenFga, Postgres, TestDir};
 
 const ROUNDS: usize = 5;
-/// Tuples in a write.
-const BATCH: usize = 100;
 
 fn main() {
     let tuples = common::argument().unwrap_or(200_000);
     let dir = TestDir::new().unwrap();
-    let subdir = |name: &str| {
-        let path = dir.path().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        path
-    };
-    let store_database = Postgres::start(&subdir("store")).unwrap();
-    let openfga = OpenFga::start(&subdir("openfga"), Datastore::Postgres(&store_database)).unwrap();
-    let postgres = Postgres::start(&subdir("postgres")).unwrap();
-    let mariadb = MariaDb::start(&subdir("mariadb")).unwrap();
-    let store = fill(&openfga, tuples);
+    let store_database = Postgres::start(dir.path()).unwrap();
+    let openfga = OpenFga::start(dir.path(), Datastore::Postgres(&store_database)).unwrap();
+    let postgres = Postgres::start(dir.path()).unwrap();
+    let mariadb = MariaDb::start(dir.path()).unwrap();
+    let store = stores::imported(&openfga, tuples);
 
     let mut round = 0;
     let mut seed = |engine: &str| {
@@ -79,25 +72,6 @@ fn main() {
     }
 }
 
-fn fill(openfga: &OpenFga, tuples: usize) -> String {
-    let api = Api::new(&openfga.url(), None).unwrap();
-    let store = api.create_store("bench").unwrap();
-    api.write_model(&store, &Workload::model()).unwrap();
-    let tuple = |number: usize| {
-        json!({
-            "object": format!("document:d{}", number / 7),
-            "relation": "viewer",
-            "user": format!("user:u{}", number % 7 * 1_000 + number % 911),
-        })
-    };
-    for first in (0..tuples).step_by(BATCH) {
-        let last = tuples.min(first + BATCH);
-        let batch: Vec<_> = (first..last).map(tuple).collect();
-        api.write(&store, &batch, &[]).unwrap();
-    }
-    store
-}
-
 /// The least that any reader of the tuples must do: ask, receive, take the token out, ask again.
 fn read_and_throw_away(openfga: &OpenFga, store: &str, tuples: usize) -> Duration {
     #[derive(serde::Deserialize)]
@@ -105,17 +79,13 @@ fn read_and_throw_away(openfga: &OpenFga, store: &str, tuples: usize) -> Duratio
         tuples: Vec<serde::de::IgnoredAny>,
         continuation_token: String,
     }
-    let client = reqwest::blocking::Client::builder()
-        .no_proxy()
-        .tls_certs_only([])
-        .build()
-        .unwrap();
+    let client = stores::bare_client();
     let url = format!("{}/stores/{store}/read", openfga.url());
     let started = Instant::now();
     let (mut count, mut token) = (0, String::new());
     loop {
         let body = json!({
-            "page_size": 100,
+            "page_size": stores::BATCH,
             "continuation_token": token,
             "consistency": "HIGHER_CONSISTENCY",
         });
