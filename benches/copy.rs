@@ -4,7 +4,8 @@
 //!
 //! CHANGES is 20,000 by default, and ENGINE, where the target server keeps its stores, is postgres or memory. The bare client knows what no mirror
 //! may take for granted: that the target is as the log says. Ratios are of copies of one round, and the order turns round from round to round.
-//! Look at the spread: PostgreSQL's planner may change its mind between two copies, and then OpenFGA reads a whole store for each write.
+//! The planner of the target's PostgreSQL gets its statistics before each copy, and none during it: else it may change its mind on the way, and
+//! then OpenFGA (v1.22.1) reads a whole store for each write.
 #![allow(
     dead_code,
     unused_imports,
@@ -29,7 +30,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use support::line::Line;
 use support::openfga_api::Api;
-use support::servers::{Datastore, OpenFga, Postgres, TestDir};
+use support::servers::{Datastore, OpenFga, Postgres, TestDir, Version};
 
 const ROUNDS: usize = 5;
 const WRITERS: u32 = 4;
@@ -61,6 +62,8 @@ struct Servers<'a> {
     dir: &'a Path,
     source: OpenFga,
     target: OpenFga,
+    /// The target's, where it has one.
+    target_database: Option<&'a Postgres>,
     target_line: Line,
     state: Postgres,
     state_line: Line,
@@ -83,9 +86,13 @@ fn main() {
         source: OpenFga::start(dir.path(), Datastore::Postgres(&source_database)).unwrap(),
         target_line: Line::before_port(target.port()).unwrap(),
         target,
+        target_database: Some(&target_database).filter(|_| engine == "postgres"),
         state_line: Line::before_port(state.port()).unwrap(),
         state,
     };
+    let autovacuum = "alter system set autovacuum = off";
+    target_database.run(autovacuum).unwrap();
+    target_database.run("select pg_reload_conf()").unwrap();
     println!(
         "target over {engine}, pages of {}, {ROUNDS} rounds",
         stores::BATCH
@@ -172,6 +179,11 @@ impl Servers<'_> {
     }
 
     fn time(&self, copier: Copier, store: &str) -> Duration {
+        if let Some(postgres) = self.target_database {
+            postgres
+                .run_in(Version::Newest.database(), "vacuum analyze")
+                .unwrap();
+        }
         let ports = (self.target.port(), self.state.port());
         self.copy(copier, store, ports).1
     }

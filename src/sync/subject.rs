@@ -9,11 +9,17 @@ use crate::ledger::Found;
 pub(super) fn admit_run(found: &Found, subject: &Subject) -> Result<()> {
     let kept = check_kept(found, subject)?;
     if kept.is_some_and(|kept| kept.seed_from.is_some()) {
+        let anew = begin_anew(subject);
         return Err(Error::new(
             ErrorKind::WrongPosition,
-            format!("a seed of {:?} is not done: the target has a part of the store's tuples", subject.name),
+            format!(
+                "a seed of {:?} is not done: the target has a part of the store's tuples",
+                subject.name
+            ),
         )
-        .advise("fga-sync seed goes on where it ended; or fga-sync reset --truncate gives up what there is"));
+        .advise(format!(
+            "fga-sync seed goes on where it ended; to begin anew, {anew}"
+        )));
     }
     check_overlap(&found.others, subject)?;
     let has_lost_rows = found.has_rows && kept.is_none_or(|kept| kept.seeded_at.is_none());
@@ -41,8 +47,10 @@ pub(super) fn admit_run(found: &Found, subject: &Subject) -> Result<()> {
 pub(super) fn admit_seed(found: &Found, subject: &Subject) -> Result<()> {
     let kept = check_kept(found, subject)?;
     let refuse = |what: String| {
-        Err(Error::new(ErrorKind::WrongPosition, what)
-            .advise("fga-sync run goes on with what is there; to begin anew, fga-sync reset --truncate first"))
+        let anew = begin_anew(subject);
+        Err(Error::new(ErrorKind::WrongPosition, what).advise(format!(
+            "fga-sync run goes on with what is there; to begin anew, {anew}"
+        )))
     };
     if let Some(kept) = kept.filter(|kept| kept.token.is_some() || kept.seeded_at.is_some()) {
         let what = if kept.token.is_some() {
@@ -54,12 +62,27 @@ pub(super) fn admit_seed(found: &Found, subject: &Subject) -> Result<()> {
     }
     check_overlap(&found.others, subject)?;
     if found.has_rows && kept.is_none_or(|kept| kept.seed_from.is_none()) {
-        return refuse(format!(
-            "the target holds rows of the store {:?}, and a seed fills an empty one",
-            subject.store.id
-        ));
+        return refuse(match &subject.target_store {
+            Some(store) => format!(
+                "the store {:?} holds tuples, and a seed fills an empty one",
+                store.id
+            ),
+            None => format!(
+                "the target holds rows of the store {:?}, and a seed fills an empty one",
+                subject.store.id
+            ),
+        });
     }
     Ok(())
+}
+
+/// How a mirror is given up for another. The tuples of a target store are not deleted.
+const fn begin_anew(subject: &Subject) -> &'static str {
+    if subject.target_store.is_some() {
+        "fga-sync reset, and then fill an empty store"
+    } else {
+        "fga-sync reset --truncate first"
+    }
 }
 
 /// The run's own checkpoint, of the same subject. One that holds nothing belongs to nothing: it may have been taken with a mistake in the

@@ -117,7 +117,9 @@ fn killed(world: &World, engine: Engine) -> Result<()> {
             pair.run()
                 .args(["--if-locked", "wait"])
                 .end_with(7)?
-                .saying("fga-sync seed")?;
+                .saying(
+                    "fga-sync seed goes on where it ended; to begin anew, fga-sync reset, and then",
+                )?;
         }
     }
     ensure!(interrupted > 0, "no seed was under way when it was killed");
@@ -133,7 +135,7 @@ fn not_empty(world: &World, engine: Engine) -> Result<()> {
     let pair = Pair::new(world, engine, source, world.store(Source::Sqlite)?)?;
     pair.target.grow(&mut Workload::new(4), 10)?;
     let before = tuples(&pair.target)?;
-    pair.command("seed").end_with(7)?.saying("holds")?;
+    pair.command("seed").end_with(7)?.saying("holds tuples")?;
     ensure!(tuples(&pair.target)? == before, "it was written to");
     Ok(())
 }

@@ -192,7 +192,12 @@ impl Postgres {
 
     /// Runs statements as superuser.
     pub fn run(&self, sql: &str) -> anyhow::Result<()> {
-        Ok(self.admin()?.batch_execute(sql)?)
+        self.run_in("postgres", sql)
+    }
+
+    /// The same in a certain database.
+    pub fn run_in(&self, database: &str, sql: &str) -> anyhow::Result<()> {
+        Ok(connect(&self.admin_url(database))?.batch_execute(sql)?)
     }
 
     fn admin(&self) -> anyhow::Result<Client> {
