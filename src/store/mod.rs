@@ -358,6 +358,7 @@ impl Ledger for Store {
         if std::mem::take(&mut self.takes_over) || !held.checkpoint.announced.is_empty() {
             self.quiet.begin(&self.stop);
         }
+        self.page.forget();
         self.announced.clone_from(&held.checkpoint.announced);
         Ok(held)
     }

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -16,6 +16,9 @@ use crate::tuple::TupleKey;
 
 /// How often a page's tuples are looked at again, where others change them meanwhile.
 const MOST_MISMATCHES: u32 = 5;
+
+/// So many tuples are remembered from page to page.
+const MOST_REMEMBERED: usize = 10_000;
 
 /// A tuple in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +59,8 @@ pub(super) struct PageWriter {
     commit: i64,
     /// The page's tuples, as far as requests have told.
     states: BTreeMap<TupleKey, State>,
+    /// Tuples of pages before that this run has deleted, and nobody else writes.
+    missing: BTreeSet<TupleKey>,
     /// Whether a request may have been done that was not answered.
     in_doubt: bool,
     /// Whether one was done, or may have been.
@@ -88,6 +93,7 @@ impl PageWriter {
             most,
             commit: 0,
             states: BTreeMap::new(),
+            missing: BTreeSet::new(),
             in_doubt: false,
             is_touched: false,
         }
@@ -103,11 +109,16 @@ impl PageWriter {
         let is_new = self.commit != commit;
         if is_new {
             self.commit = commit;
-            self.states.clear();
+            self.remember();
             self.in_doubt = false;
             self.is_touched = false;
         }
         is_new
+    }
+
+    /// Another run may have written meanwhile.
+    pub(super) fn forget(&mut self) {
+        self.missing.clear();
     }
 
     /// Whether a request of the page was done, or may have been.
@@ -127,7 +138,18 @@ impl PageWriter {
             deleted.filter(|deleted| deleted.before.is_some_and(|before| !before.existed));
         came_and_went
             .map(|deleted| deleted.tuple)
-            .filter(|tuple| !self.states.contains_key(*tuple))
+            .filter(|tuple| !self.states.contains_key(*tuple) && !self.missing.contains(*tuple))
+    }
+
+    /// Keeps of the page before which tuples it has left missing: those that change often are looked at less often.
+    fn remember(&mut self) {
+        for (tuple, state) in std::mem::take(&mut self.states) {
+            if state == State::Missing && self.missing.len() < MOST_REMEMBERED {
+                self.missing.insert(tuple);
+            } else {
+                self.missing.remove(&tuple);
+            }
+        }
     }
 
     /// Brings the tuples to what the page comes to: that is [`Applied::Committed`]. With another result the page may be done in part.
@@ -184,8 +206,7 @@ impl PageWriter {
                 Err(error) => {
                     let in_doubt =
                         !matches!(error, TargetError::Refused { .. } | TargetError::Fatal(_));
-                    self.in_doubt |= in_doubt;
-                    self.is_touched |= in_doubt;
+                    self.note_doubt(in_doubt);
                     return Err(error);
                 }
             };
@@ -206,8 +227,7 @@ impl PageWriter {
                     return Err(TargetError::TooMany(most));
                 }
                 Answer::Mismatch { in_doubt } => {
-                    self.in_doubt |= in_doubt;
-                    self.is_touched |= in_doubt;
+                    self.note_doubt(in_doubt);
                     if is_probe && !self.in_doubt {
                         continue;
                     }
@@ -266,6 +286,15 @@ impl PageWriter {
         }
         self.states.extend(seen);
         Ok((unexpected, is_done))
+    }
+
+    /// A request may have been done that was not answered.
+    fn note_doubt(&mut self, in_doubt: bool) {
+        if in_doubt {
+            self.in_doubt = true;
+            self.is_touched = true;
+            self.missing.clear();
+        }
     }
 
     /// What is done by a request.

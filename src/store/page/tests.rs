@@ -17,6 +17,8 @@ struct Fake {
     repeats: bool,
     /// How many looks succeed until one fails.
     looks: Option<usize>,
+    /// How many there were.
+    reads: u32,
     /// The requests, as "-DELETED +WRITTEN".
     requests: Vec<String>,
 }
@@ -73,6 +75,7 @@ impl Tuples for Fake {
     }
 
     fn read(&mut self, tuple: &TupleKey) -> TargetResult<State> {
+        self.reads += 1;
         match &mut self.looks {
             Some(0) => {
                 self.looks = None;
@@ -259,4 +262,25 @@ fn a_request_has_no_more_tuples_than_are_taken() {
     let applied = write(&mut page, &mut store, &written, &[]).unwrap();
     assert_eq!(applied, Applied::Committed);
     assert_eq!(store.requests, ["+1 +2", "+3"]);
+}
+
+/// A tuple that comes and goes within a page is looked at, unless this run has deleted it itself.
+#[test]
+fn what_this_run_has_deleted_is_not_looked_at() {
+    let tuple = key("often");
+    let mut store = Fake::holding(&[("often", None)]);
+    let mut page = page();
+    let mut commit = |page: &mut PageWriter, number: i64, before: Option<Before>| {
+        page.begin(number);
+        let reads = store.reads;
+        let applied = write(page, &mut store, &[], &[(&tuple, before)]).unwrap();
+        assert_eq!(applied, Applied::Committed);
+        store.reads - reads
+    };
+    assert_eq!(commit(&mut page, 2, THERE), 0);
+    assert_eq!(commit(&mut page, 3, MISSING), 0);
+    assert_eq!(commit(&mut page, 4, MISSING), 0);
+    page.forget();
+    assert_eq!(commit(&mut page, 5, MISSING), 1);
+    assert_eq!(commit(&mut page, 6, MISSING), 0);
 }
