@@ -43,6 +43,8 @@ pub(super) struct Planner {
     /// Tuples whose changes contradicted each other. Their further changes can be part of the same confusion, so their state
     /// is asked for each time until the end of the run.
     contradicted: HashSet<TupleDigest>,
+    /// Tuples that a run before may have written to another store, and did not commit. They may be ahead of the log.
+    ahead: HashSet<TupleDigest>,
 }
 
 /// From when on the mirror has every tuple that there is.
@@ -120,7 +122,7 @@ impl Planner {
         (stop, deadline): (&Stop, Option<Instant>),
         (mode, set_aside_by): (Mode, Option<Limits>),
         whole: Whole,
-        contradicted: HashSet<TupleDigest>,
+        (contradicted, ahead): (HashSet<TupleDigest>, HashSet<TupleDigest>),
     ) -> Self {
         Self {
             tuple_reader,
@@ -132,6 +134,7 @@ impl Planner {
             whole,
             recent: Recent::default(),
             contradicted,
+            ahead,
         }
     }
 
@@ -174,6 +177,7 @@ impl Planner {
             }
             if followed_by
                 || self.contradicted.contains(&digest.tuple)
+                || self.ahead.contains(&digest.tuple)
                 || self.whole.may_be_past(change)
             {
                 doubtful.push(&change.tuple);
@@ -193,6 +197,7 @@ impl Planner {
     ) -> Result<()> {
         for tuple in of_page(page, tuples) {
             self.ask(plan, [tuple])?;
+            self.contradicted.insert(tuple_digest(tuple));
             if !self.may_have_been_set_aside(plan, tuple) {
                 plan.anomalies.insert(tuple);
             }
@@ -222,8 +227,11 @@ impl Planner {
             let state = self.state_of(tuple)?;
             let exists = matches!(state, TupleState::Exists(_));
             tracing::debug!(%tuple, exists, "asked the source for a tuple that its changes do not tell");
+            // What was just where the log has it is not ahead of it, and what follows in the log is news.
+            if plan.anomalies.contains(tuple) || !plan.is_as_the_log_says(tuple, &state) {
+                self.contradicted.insert(tuple_digest(tuple));
+            }
             plan.asked.insert(tuple.clone(), state);
-            self.contradicted.insert(tuple_digest(tuple));
         }
         Ok(())
     }
@@ -293,6 +301,16 @@ impl Plan<'_> {
     /// How many tuples' changes contradict each other.
     pub(super) fn order_anomalies(&self) -> u32 {
         u32::try_from(self.anomalies.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether the source tells of a tuple what the log says of it up to this page. Of a tuple that is missing, the log can say so several times.
+    fn is_as_the_log_says(&self, tuple: &TupleKey, state: &TupleState) -> bool {
+        let mut changes = self.effective.iter();
+        let last = changes.rfind(|change| change.tuple == *tuple);
+        match (last, state) {
+            (Some(last), TupleState::Exists(told)) => is_same(last, told),
+            _ => false,
+        }
     }
 
     /// What the page comes to in `fga_tuples`. `ahead` are tuples of which a run before may have written what a later page says.

@@ -122,9 +122,9 @@ fn read_and_apply(
         let tuple_reader = source.tuple_reader()?;
         let is_recorded = tuple_reader.is_none();
         let overlap = session.overlap().to_vec();
+        let contradicted = Known::contradicted(&overlap);
         // What the run before began to write to another store may be there or not.
-        let mut contradicted = Known::contradicted(&overlap);
-        contradicted.extend(&session.checkpoint().announced);
+        let ahead = session.checkpoint().announced.iter().copied().collect();
         let limits = session.limits();
         let set_aside_by = rejects.are_taken().then_some(limits);
         let planner = Planner::new(
@@ -132,7 +132,7 @@ fn read_and_apply(
             (stop, deadline),
             (options.mode, set_aside_by),
             Whole::of(session.checkpoint()),
-            contradicted,
+            (contradicted, ahead),
         );
         let settling = if is_recorded {
             Settling::of_a_recording()
