@@ -53,6 +53,23 @@ fn change(pair: &Pair, writes: &[Value], deletes: &[Value]) -> Result<()> {
     pair.source.api.write(&pair.source.id, writes, deletes)
 }
 
+/// Writes 300 tuples, some of them under the condition that the target does not know.
+fn write_many(pair: &Pair, is_unknown: impl Fn(usize) -> bool) -> Result<()> {
+    let guarded = |number: usize| {
+        let condition = if is_unknown(number) {
+            "unknown"
+        } else {
+            "since"
+        };
+        key(&number.to_string(), Some((condition, number)))
+    };
+    let all: Vec<_> = (0..300).map(guarded).collect();
+    for page in all.chunks(100) {
+        change(pair, page, &[])?;
+    }
+    Ok(())
+}
+
 /// The users of the tuples in the target.
 fn users(pair: &Pair) -> Result<BTreeSet<String>> {
     let there = tuples(&pair.target)?;
@@ -146,18 +163,7 @@ fn set_aside(world: &World, engine: Engine, version: Version) -> Result<()> {
 /// The server names the tuple, so that the page is not read again for each.
 fn many(world: &World, engine: Engine) -> Result<()> {
     let pair = pair(world, engine, Version::Newest)?;
-    let guarded = |number: usize| {
-        let condition = if number.is_multiple_of(3) {
-            "unknown"
-        } else {
-            "since"
-        };
-        key(&number.to_string(), Some((condition, number)))
-    };
-    let all: Vec<_> = (0..300).map(guarded).collect();
-    for page in all.chunks(100) {
-        change(&pair, page, &[])?;
-    }
+    write_many(&pair, |number| number.is_multiple_of(3))?;
     let dir = tempfile::tempdir()?;
     let file = dir.path().join("rejects.jsonl");
     let ended = pair
@@ -237,14 +243,7 @@ fn dry(world: &World, engine: Engine) -> Result<()> {
 
 fn seeded(world: &World, engine: Engine) -> Result<()> {
     let pair = pair(world, engine, Version::Newest)?;
-    let guarded = |number: usize| {
-        let condition = if number % 50 == 7 { "unknown" } else { "since" };
-        key(&number.to_string(), Some((condition, number)))
-    };
-    let all: Vec<_> = (0..300).map(guarded).collect();
-    for page in all.chunks(100) {
-        change(&pair, page, &[])?;
-    }
+    write_many(&pair, |number| number % 50 == 7)?;
     let dir = tempfile::tempdir()?;
     let file = dir.path().join("rejects.jsonl");
     let path = file.display().to_string();
