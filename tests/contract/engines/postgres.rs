@@ -131,11 +131,12 @@ fn connect(url: &str) -> anyhow::Result<Client> {
 }
 
 impl InServer {
-    /// Ends all sessions in the database but this one, such as those that a pool keeps.
+    /// Ends all clients' sessions in the database but this one, such as those that a pool keeps.
     fn end_sessions(&self) -> anyhow::Result<()> {
         self.run(
             "select pg_terminate_backend(pid) from pg_stat_activity
-             where datname = current_database() and pid <> pg_backend_pid()",
+             where datname = current_database() and pid <> pg_backend_pid()
+                   and backend_type = 'client backend'", // An autovacuum worker is a superuser's.
         )?;
         Ok(())
     }
