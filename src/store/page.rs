@@ -59,7 +59,7 @@ pub(super) struct PageWriter {
     commit: i64,
     /// The page's tuples, as far as requests have told.
     states: BTreeMap<TupleKey, State>,
-    /// Tuples of pages before that this run has deleted, and nobody else writes.
+    /// Tuples that pages before have left missing in this run. Nobody else writes them.
     missing: BTreeSet<TupleKey>,
     /// Whether a request may have been done that was not answered.
     in_doubt: bool,

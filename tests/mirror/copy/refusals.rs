@@ -139,7 +139,7 @@ fn takes_less(world: &World, engine: Engine) -> Result<()> {
 
 /// Reads and writes, by however many clients.
 fn paced(world: &World, engine: Engine) -> Result<()> {
-    const A_SECOND: u32 = 25;
+    const A_SECOND: u32 = 4;
     let mut pair = pair(world, engine)?;
     let requests = Arc::new(AtomicU32::new(0));
     let count = Arc::clone(&requests);
@@ -149,7 +149,7 @@ fn paced(world: &World, engine: Engine) -> Result<()> {
     })?;
     let direct = std::mem::replace(&mut pair.target, proxy.store.clone());
     let most = A_SECOND.to_string();
-    for arguments in [&["--page-size", "20"][..], &[]] {
+    for arguments in [&["--page-size", "25"][..], &[]] {
         requests.store(0, Ordering::Relaxed);
         let begun = Instant::now();
         pair.run()
