@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::run::places;
 use super::{print, print_json, told};
 use crate::cli::MigrateArgs;
 use crate::config::{Config, Format, OutputSettings};
@@ -52,7 +53,7 @@ pub(super) fn migrate(
     let subject = Subject {
         command: "migrate",
         job: arguments.job.clone(),
-        target: Some(settings.shown.clone()),
+        places: places(&settings),
         ..Subject::default()
     };
     let printed = match output.format {

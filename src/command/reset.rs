@@ -3,6 +3,7 @@
 use std::io::{IsTerminal, Write as _};
 use std::time::Instant;
 
+use super::run::places;
 use super::{log_failure, print_summary, runner};
 use crate::cli::ResetArgs;
 use crate::config::{Config, MirrorSettings, OutputSettings};
@@ -39,9 +40,7 @@ pub(super) fn reset(config: &Config, arguments: &ResetArgs, output: &OutputSetti
     let mut subject = Subject {
         command: "reset",
         job: arguments.job.clone(),
-        target: Some(settings.target.shown.clone()),
-        schema: settings.target.database.schema().map(str::to_owned),
-        table_prefix: settings.target.database.table_prefix().map(str::to_owned),
+        places: places(&settings.target),
         dry_run: arguments.dry_run,
         ..Subject::default()
     };
@@ -140,7 +139,7 @@ fn open(database: &Database, access: Access, stop: &Stop) -> Result<Box<dyn Targ
 fn tell(found: &ToReset, subject: &mut Subject, tally: &mut Tally) {
     let mirrored = &found.subject;
     let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-    subject.source = given(&mirrored.source);
+    subject.places.source = given(&mirrored.source);
     subject.store_id = given(&mirrored.store.id);
     subject.type_filter = given(&mirrored.type_filter);
     subject.mode = Some(mirrored.mode.name());

@@ -10,7 +10,7 @@ use crate::engine::{self, Access, DryRun, TargetSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Runner;
 use crate::report::{
-    Counted, Listeners, Progress, Subject, Summaries, Summary, Tally, log_end, log_start,
+    Counted, Listeners, Places, Progress, Subject, Summaries, Summary, Tally, log_end, log_start,
 };
 use crate::source::{ChangeSource, OpenFga, Replay};
 use crate::span;
@@ -129,15 +129,25 @@ pub(super) fn subject_of(
         command,
         job: job.map(str::to_owned),
         run_id: None,
-        source: Some(settings.options.source.clone()),
+        places: Places {
+            source: Some(settings.options.source.clone()),
+            ..places(&settings.target)
+        },
         store_id: given(settings.source.store_id()),
         type_filter: given(&settings.options.type_filter),
-        target: Some(settings.target.shown.clone()),
-        state: (settings.target.store.as_ref()).map(|store| store.state.clone()),
-        schema: settings.target.database.schema().map(str::to_owned),
-        table_prefix: settings.target.database.table_prefix().map(str::to_owned),
         mode: Some(settings.options.mode.name()),
         dry_run,
+    }
+}
+
+/// The target, and what keeps its position.
+pub(super) fn places(target: &TargetSettings) -> Places {
+    Places {
+        source: None,
+        target: Some(target.shown.clone()),
+        state: (target.store.as_ref()).map(|store| store.state.clone()),
+        schema: target.database.schema().map(str::to_owned),
+        table_prefix: target.database.table_prefix().map(str::to_owned),
     }
 }
 

@@ -66,14 +66,11 @@ pub struct ComparedSummary<'a> {
     exit_code: u8,
     /// Of one that repairs.
     run_id: Option<String>,
-    source: Option<String>,
+    #[serde(flatten)]
+    places: Places,
     store_id: Option<String>,
     store_name: Option<String>,
     type_filter: Option<String>,
-    target: Option<String>,
-    state: Option<String>,
-    schema: Option<String>,
-    table_prefix: Option<String>,
     mode: Option<&'static str>,
     repair: bool,
     /// Tuples that were compared; `None` where it came to no end, as all of these.
@@ -114,14 +111,10 @@ impl<'a> ComparedSummary<'a> {
             outcome,
             exit_code: ending.exit_code(),
             run_id: subject.run_id,
-            source: subject.source,
+            places: subject.places,
             store_id: store.map(|store| store.id.clone()).or(subject.store_id),
             store_name: store.and_then(|store| store.name.clone()),
             type_filter: subject.type_filter,
-            target: subject.target,
-            state: subject.state,
-            schema: subject.schema,
-            table_prefix: subject.table_prefix,
             mode: subject.mode,
             repair,
             compared: count(|counts| counts.compared),
@@ -190,14 +183,7 @@ impl fmt::Display for ComparedSummary<'_> {
         if let Some(name) = &self.type_filter {
             writeln!(formatter, "  type      {name}")?;
         }
-        let places = Places {
-            source: self.source.as_deref(),
-            target: self.target.as_deref(),
-            state: self.state.as_deref(),
-            schema: self.schema.as_deref(),
-            table_prefix: self.table_prefix.as_deref(),
-        };
-        places.fmt(formatter)
+        self.places.fmt(formatter)
     }
 }
 

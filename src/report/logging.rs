@@ -41,12 +41,12 @@ pub fn start_logging(output: &OutputSettings) {
 pub(crate) fn log_start(subject: &Subject) {
     tracing::info!(
         run_id = subject.run_id,
-        source = subject.source,
+        source = subject.places.source,
         store_id = subject.store_id,
         type_filter = subject.type_filter,
-        target = subject.target,
-        schema = subject.schema,
-        table_prefix = subject.table_prefix,
+        target = subject.places.target,
+        schema = subject.places.schema,
+        table_prefix = subject.places.table_prefix,
         mode = subject.mode,
         dry_run = subject.dry_run,
         "the run begins"

@@ -18,7 +18,7 @@ pub use listeners::Listeners;
 pub use logging::start_logging;
 pub(crate) use logging::{log_end, log_start};
 pub use progress::{Counted, Progress};
-pub use summary::{Subject, Summaries, Summary};
+pub use summary::{Places, Subject, Summaries, Summary};
 pub use tally::Tally;
 
 /// What is guarded here is whole at any time.

@@ -33,18 +33,12 @@ pub struct Summary {
     pub(super) outcome: &'static str,
     pub(super) exit_code: u8,
     pub(super) run_id: Option<String>,
-    source: Option<String>,
+    #[serde(flatten)]
+    places: Places,
     store_id: Option<String>,
     store_name: Option<String>,
     /// The object type that the source filters by; `None` for all.
     type_filter: Option<String>,
-    target: Option<String>,
-    /// The database that keeps the position of a target which is a store.
-    state: Option<String>,
-    /// Of the tables, on PostgreSQL.
-    schema: Option<String>,
-    /// Of the tables elsewhere, where they have one.
-    table_prefix: Option<String>,
     mode: Option<&'static str>,
     dry_run: bool,
     pub(super) pages: u64,
@@ -97,20 +91,12 @@ pub struct Subject {
     pub job: Option<String>,
     /// A ULID.
     pub run_id: Option<String>,
-    /// The source's URL, without secrets.
-    pub source: Option<String>,
+    /// From where to where.
+    pub places: Places,
     /// The store's id, as it was asked for.
     pub store_id: Option<String>,
     /// The object type that the source filters by; `None` for all.
     pub type_filter: Option<String>,
-    /// The target's URL, without secrets.
-    pub target: Option<String>,
-    /// The URL of the database that keeps the position, without secrets, where the target is a store.
-    pub state: Option<String>,
-    /// Of the tables, on PostgreSQL.
-    pub schema: Option<String>,
-    /// Of the tables elsewhere, where they have one.
-    pub table_prefix: Option<String>,
     /// What is kept.
     pub mode: Option<&'static str>,
     /// Whether nothing was written.
@@ -149,16 +135,12 @@ impl Summary {
             outcome,
             exit_code: ending.exit_code(),
             run_id: subject.run_id,
-            source: subject.source,
+            places: subject.places,
             store_id: Some(tally.store.id.clone())
                 .filter(|id| !id.is_empty())
                 .or(subject.store_id),
             store_name: tally.store.name.clone(),
             type_filter: subject.type_filter,
-            target: subject.target,
-            state: subject.state,
-            schema: subject.schema,
-            table_prefix: subject.table_prefix,
             mode: subject.mode,
             dry_run: subject.dry_run,
             pages: tally.pages,
@@ -268,14 +250,7 @@ impl fmt::Display for Summary {
         self.write_work(formatter)?;
         self.write_subject(formatter)?;
         self.write_position(formatter)?;
-        let places = Places {
-            source: self.source.as_deref(),
-            target: self.target.as_deref(),
-            state: self.state.as_deref(),
-            schema: self.schema.as_deref(),
-            table_prefix: self.table_prefix.as_deref(),
-        };
-        places.fmt(formatter)
+        self.places.fmt(formatter)
     }
 }
 
@@ -296,28 +271,34 @@ pub(super) fn write_store(
 }
 
 /// From where to where, and in which tables; those of a target store's state are in the state's database.
-pub(super) struct Places<'a> {
-    pub(super) source: Option<&'a str>,
-    pub(super) target: Option<&'a str>,
-    pub(super) state: Option<&'a str>,
-    pub(super) schema: Option<&'a str>,
-    pub(super) table_prefix: Option<&'a str>,
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Places {
+    /// The source's URL, without secrets.
+    pub source: Option<String>,
+    /// The target's URL, without secrets.
+    pub target: Option<String>,
+    /// The URL of the database that keeps the position, without secrets, where the target is a store.
+    pub state: Option<String>,
+    /// Of the tables, on PostgreSQL.
+    pub schema: Option<String>,
+    /// Of the tables elsewhere, where they have one.
+    pub table_prefix: Option<String>,
 }
 
-impl fmt::Display for Places<'_> {
+impl fmt::Display for Places {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Some(source), Some(target)) = (self.source, self.target) else {
+        let (Some(source), Some(target)) = (&self.source, &self.target) else {
             return Ok(());
         };
         writeln!(formatter, "  from      {source}")?;
         write!(formatter, "  to        {target}")?;
-        if let Some(state) = self.state {
+        if let Some(state) = &self.state {
             write!(formatter, "\n  state     {state}")?;
         }
-        if let Some(schema) = self.schema {
+        if let Some(schema) = &self.schema {
             write!(formatter, ", schema {schema}")?;
         }
-        if let Some(prefix) = self.table_prefix {
+        if let Some(prefix) = &self.table_prefix {
             write!(formatter, ", tables {prefix}…")?;
         }
         writeln!(formatter)

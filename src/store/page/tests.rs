@@ -284,3 +284,19 @@ fn what_this_run_has_deleted_is_not_looked_at() {
     assert_eq!(commit(&mut page, 5, MISSING), 1);
     assert_eq!(commit(&mut page, 6, MISSING), 0);
 }
+
+/// A request that may have been done may have written it.
+#[test]
+fn nothing_is_known_of_other_pages_after_a_doubt() {
+    let (often, other) = (key("often"), key("other"));
+    let mut store = Fake::holding(&[("often", None), ("other", None)]);
+    let mut page = page();
+    write(&mut page, &mut store, &[], &[(&often, THERE)]).unwrap();
+    page.begin(2);
+    store.repeats = true;
+    write(&mut page, &mut store, &[], &[(&other, THERE)]).unwrap();
+    page.begin(3);
+    let reads = store.reads;
+    write(&mut page, &mut store, &[], &[(&often, MISSING)]).unwrap();
+    assert_eq!(store.reads - reads, 1);
+}

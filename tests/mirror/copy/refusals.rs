@@ -76,7 +76,8 @@ fn made_anew(world: &World, engine: Engine) -> Result<()> {
     pair.run().end_with(7)?;
     // What the advice says.
     pair.target = new;
-    pair.command("reset").args(["--yes"]).end_with(0)?;
+    let ended = pair.command("reset").args(["--yes"]).end_with(0)?;
+    ensure!(ended.stdout.contains("  state     "), "{}", ended.stdout);
     pair.run().end_with(0)?;
     pair.assert_equal()
 }
