@@ -12,6 +12,9 @@
     reason = "a test may panic, and nobody reads the documentation of its items"
 )]
 
+#[path = "support/length.rs"]
+mod length;
+
 #[path = "simulator"]
 mod simulator {
     mod cases;

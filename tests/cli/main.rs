@@ -18,6 +18,8 @@ mod certificates;
 #[path = "../support/fake_openfga.rs"]
 mod fake_openfga;
 mod forward_proxy;
+#[path = "../support/length.rs"]
+mod length;
 #[path = "../support/logs.rs"]
 mod logs;
 mod pty;

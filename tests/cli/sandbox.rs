@@ -231,10 +231,10 @@ impl Running {
     }
 
     /// The same, with the most memory that it had, in MiB.
-    pub fn end_watched(mut self) -> (Ended, u64) {
+    pub fn end_watched(mut self, patience: Duration) -> (Ended, u64) {
         let status = format!("/proc/{}/status", self.0.as_ref().unwrap().id());
         let mut peak = 0;
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + patience;
         while self.0.as_mut().unwrap().try_wait().unwrap().is_none() {
             assert!(Instant::now() < until, "the run hangs");
             // Linux only; elsewhere nothing is seen.

@@ -201,14 +201,12 @@ impl Case {
             }
         });
 
-        let started = Instant::now();
         let arguments = format!("--page-size {PAGE_SIZE} {RECENT} {}", self.arguments);
         let run = sandbox.start(&fake, &arguments);
         if let Some(act) = self.meanwhile {
             act(&fake);
         }
-        let (ended, peak) = run.end_watched();
-        assert!(started.elapsed() < self.within, "{ended}");
+        let (ended, peak) = run.end_watched(self.within);
         let says: Vec<_> = self.says.iter().map(String::as_str).collect();
         let ended = ended.code(self.code).says(&says);
         assert_eq!(held(&sandbox), self.log[..self.keeps], "{ended}");

@@ -20,7 +20,8 @@ use super::engine::{Database, Engine};
 use super::oracle::assert_holds;
 use super::sql::Sql;
 use super::store::{Store, is_transient};
-use super::world::{World, by_length, wants_servers};
+use super::world::{World, wants_servers};
+use crate::support::length::by_length;
 use crate::support::openfga_api::Api;
 use crate::support::servers::{Datastore, OpenFga};
 

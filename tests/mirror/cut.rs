@@ -12,7 +12,8 @@ use super::binary::Binary;
 use super::engine::Engine;
 use super::oracle::assert_mirrors;
 use super::restart::wait_for_pages;
-use super::world::{World, by_length};
+use super::world::World;
+use crate::support::length::by_length;
 use crate::support::tcp_proxy::{Cut, TcpProxy};
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {

@@ -12,8 +12,9 @@ use super::binary::Binary;
 use super::engine::Engine;
 use super::oracle::{assert_mirrors, assert_mirrors_in_mode, dump};
 use super::store::Store;
-use super::world::{Source, World, by_length};
+use super::world::{Source, World};
 use crate::support::history::Workload;
+use crate::support::length::by_length;
 use crate::support::servers::Version;
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {

@@ -12,7 +12,8 @@ use super::binary::Binary;
 use super::engine::Engine;
 use super::oracle::{assert_mirrors, dump};
 use super::store::{Store, Truth};
-use super::world::{Source, World, by_length};
+use super::world::{Source, World};
+use crate::support::length::by_length;
 use crate::support::servers::{Datastore, OpenFga};
 
 /// A page takes about as long on a busy machine: each of these is near it, the last on one that is busier still.

@@ -11,7 +11,8 @@ use super::binary::{Binary, Ended};
 use super::dice::Dice;
 use super::engine::{Database, Engine};
 use super::oracle::{assert_mirrors, pages};
-use super::world::{History, World, by_length};
+use super::world::{History, World};
+use crate::support::length::by_length;
 
 /// Small, so that a drain has many commits to be killed at.
 const PAGE_SIZE: usize = 10;

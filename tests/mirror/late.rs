@@ -20,8 +20,9 @@ use super::engine::{Database, Engine};
 use super::oracle::assert_holds;
 use super::sql::Sql;
 use super::store::Store;
-use super::world::{Source, World, by_length, wants_servers};
+use super::world::{Source, World, wants_servers};
 use crate::support::history::Workload;
+use crate::support::length::by_length;
 use crate::support::openfga_api::Api;
 use crate::support::servers::{Datastore, OpenFga, Version};
 

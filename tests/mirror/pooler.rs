@@ -12,8 +12,9 @@ use super::binary::Binary;
 use super::engine::{Database, Engine};
 use super::oracle::assert_holds;
 use super::sql::Sql;
-use super::world::{Source, World, by_length};
+use super::world::{Source, World};
 use crate::support::history::Workload;
+use crate::support::length::by_length;
 use crate::support::servers::{Pgpool, Postgres};
 
 /// Longer than a run takes: the standby does not know yet what the one before has done.

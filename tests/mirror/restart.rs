@@ -11,7 +11,8 @@ use super::binary::{Binary, Running};
 use super::dice::Dice;
 use super::engine::{Database, Engine, Server};
 use super::oracle::{assert_mirrors, pages};
-use super::world::{World, by_length};
+use super::world::World;
+use crate::support::length::by_length;
 use crate::support::servers::TestDir;
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {

@@ -16,8 +16,9 @@ use super::dice::Dice;
 use super::engine::{Database, Engine};
 use super::oracle::assert_holds;
 use super::store::{Store, Truth};
-use super::world::{Source, World, by_length};
+use super::world::{Source, World};
 use crate::support::history::Workload;
+use crate::support::length::by_length;
 use crate::support::servers::Version;
 
 /// How long the database may take to notice that a killed run is gone.

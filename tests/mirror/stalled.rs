@@ -12,7 +12,8 @@ use super::binary::{Binary, Running};
 use super::engine::{Database, Engine};
 use super::oracle::assert_mirrors;
 use super::restart::wait_for_pages;
-use super::world::{World, by_length};
+use super::world::World;
+use crate::support::length::by_length;
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     Engine::ALL

@@ -8,7 +8,8 @@ use libtest_mimic::Trial;
 use super::binary::{Binary, Running};
 use super::engine::Engine;
 use super::oracle::assert_mirrors;
-use super::world::{World, by_length};
+use super::world::World;
+use crate::support::length::by_length;
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     let mut trials = Vec::new();

@@ -17,8 +17,9 @@ use super::false_ends::while_all_cores_are_busy;
 use super::oracle::dump;
 use super::sql::Sql;
 use super::store::Store;
-use super::world::{Source, World, by_length};
+use super::world::{Source, World};
 use crate::support::history::Workload;
+use crate::support::length::by_length;
 use crate::support::servers::{Datastore, OpenFga};
 
 /// A page takes about as long on a busy machine.

@@ -9,21 +9,13 @@ use libtest_mimic::{Failed, Trial};
 use super::engine::{Database, Engine, Server};
 use super::store::{Store, Truth};
 use crate::support::history::Workload;
+use crate::support::length::by_length;
 use crate::support::openfga_api::Api;
 use crate::support::servers::{Datastore, OpenFga, TestDir, Version};
 
 /// Whether `tests/run` has prepared what servers need.
 pub fn wants_servers() -> bool {
     std::env::var_os("TEST_FGA_SYNC_SERVERS").is_some()
-}
-
-/// The first number, or the second where the tests may take long.
-pub fn by_length<T>(short: T, long: T) -> T {
-    if std::env::var_os("TEST_FGA_SYNC_LONG").is_some() {
-        long
-    } else {
-        short
-    }
 }
 
 /// Where the OpenFGA server keeps its data.

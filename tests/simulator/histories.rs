@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
 use super::history::{Played, play};
+use crate::length::by_length;
 
 /// Histories that are played, here and where tests may take long.
 const HISTORIES: u64 = 20_000;
@@ -35,11 +36,9 @@ fn seeds(text: &str) -> Range<u64> {
 #[test]
 fn whatever_happens_every_promise_is_kept() {
     let given = std::env::var("FGA_SYNC_SIMULATOR_SEED").ok();
-    let is_long = std::env::var_os("TEST_FGA_SYNC_LONG").is_some();
-    let seeds = given.map_or(
-        0..if is_long { HISTORIES_LONG } else { HISTORIES },
-        |given| seeds(&given),
-    );
+    let seeds = given.map_or(0..by_length(HISTORIES, HISTORIES_LONG), |given| {
+        seeds(&given)
+    });
     let (failed, relaxed) = (Mutex::new(Vec::new()), Mutex::new(0_u64));
     std::thread::scope(|scope| {
         for thread in 0..THREADS {

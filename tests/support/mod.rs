@@ -3,6 +3,7 @@
 pub mod certificates;
 pub mod fake_openfga;
 pub mod history;
+pub mod length;
 pub mod line;
 pub mod logs;
 pub mod openfga_api;
