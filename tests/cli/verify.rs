@@ -529,6 +529,7 @@ fn peak_of(tuples: usize) -> u64 {
 
 /// Three times as many tuples take the same memory; in the long form fifty times.
 #[test]
+#[allow(clippy::print_stdout, reason = "the long form is read by people")]
 fn memory_does_not_grow_with_the_store() {
     let (few, many) = (
         peak_of(by_length(10_000, 20_000)),
