@@ -1,5 +1,6 @@
 //! Every way in which a command can end: the one table of exit codes, words, sentences, and what a scheduler makes of
-//! each. Help, man pages and summaries are made from it; the README and the `CronJob` in `deploy/` are held against it.
+//! each. Help, man pages and summaries are made from it; the README and the manifests in `deploy/kubernetes/` are held
+//! against it.
 
 use std::fmt::Write as _;
 
@@ -83,16 +84,19 @@ pub enum Severity {
     Lasting,
 }
 
-/// What the `podFailurePolicy` of a Kubernetes Job does when a pod ends so. The names are Kubernetes'.
+/// What the `podFailurePolicy` of a Kubernetes Job should do when a pod ends so. The names are Kubernetes', and mean what its
+/// Job controller does (`pkg/controller/job/pod_failure_policy.go` there, and `backoff_utils.go` for the delays).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PodFailure {
     /// It is no failure.
     None,
-    /// Counts against `backoffLimit`. It is what Kubernetes does where no rule matches.
+    /// Another pod is tried after 10 s, 20 s, 40 s and so on, until there were more than `backoffLimit`. It is what Kubernetes does
+    /// where no rule matches.
     Count,
-    /// Ends the Job: a person is needed.
+    /// Ends the Job, as no other pod would help now: a person is needed, or the next run of the schedule.
     FailJob,
-    /// Does not count: a new pod goes on from there.
+    /// Does not count: another pod takes its place after the same delays, for as long as it takes. That is for a pod that was
+    /// stopped from outside, and for no other.
     Ignore,
 }
 
@@ -137,14 +141,14 @@ impl Ending {
             Self::Unexpected => (1, "unexpected", S::Unknown, Pod::Count, "unexpected error"),
             Self::Declined => (1, "declined", S::Unknown, Pod::Count, "declined: nothing was changed"),
             Self::Usage => (2, "usage", S::Lasting, Pod::FailJob, "wrong usage or configuration"),
-            Self::LimitReached => (3, "limit_reached", S::Unfinished, Pod::Ignore, "stopped at a limit (--max-changes, --max-duration); more remains"),
+            Self::LimitReached => (3, "limit_reached", S::Unfinished, Pod::FailJob, "stopped at a limit (--max-changes, --max-duration); more remains"),
             Self::SourceUnavailable => (4, "source_unavailable", S::MayPass, Pod::Count, "source unreachable, or still failing after retries"),
             Self::TargetUnavailable => (5, "target_unavailable", S::MayPass, Pod::Count, "target unreachable, or still failing after retries"),
             Self::Denied => (6, "denied", S::Lasting, Pod::FailJob, "sign-in or permission refused, at either end"),
             Self::WrongPosition => (7, "wrong_position", S::Lasting, Pod::FailJob, "wrong store or position: store gone or replaced, token refused, filter changed"),
             Self::Schema => (8, "schema", S::Lasting, Pod::FailJob, "tables missing, newer or not as expected"),
             Self::Unstorable => (9, "unstorable", S::Lasting, Pod::FailJob, "a change that the target cannot hold (named in the error); everything before it is applied"),
-            Self::Locked => (10, "locked", S::Busy, Pod::Ignore, "another run holds the lock"),
+            Self::Locked => (10, "locked", S::Busy, Pod::FailJob, "another run holds the lock"),
             Self::Different => (11, "different", S::Lasting, Pod::FailJob, "verify found that the mirror differs from its store"),
             Self::SetAside => (12, "set_aside", S::Lasting, Pod::FailJob, "the end was reached, and changes were set aside by --rejects"),
             Self::Interrupted => (130, "stopped", S::Stopped, Pod::Ignore, "stopped by SIGINT, after the current page was committed or rolled back"),

@@ -35,6 +35,7 @@ mod end_of_log;
 mod fga_yaml;
 mod headers;
 mod jobs;
+mod kit;
 mod libpq;
 mod limits;
 mod log;
