@@ -132,9 +132,11 @@ error: object
   kind: text
   message: text
 exit_code: number
+finished_at: text
 job: null
 lag_seconds: number
 late_arrivals: number
+mirror: text
 mode: text
 model_written: true or false
 order_anomalies: number
@@ -147,6 +149,7 @@ run_id: text
 schema: null
 source: text
 source_model_id: null
+started_at: text
 state: null
 store_id: text
 store_name: text

@@ -1,7 +1,7 @@
 //! A fault, and what must come of it.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 

@@ -10,8 +10,9 @@ use libtest_mimic::Trial;
 
 use super::Pair;
 use crate::mirror::engine::Engine;
-use crate::mirror::world::{Source, World, by_length};
+use crate::mirror::world::{Source, World};
 use crate::support::history::Workload;
+use crate::support::length::by_length;
 use crate::support::servers::Version;
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {

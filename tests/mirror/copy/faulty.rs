@@ -13,8 +13,9 @@ use super::proxy::{Proxy, error};
 use crate::mirror::dice::Dice;
 use crate::mirror::engine::Engine;
 use crate::mirror::store::Store;
-use crate::mirror::world::{Source, World, by_length};
+use crate::mirror::world::{Source, World};
 use crate::support::fake_openfga::http::{HttpAnswer, Line};
+use crate::support::length::by_length;
 
 /// Longer than the runs wait for an answer.
 const SLOW: Duration = Duration::from_millis(1_500);

@@ -12,7 +12,8 @@ use super::dense::{Dense, key};
 use crate::mirror::binary::Running;
 use crate::mirror::dice::Dice;
 use crate::mirror::engine::Engine;
-use crate::mirror::world::{Source, World, by_length};
+use crate::mirror::world::{Source, World};
+use crate::support::length::by_length;
 use crate::support::servers::Version;
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {

@@ -12,7 +12,8 @@ use super::dense::Dense;
 use crate::mirror::dice::Dice;
 use crate::mirror::engine::Engine;
 use crate::mirror::stalled::{put_to_sleep, take_lock_away};
-use crate::mirror::world::{Source, World, by_length};
+use crate::mirror::world::{Source, World};
+use crate::support::length::by_length;
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     let overtaken = [Engine::Sqlite, Engine::Postgres].map(|engine| {

@@ -16,7 +16,8 @@ use super::past::assert_never_went_back;
 use super::{Pair, tuples};
 use crate::mirror::dice::Dice;
 use crate::mirror::engine::Engine;
-use crate::mirror::world::{Source, World, by_length};
+use crate::mirror::world::{Source, World};
+use crate::support::length::by_length;
 use crate::support::servers::Version;
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
