@@ -2,6 +2,7 @@
 
 mod container;
 mod kubernetes;
+mod prometheus;
 mod schedulers;
 mod settings;
 
