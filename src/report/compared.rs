@@ -176,7 +176,7 @@ impl Ended for ComparedSummary<'_> {
         ];
         let differences = differences.into_iter().filter_map(|(kind, number)| {
             let number = count(number?);
-            Some(metrics::VERIFY_DIFFERENCES.labelled(mirror, kind, number))
+            Some(metrics::VERIFY_DIFFERENCES.labelled(mirror, [kind.into()], number))
         });
         let counts = [
             (&metrics::VERIFY_COMPARED, self.compared),

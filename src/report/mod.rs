@@ -3,6 +3,7 @@
 mod compared;
 mod earlier;
 mod ended;
+mod histogram;
 mod line;
 mod listeners;
 mod logging;
@@ -24,6 +25,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use compared::{Compared, ComparedSummary, Comparing};
 pub use ended::Ended;
+pub use histogram::Histogram;
 pub use listeners::Listeners;
 pub use logging::start_logging;
 pub(crate) use logging::{log_end, log_start};

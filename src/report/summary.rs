@@ -8,12 +8,14 @@ use serde::Serialize;
 
 use super::earlier::Earlier;
 use super::ended::Ended;
+use super::histogram::Histogram;
 use super::line::age;
 use super::metrics::{self, Sample, seconds};
 use super::tally::Tally;
 use crate::error::Error;
 use crate::mirror::RowCounts;
 use crate::one_line::shortened;
+use crate::openfga::Requests;
 use crate::outcome::{Ending, Verdict};
 use crate::sync::{Outcome, Signal};
 
@@ -77,8 +79,62 @@ pub struct Summary {
     started_at: Timestamp,
     finished_at: Timestamp,
     pub(super) duration_seconds: f64,
+    /// How long it waited for the lock.
+    lock_wait_seconds: f64,
+    /// How long it took to read pages of changes, many of them while others were applied.
+    fetch_seconds: f64,
+    #[serde(skip)]
+    fetch: Histogram,
+    /// How long transactions took.
+    apply_seconds: f64,
+    #[serde(skip)]
+    apply: Histogram,
+    /// Requests that were sent to an API.
+    requests: Vec<RequestCount>,
+    received_bytes: ReceivedBytes,
     changes_per_second: f64,
     error: Option<Failure>,
+}
+
+/// Requests that came to the same.
+#[derive(Debug, Clone, Serialize)]
+struct RequestCount {
+    /// `source` or `target`.
+    to: &'static str,
+    /// Of HTTP; `None` where no answer came.
+    status: Option<u16>,
+    /// `first`, or `retry` of a request that had been sent before.
+    attempt: &'static str,
+    count: u64,
+}
+
+/// Bytes of answers' bodies, decompressed; `None` of a side that has no API.
+#[derive(Debug, Clone, Serialize)]
+struct ReceivedBytes {
+    source: Option<u64>,
+    target: Option<u64>,
+}
+
+fn bytes(requests: Option<&Requests>) -> Option<u64> {
+    requests.map(|requests| requests.received_bytes)
+}
+
+fn requests(tally: &Tally) -> Vec<RequestCount> {
+    let sides = [
+        ("source", &tally.source_requests),
+        ("target", &tally.target_requests),
+    ];
+    let of_side = |(to, requests): (&'static str, &Option<Requests>)| {
+        let answered = requests.iter().flat_map(|requests| &requests.answered);
+        let counts = answered.map(|(answered, count)| RequestCount {
+            to,
+            status: answered.status,
+            attempt: if answered.is_retry { "retry" } else { "first" },
+            count: *count,
+        });
+        counts.collect::<Vec<_>>()
+    };
+    sides.into_iter().flat_map(of_side).collect()
 }
 
 /// What kept a command from its end.
@@ -175,6 +231,16 @@ impl Summary {
             started_at,
             finished_at,
             duration_seconds: seconds,
+            lock_wait_seconds: tally.lock_wait.as_secs_f64(),
+            fetch_seconds: tally.fetch.sum.as_secs_f64(),
+            fetch: tally.fetch.clone(),
+            apply_seconds: tally.apply.sum.as_secs_f64(),
+            apply: tally.apply.clone(),
+            requests: requests(tally),
+            received_bytes: ReceivedBytes {
+                source: bytes(tally.source_requests.as_ref()),
+                target: bytes(tally.target_requests.as_ref()),
+            },
             changes_per_second: if seconds > 0.0 {
                 tally.changes as f64 / seconds
             } else {
@@ -293,22 +359,42 @@ impl Ended for Summary {
             .into_iter()
             .filter_map(|(metric, time)| time.map(|time| metric.of(mirror, seconds(time))));
         let lag = self.lag_seconds.map(|lag| metrics::LAG.of(mirror, lag));
+        let requests = self.requests.iter().map(|requests| {
+            let status = requests
+                .status
+                .map_or("none".into(), |status| status.to_string().into());
+            let labels = [requests.to.into(), status, requests.attempt.into()];
+            metrics::RUN_REQUESTS.labelled(mirror, labels, count(requests.count))
+        });
+        let received = [
+            ("source", self.received_bytes.source),
+            ("target", self.received_bytes.target),
+        ];
+        let received = received.into_iter().filter_map(|(from, bytes)| {
+            let bytes = count(bytes?);
+            Some(metrics::RUN_RECEIVED_BYTES.labelled(mirror, [from.into()], bytes))
+        });
         let changes = &metrics::RUN_CHANGES;
         [
             metrics::RUN_START.of(mirror, seconds(self.started_at)),
             metrics::RUN_END.of(mirror, seconds(self.finished_at)),
             metrics::RUN_DURATION.of(mirror, self.duration_seconds),
             metrics::RUN_EXIT_CODE.of(mirror, self.exit_code.into()),
-            changes.labelled(mirror, "write", count(self.writes)),
-            changes.labelled(mirror, "delete", count(self.deletes)),
+            changes.labelled(mirror, ["write".into()], count(self.writes)),
+            changes.labelled(mirror, ["delete".into()], count(self.deletes)),
             metrics::RUN_PAGES.of(mirror, count(self.pages)),
             metrics::RUN_LATE_ARRIVALS.of(mirror, count(self.late_arrivals)),
             metrics::RUN_ORDER_ANOMALIES.of(mirror, count(self.order_anomalies)),
             metrics::RUN_REJECTS.of(mirror, count(self.rejects)),
+            metrics::RUN_LOCK_WAIT.of(mirror, self.lock_wait_seconds),
+            metrics::RUN_FETCH.durations(mirror, &self.fetch),
+            metrics::RUN_APPLY.durations(mirror, &self.apply),
         ]
         .into_iter()
         .chain(times)
         .chain(lag)
+        .chain(requests)
+        .chain(received)
         .chain(history(mirror, Some(self), earlier))
         .collect()
     }
