@@ -1,4 +1,9 @@
-//! The file for node_exporter's textfile collector says what the summary says, and keeps what is known of earlier runs.
+//! The file for the textfile collector of Prometheus' node exporter says what the summary says, and keeps what is known of earlier runs.
+#![allow(
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    reason = "numbers that are handed on must stay the same"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What was measured comes through node_exporter and a Pushgateway to Prometheus as it is, on the real programs.
+//! What was measured comes through the node exporter and a Pushgateway to Prometheus as it is, on the real programs.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;

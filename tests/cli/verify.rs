@@ -534,7 +534,6 @@ fn memory_does_not_grow_with_the_store() {
         peak_of(by_length(10_000, 20_000)),
         peak_of(by_length(30_000, 1_000_000)),
     );
-    println!("{few} MiB, then {many} MiB");
     assert!(
         many < 64 && many * 10 <= few * 11,
         "{few} MiB, then {many} MiB"
