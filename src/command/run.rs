@@ -9,6 +9,7 @@ use crate::config::{Config, OutputSettings, RunSettings, SourceSettings};
 use crate::engine::{self, Access, DryRun, TargetSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Runner;
+use crate::openfga::Meter;
 use crate::report::{
     Counted, Listeners, Places, Progress, Subject, Summaries, Summary, Tally, Watchers, log_end,
     log_start,
@@ -178,7 +179,11 @@ pub(super) fn run_job(
     subject.run_id = Some(runner.run_id.clone());
     log_start(&subject);
     let mut tally = Tally::default();
+    let source_meter = settings.source.meter();
+    let target_meter = (settings.target.store.as_ref()).map(|store| store.api.meter.clone());
     let result = open_and_work(settings, work, &runner, output, stop, &mut tally);
+    tally.source_requests = source_meter.as_ref().map(Meter::read);
+    tally.target_requests = target_meter.as_ref().map(Meter::read);
     if let Err(error) = &result {
         log_failure_of(job, error, output);
     }

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::earlier::Earlier;
 use super::ended::Ended;
-use super::metrics::{self, Sample, seconds};
-use super::summary::{Failure, Places, Subject, VERSION, count, span, write_store};
+use super::metrics::{self, Sample, count, seconds};
+use super::summary::{Failure, Places, Subject, VERSION, span, write_store};
 use super::ticker;
 use crate::change::Condition;
 use crate::checkpoint::StoreIdentity;
@@ -176,7 +176,7 @@ impl Ended for ComparedSummary<'_> {
         ];
         let differences = differences.into_iter().filter_map(|(kind, number)| {
             let number = count(number?);
-            Some(metrics::VERIFY_DIFFERENCES.labelled(mirror, kind, number))
+            Some(metrics::VERIFY_DIFFERENCES.labelled(mirror, [kind.into()], number))
         });
         let counts = [
             (&metrics::VERIFY_COMPARED, self.compared),

@@ -1,30 +1,44 @@
-//! What was measured, as Prometheus reads it: in its classic text format (version 0.0.4), since node_exporter's textfile collector refuses
+//! What was measured, as Prometheus reads it: in its classic text format (version 0.0.4), since the textfile collector of Prometheus' node exporter refuses
 //! `OpenMetrics`.
 //!
-//! All are gauges: each tells of the last command, which begins to count anew.
+//! Numbers are gauges, counts too: each tells of the last command, which begins to count anew.
+
+use std::borrow::Cow;
 
 use jiff::Timestamp;
-use prometheus::{GaugeVec, Opts, Registry, TextEncoder};
+use prometheus::TextEncoder;
+use prometheus::proto::{
+    Bucket, Gauge, Histogram as Buckets, LabelPair, Metric as Measured, MetricFamily, MetricType,
+};
+
+use super::histogram::Histogram;
 
 /// A number that is measured, with a label for the mirror.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Metric {
     /// With the unit at the end.
-    pub(super) name: &'static str,
-    pub(super) help: &'static str,
-    /// A further label.
-    label: Option<&'static str>,
+    name: &'static str,
+    help: &'static str,
+    /// Further labels.
+    labels: &'static [&'static str],
+}
+
+/// What was measured.
+#[derive(Debug, Clone, PartialEq)]
+enum Value {
+    Number(f64),
+    Durations(Histogram),
 }
 
 /// What was measured of a mirror.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample<'a> {
-    pub(super) metric: &'static Metric,
+    metric: &'static Metric,
     /// The name of its position: the job, or else the store's id.
     pub(super) mirror: &'a str,
-    /// Of the further label, where there is one.
-    pub(super) label: &'static str,
-    pub(super) value: f64,
+    /// Of the further labels.
+    labels: Vec<Cow<'static, str>>,
+    value: Value,
 }
 
 impl Metric {
@@ -32,33 +46,95 @@ impl Metric {
         Self {
             name,
             help,
-            label: None,
+            labels: &[],
         }
     }
 
-    const fn by(mut self, label: &'static str) -> Self {
-        self.label = Some(label);
+    const fn by(mut self, labels: &'static [&'static str]) -> Self {
+        self.labels = labels;
         self
     }
 
-    /// A sample of a mirror.
-    pub(super) const fn of<'a>(&'static self, mirror: &'a str, value: f64) -> Sample<'a> {
-        self.labelled(mirror, "", value)
-    }
-
-    /// The same of one of the further label's values.
-    pub(super) const fn labelled<'a>(
-        &'static self,
-        mirror: &'a str,
-        label: &'static str,
-        value: f64,
-    ) -> Sample<'a> {
+    /// A number, of a mirror.
+    pub(super) const fn of<'a>(&'static self, mirror: &'a str, number: f64) -> Sample<'a> {
         Sample {
             metric: self,
             mirror,
-            label,
-            value,
+            labels: Vec::new(),
+            value: Value::Number(number),
         }
+    }
+
+    /// The same, with the further labels.
+    pub(super) fn labelled<'a>(
+        &'static self,
+        mirror: &'a str,
+        labels: impl Into<Vec<Cow<'static, str>>>,
+        number: f64,
+    ) -> Sample<'a> {
+        Sample {
+            labels: labels.into(),
+            ..self.of(mirror, number)
+        }
+    }
+
+    /// How long something took, of a mirror.
+    pub(super) fn durations<'a>(
+        &'static self,
+        mirror: &'a str,
+        durations: &Histogram,
+    ) -> Sample<'a> {
+        Sample {
+            value: Value::Durations(durations.clone()),
+            ..self.of(mirror, 0.0)
+        }
+    }
+}
+
+impl Sample<'_> {
+    fn labels(&self, pushed_as: Option<&str>) -> Vec<LabelPair> {
+        let pushed = pushed_as.map(|job| [("job", job), ("instance", self.mirror)]);
+        let further = self.labels.iter().map(Cow::as_ref);
+        let further = self.metric.labels.iter().copied().zip(further);
+        let mut labels: Vec<_> = [("mirror", self.mirror)]
+            .into_iter()
+            .chain(further)
+            .chain(pushed.into_iter().flatten())
+            .map(|(name, value)| {
+                let mut pair = LabelPair::default();
+                pair.set_name(name.to_owned());
+                pair.set_value(value.to_owned());
+                pair
+            })
+            .collect();
+        // As those sort them who hand them on.
+        labels.sort_by(|one, other| one.name().cmp(other.name()));
+        labels
+    }
+
+    fn measured(&self, pushed_as: Option<&str>) -> Measured {
+        let mut measured = Measured::from_label(self.labels(pushed_as));
+        match &self.value {
+            Value::Number(number) => {
+                let mut gauge = Gauge::default();
+                gauge.set_value(*number);
+                measured.set_gauge(gauge);
+            }
+            Value::Durations(durations) => {
+                let bucket = |(bound, within)| {
+                    let mut bucket = Bucket::default();
+                    bucket.set_upper_bound(bound);
+                    bucket.set_cumulative_count(within);
+                    bucket
+                };
+                let mut buckets = Buckets::default();
+                buckets.set_bucket(durations.classes().map(bucket).collect());
+                buckets.set_sample_count(durations.count);
+                buckets.set_sample_sum(durations.sum.as_secs_f64());
+                measured.set_histogram(buckets);
+            }
+        }
+        measured
     }
 }
 
@@ -78,7 +154,7 @@ pub(super) static RUN_CHANGES: Metric = Metric::new(
     "fga_sync_run_changes",
     "New changes that the last run applied.",
 )
-.by("operation");
+.by(&["operation"]);
 pub(super) static RUN_PAGES: Metric = Metric::new(
     "fga_sync_run_pages",
     "Pages with new changes that the last run committed.",
@@ -94,6 +170,28 @@ pub(super) static RUN_ORDER_ANOMALIES: Metric = Metric::new(
 pub(super) static RUN_REJECTS: Metric = Metric::new(
     "fga_sync_run_rejects",
     "Changes that the last run set aside, since the target can't hold them.",
+);
+pub(super) static RUN_REQUESTS: Metric = Metric::new(
+    "fga_sync_run_requests",
+    "Requests to an API that the last run sent.",
+)
+.by(&["to", "status", "attempt"]);
+pub(super) static RUN_RECEIVED_BYTES: Metric = Metric::new(
+    "fga_sync_run_received_bytes",
+    "Bytes of the answers to them, decompressed.",
+)
+.by(&["from"]);
+pub(super) static RUN_FETCH: Metric = Metric::new(
+    "fga_sync_run_fetch_duration_seconds",
+    "How long pages of changes took to be read in the last run.",
+);
+pub(super) static RUN_APPLY: Metric = Metric::new(
+    "fga_sync_run_apply_duration_seconds",
+    "How long transactions took in the last run.",
+);
+pub(super) static RUN_LOCK_WAIT: Metric = Metric::new(
+    "fga_sync_run_lock_wait_seconds",
+    "How long the last run waited for the lock.",
 );
 pub(super) static POSITION: Metric = Metric::new(
     "fga_sync_position_timestamp_seconds",
@@ -143,7 +241,7 @@ pub(super) static VERIFY_DIFFERENCES: Metric = Metric::new(
     "fga_sync_verify_differences",
     "Differences that the last comparison found.",
 )
-.by("kind");
+.by(&["kind"]);
 pub(super) static VERIFY_REPAIRED: Metric = Metric::new(
     "fga_sync_verify_repaired_tuples",
     "Tuples that the last comparison made equal.",
@@ -158,36 +256,36 @@ pub(super) fn seconds(time: Timestamp) -> f64 {
     time.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64()
 }
 
+#[expect(clippy::cast_precision_loss, reason = "as Prometheus has all numbers")]
+pub(super) const fn count(number: u64) -> f64 {
+    number as f64
+}
+
 /// Samples as Prometheus reads them; those of a job that was pushed have the labels that a Pushgateway adds.
 ///
 /// # Errors
-/// Where a name is none.
+/// Where a metric has no sample.
 pub(super) fn encode(samples: &[Sample], pushed_as: Option<&str>) -> prometheus::Result<String> {
-    let registry = Registry::new();
-    let mut gauges: Vec<(&'static Metric, GaugeVec)> = Vec::new();
+    let mut metrics: Vec<&'static Metric> = Vec::new();
     for sample in samples {
-        let metric = sample.metric;
-        let known = gauges.iter().position(|(known, _)| *known == metric);
-        let index = match known {
-            Some(index) => index,
-            None => {
-                let pushed = pushed_as.map(|_| ["job", "instance"]);
-                let labels = ["mirror"].into_iter().chain(metric.label);
-                let labels: Vec<_> = labels.chain(pushed.into_iter().flatten()).collect();
-                let gauge = GaugeVec::new(Opts::new(metric.name, metric.help), &labels)?;
-                registry.register(Box::new(gauge.clone()))?;
-                gauges.push((metric, gauge));
-                gauges.len() - 1
-            }
-        };
-        let label = metric.label.map(|_| sample.label);
-        let pushed = pushed_as.map(|job| [job, sample.mirror]);
-        let labels = [sample.mirror].into_iter().chain(label);
-        let labels: Vec<_> = labels.chain(pushed.into_iter().flatten()).collect();
-        gauges[index]
-            .1
-            .get_metric_with_label_values(&labels)?
-            .set(sample.value);
+        if !metrics.contains(&sample.metric) {
+            metrics.push(sample.metric);
+        }
     }
-    TextEncoder::new().encode_to_string(&registry.gather())
+    let family = |metric: &&'static Metric| {
+        let of_metric = samples.iter().filter(|sample| sample.metric == *metric);
+        let is_number = |sample: &Sample| matches!(sample.value, Value::Number(_));
+        let mut family = MetricFamily::default();
+        family.set_name(metric.name.to_owned());
+        family.set_help(metric.help.to_owned());
+        family.set_field_type(if of_metric.clone().all(is_number) {
+            MetricType::GAUGE
+        } else {
+            MetricType::HISTOGRAM
+        });
+        family.set_metric(of_metric.map(|sample| sample.measured(pushed_as)).collect());
+        family
+    };
+    let families: Vec<_> = metrics.iter().map(family).collect();
+    TextEncoder::new().encode_to_string(&families)
 }

@@ -1,4 +1,4 @@
-//! The file for node_exporter's textfile collector. It is replaced as a whole, so that nobody reads half of one.
+//! The file for the textfile collector of Prometheus' node exporter. It is replaced as a whole, so that nobody reads half of one.
 
 use std::io::Write;
 use std::path::Path;

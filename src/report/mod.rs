@@ -3,15 +3,18 @@
 mod compared;
 mod earlier;
 mod ended;
+mod histogram;
 mod line;
 mod listeners;
 mod logging;
+mod measured;
 mod metrics;
 mod metrics_file;
 mod pace;
 mod ping;
 mod progress;
 mod pushgateway;
+mod requests;
 mod summary;
 mod tally;
 mod terminal;
@@ -24,6 +27,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use compared::{Compared, ComparedSummary, Comparing};
 pub use ended::Ended;
+pub use histogram::Histogram;
 pub use listeners::Listeners;
 pub use logging::start_logging;
 pub(crate) use logging::{log_end, log_start};

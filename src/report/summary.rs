@@ -6,15 +6,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::earlier::Earlier;
-use super::ended::Ended;
+use super::histogram::Histogram;
 use super::line::age;
-use super::metrics::{self, Sample, seconds};
+use super::requests::{self, ReceivedBytes, RequestCount};
 use super::tally::Tally;
 use crate::error::Error;
 use crate::mirror::RowCounts;
 use crate::one_line::shortened;
-use crate::outcome::{Ending, Verdict};
+use crate::outcome::Ending;
 use crate::sync::{Outcome, Signal};
 
 /// The version of the JSON form. Keys are added under the same version, never changed or taken away.
@@ -31,9 +30,9 @@ pub struct Summary {
     /// The job of the configuration file.
     job: Option<String>,
     /// The name of the mirror's position: the job, or else the store's id.
-    mirror: Option<String>,
+    pub(super) mirror: Option<String>,
     #[serde(skip)]
-    ending: Ending,
+    pub(super) ending: Ending,
     /// `failed`, or else the ending's word.
     pub(super) outcome: &'static str,
     pub(super) exit_code: u8,
@@ -48,14 +47,14 @@ pub struct Summary {
     dry_run: bool,
     pub(super) pages: u64,
     pub(super) changes: u64,
-    writes: u64,
-    deletes: u64,
+    pub(super) writes: u64,
+    pub(super) deletes: u64,
     /// Changes that stand in the log before others which were read earlier.
-    late_arrivals: u64,
+    pub(super) late_arrivals: u64,
     /// Tuples whose changes contradicted each other.
-    order_anomalies: u64,
+    pub(super) order_anomalies: u64,
     /// Changes that the target can't hold, which were set aside.
-    rejects: u64,
+    pub(super) rejects: u64,
     tuples_written: u64,
     tuples_deleted: u64,
     /// What a reset deleted.
@@ -69,14 +68,27 @@ pub struct Summary {
     /// The continuation token after the last applied page.
     token: Option<String>,
     /// The timestamp of the last applied change.
-    position_time: Option<Timestamp>,
+    pub(super) position_time: Option<Timestamp>,
     /// What was written to the source before is in the target; `None` until an end was proven.
     pub(super) complete_as_of: Option<Timestamp>,
     /// How far the run is from the end of the log at most: 0 where it came there.
-    lag_seconds: Option<f64>,
-    started_at: Timestamp,
-    finished_at: Timestamp,
+    pub(super) lag_seconds: Option<f64>,
+    pub(super) started_at: Timestamp,
+    pub(super) finished_at: Timestamp,
     pub(super) duration_seconds: f64,
+    /// How long it waited for the lock.
+    pub(super) lock_wait_seconds: f64,
+    /// How long it took to read pages of changes, many of them while others were applied.
+    fetch_seconds: f64,
+    #[serde(skip)]
+    pub(super) fetch: Histogram,
+    /// How long transactions took.
+    apply_seconds: f64,
+    #[serde(skip)]
+    pub(super) apply: Histogram,
+    /// Requests that were sent to an API.
+    pub(super) requests: Vec<RequestCount>,
+    pub(super) received_bytes: ReceivedBytes,
     changes_per_second: f64,
     error: Option<Failure>,
 }
@@ -175,6 +187,13 @@ impl Summary {
             started_at,
             finished_at,
             duration_seconds: seconds,
+            lock_wait_seconds: tally.lock_wait.as_secs_f64(),
+            fetch_seconds: tally.fetch.sum.as_secs_f64(),
+            fetch: tally.fetch.clone(),
+            apply_seconds: tally.apply.sum.as_secs_f64(),
+            apply: tally.apply.clone(),
+            requests: requests::counted(tally),
+            received_bytes: ReceivedBytes::of(tally),
             changes_per_second: if seconds > 0.0 {
                 tally.changes as f64 / seconds
             } else {
@@ -224,10 +243,10 @@ fn lag(tally: &Tally, is_at_end: bool) -> Option<f64> {
 #[derive(Debug, Clone, Serialize)]
 pub struct Summaries {
     version: u32,
-    exit_code: u8,
-    jobs: Vec<Summary>,
+    pub(super) exit_code: u8,
+    pub(super) jobs: Vec<Summary>,
     #[serde(skip)]
-    not_begun: Vec<String>,
+    pub(super) not_begun: Vec<String>,
 }
 
 impl Summaries {
@@ -266,84 +285,6 @@ impl fmt::Display for Summary {
         self.write_position(formatter)?;
         self.places.fmt(formatter)
     }
-}
-
-impl Ended for Summary {
-    fn exit_code(&self) -> u8 {
-        self.exit_code
-    }
-
-    fn short(&self) -> String {
-        format!(
-            "exit code {} ({})\n{self}",
-            self.exit_code,
-            self.ending.word()
-        )
-    }
-
-    fn samples(&self, earlier: &Earlier) -> Vec<Sample<'_>> {
-        let Some(mirror) = &self.mirror else {
-            return Vec::new();
-        };
-        let times = [
-            (&metrics::POSITION, self.position_time),
-            (&metrics::COMPLETE_AS_OF, self.complete_as_of),
-        ];
-        let times = times
-            .into_iter()
-            .filter_map(|(metric, time)| time.map(|time| metric.of(mirror, seconds(time))));
-        let lag = self.lag_seconds.map(|lag| metrics::LAG.of(mirror, lag));
-        let changes = &metrics::RUN_CHANGES;
-        [
-            metrics::RUN_START.of(mirror, seconds(self.started_at)),
-            metrics::RUN_END.of(mirror, seconds(self.finished_at)),
-            metrics::RUN_DURATION.of(mirror, self.duration_seconds),
-            metrics::RUN_EXIT_CODE.of(mirror, self.exit_code.into()),
-            changes.labelled(mirror, "write", count(self.writes)),
-            changes.labelled(mirror, "delete", count(self.deletes)),
-            metrics::RUN_PAGES.of(mirror, count(self.pages)),
-            metrics::RUN_LATE_ARRIVALS.of(mirror, count(self.late_arrivals)),
-            metrics::RUN_ORDER_ANOMALIES.of(mirror, count(self.order_anomalies)),
-            metrics::RUN_REJECTS.of(mirror, count(self.rejects)),
-        ]
-        .into_iter()
-        .chain(times)
-        .chain(lag)
-        .chain(history(mirror, Some(self), earlier))
-        .collect()
-    }
-}
-
-/// What is known of a mirror's runs, after this one if there is one.
-fn history<'a>(mirror: &'a str, run: Option<&Summary>, earlier: &Earlier) -> Vec<Sample<'a>> {
-    let [first, last, failures] = [
-        &metrics::FIRST_SUCCESS,
-        &metrics::LAST_SUCCESS,
-        &metrics::CONSECUTIVE_FAILURES,
-    ]
-    .map(|metric| (metric, earlier.value(metric, mirror)));
-    let verdict = run.map_or(Verdict::Neither, |run| run.ending.verdict());
-    let now = run.map(|run| seconds(run.finished_at));
-    let succeeded = now.filter(|_| verdict == Verdict::Success);
-    let failures_now = match verdict {
-        Verdict::Success => Some(0.0),
-        Verdict::Failure => Some(failures.1.unwrap_or(0.0) + 1.0),
-        Verdict::Neither => failures.1,
-    };
-    let values = [
-        (first.0, first.1.or(succeeded)),
-        (last.0, succeeded.or(last.1)),
-        (failures.0, failures_now),
-    ];
-    let samples = values
-        .into_iter()
-        .filter_map(|(metric, value)| value.map(|value| metric.of(mirror, value)));
-    samples.collect()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "as Prometheus has all numbers")]
-pub(super) const fn count(number: u64) -> f64 {
-    number as f64
 }
 
 /// Which store it was.
@@ -497,29 +438,6 @@ impl Summary {
     }
 }
 
-impl Ended for Summaries {
-    fn exit_code(&self) -> u8 {
-        self.exit_code
-    }
-
-    fn short(&self) -> String {
-        let jobs: String = self.jobs.iter().map(Ended::short).collect();
-        format!("exit code {} of all\n{jobs}", self.exit_code)
-    }
-
-    fn samples(&self, earlier: &Earlier) -> Vec<Sample<'_>> {
-        let jobs = self.jobs.iter();
-        jobs.flat_map(|job| job.samples(earlier)).collect()
-    }
-
-    fn left_alone(&self, earlier: &Earlier) -> Vec<Sample<'_>> {
-        let others = self.not_begun.iter();
-        others
-            .flat_map(|name| history(name, None, earlier))
-            .collect()
-    }
-}
-
 impl fmt::Display for Summaries {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.jobs
@@ -535,8 +453,8 @@ mod tests {
     #[test]
     fn a_signal_between_two_jobs_is_not_the_end_of_the_log() {
         let summaries = |stopped| Summaries::new(Vec::new(), stopped, Vec::new());
-        assert_eq!(summaries(None).exit_code(), 0);
+        assert_eq!(summaries(None).exit_code, 0);
         let stopped = summaries(Some(Signal::Terminate));
-        assert_eq!(stopped.exit_code(), 143);
+        assert_eq!(stopped.exit_code, 143);
     }
 }

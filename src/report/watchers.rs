@@ -11,7 +11,7 @@ use super::{metrics_file, pushgateway, termination};
 /// Who watches over commands.
 #[derive(Debug, Clone)]
 pub struct TelemetrySettings {
-    /// For node_exporter's textfile collector.
+    /// For the textfile collector of Prometheus' node exporter.
     pub metrics_file: Option<PathBuf>,
     /// For Prometheus, which scrapes it.
     pub pushgateway: Option<ServiceUrl>,

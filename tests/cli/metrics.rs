@@ -1,4 +1,9 @@
-//! The file for node_exporter's textfile collector says what the summary says, and keeps what is known of earlier runs.
+//! The file for the textfile collector of Prometheus' node exporter says what the summary says, and keeps what is known of earlier runs.
+#![allow(
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    reason = "numbers that are handed on must stay the same"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -39,6 +44,13 @@ fn number(value: &Value) -> f64 {
     })
 }
 
+/// A sample that is what a summary says. Its parser may be wrong in the last digit.
+#[track_caller]
+fn assert_is(sample: f64, value: &Value, name: &str) {
+    let value = number(value);
+    assert!((sample - value).abs() < 1e-6, "{name}: {sample}, {value}");
+}
+
 fn of_store(name: &str) -> String {
     format!("fga_sync_{name}{{mirror=\"{STORE}\"}}")
 }
@@ -65,14 +77,90 @@ fn what_a_run_did_is_what_its_summary_says() {
         ("first_success_timestamp_seconds", "finished_at"),
         ("last_success_timestamp_seconds", "finished_at"),
     ] {
-        assert_eq!(samples[&of_store(name)], number(&summary[key]), "{name}");
+        assert_is(samples[&of_store(name)], &summary[key], name);
     }
     assert_eq!(samples[&of_store("consecutive_failures")], 0.0);
     for (operation, key) in [("write", "writes"), ("delete", "deletes")] {
         let name = format!("fga_sync_run_changes{{mirror=\"{STORE}\",operation=\"{operation}\"}}");
-        assert_eq!(samples[&name], number(&summary[key]), "{name}");
+        assert_is(samples[&name], &summary[key], &name);
     }
     assert_eq!(summary["writes"], 3);
+    for (name, key) in [("fetch", "fetch_seconds"), ("apply", "apply_seconds")] {
+        let sum = of_store(&format!("run_{name}_duration_seconds_sum"));
+        assert_is(samples[&sum], &summary[key], name);
+        let count = of_store(&format!("run_{name}_duration_seconds_count"));
+        assert!(samples[&count] >= 1.0, "{name}");
+    }
+    // Commits come in a transaction of their own at the end too.
+    assert!(number(&summary["apply_seconds"]) > 0.0);
+}
+
+/// What the fake was really asked.
+#[test]
+fn requests_are_counted_as_they_were_answered() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::scripted(changes(0..3), |request, reply| match request.number {
+        // Asked for anew; a page would be asked for in another size.
+        0 if !request.is_page() => Reply::error(503, "unavailable", "a bad moment"),
+        _ => reply,
+    });
+    let summary = sync(&sandbox, &fake, "").code(0).json();
+    let samples = samples(&sandbox);
+    let mut sent = 0.0;
+    for requests in summary["requests"].as_array().unwrap() {
+        let (status, attempt) = (&requests["status"], requests["attempt"].as_str().unwrap());
+        let name = format!(
+            "fga_sync_run_requests{{attempt=\"{attempt}\",mirror=\"{STORE}\",status=\"{status}\",to=\"source\"}}"
+        );
+        assert_is(samples[&name], &requests["count"], &name);
+        sent += samples[&name];
+    }
+    assert_eq!(sent, fake.requests().len() as f64);
+    let of = |status: u64, attempt: &str| {
+        let requests = summary["requests"].as_array().unwrap().iter();
+        let is_meant =
+            |requests: &&Value| requests["status"] == status && requests["attempt"] == attempt;
+        requests
+            .clone()
+            .find(is_meant)
+            .map(|found| found["count"].clone())
+    };
+    assert_eq!(of(503, "first"), Some(1.into()));
+    assert_eq!(of(200, "retry"), Some(1.into()));
+    assert_eq!(of(503, "retry"), None);
+    let bytes = format!("fga_sync_run_received_bytes{{from=\"source\",mirror=\"{STORE}\"}}");
+    assert_eq!(
+        samples[&bytes],
+        number(&summary["received_bytes"]["source"])
+    );
+    assert!(samples[&bytes] > 300.0);
+
+    // Nobody answers.
+    let summary = sandbox
+        .run(&format!(
+            "run --source http://127.0.0.1:1 --store-id {STORE} --metrics-file {FILE} --format json --retry-for 1ms --target sqlite:x.db"
+        ))
+        .code(4)
+        .json();
+    assert_eq!(summary["requests"][0]["status"], Value::Null);
+    let none = format!(
+        "fga_sync_run_requests{{attempt=\"first\",mirror=\"{STORE}\",status=\"none\",to=\"source\"}}"
+    );
+    assert_eq!(self::samples(&sandbox)[&none], 1.0);
+}
+
+#[test]
+fn how_long_the_lock_was_waited_for_is_told() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    fake.script(|_, reply| reply.after(std::time::Duration::from_millis(400)));
+    let first = sandbox.start(&fake, "");
+    wait_until("the first run asks", || !fake.requests().is_empty());
+    let summary = sync(&sandbox, &fake, "--if-locked wait").code(0).json();
+    first.end().code(0);
+    let waited = samples(&sandbox)[&of_store("run_lock_wait_seconds")];
+    assert_is(waited, &summary["lock_wait_seconds"], "the wait");
+    assert!(waited > 0.4, "{waited}");
 }
 
 #[test]
@@ -196,12 +284,12 @@ fn a_comparison_tells_its_differences() {
         ("verify_repaired_tuples", "repaired"),
         ("verify_last_success_timestamp_seconds", "finished_at"),
     ] {
-        assert_eq!(found[&of_store(name)], number(&summary[key]), "{name}");
+        assert_is(found[&of_store(name)], &summary[key], name);
     }
     let kind =
         |kind: &str| format!("fga_sync_verify_differences{{kind=\"{kind}\",mirror=\"{STORE}\"}}");
     for name in ["missing", "surplus", "differing"] {
-        assert_eq!(found[&kind(name)], number(&summary[name]), "{name}");
+        assert_is(found[&kind(name)], &summary[name], name);
     }
     assert_eq!(found[&kind("missing")], 1.0);
 

@@ -1,4 +1,4 @@
-//! What was measured comes through node_exporter and a Pushgateway to Prometheus as it is, on the real programs.
+//! What was measured comes through the node exporter and a Pushgateway to Prometheus as it is, on the real programs.
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -47,9 +47,10 @@ fn client() -> reqwest::blocking::Client {
     reqwest::blocking::Client::new()
 }
 
-type Samples = BTreeMap<[String; 4], String>;
+/// Values by the labels, the name among them.
+type Samples = BTreeMap<BTreeMap<String, String>, String>;
 
-/// The samples that Prometheus has: name, mirror and the further labels, and the value.
+/// The samples that Prometheus has.
 fn scraped(address: &str) -> Option<Samples> {
     let query = r#"{__name__=~"fga_sync_.*"}"#;
     let url = format!("http://{address}/api/v1/query");
@@ -58,13 +59,9 @@ fn scraped(address: &str) -> Option<Samples> {
     let found = answer["data"]["result"].as_array()?.iter();
     let samples: Samples = found
         .map(|sample| {
-            let label = |name: &str| {
-                sample["metric"][name]
-                    .as_str()
-                    .unwrap_or_default()
-                    .to_owned()
-            };
-            let labels = ["__name__", "mirror", "operation", "kind"].map(label);
+            let mut labels: BTreeMap<String, String> =
+                serde_json::from_value(sample["metric"].clone()).unwrap();
+            labels.retain(|name, _| !["job", "instance"].contains(&name.as_str()));
             (labels, sample["value"][1].as_str().unwrap().to_owned())
         })
         .collect();
@@ -120,7 +117,17 @@ fn prometheus_has_what_the_summary_says() {
             format!("--web.listen-address={prometheus}"),
         ],
     );
-    let name = |name: &str, operation: &str| [name, STORE, operation, ""].map(str::to_owned);
+    let name = |name: &str, operation: &str| -> BTreeMap<String, String> {
+        let labels = [
+            ("__name__", name),
+            ("mirror", STORE),
+            ("operation", operation),
+        ];
+        let labels = labels.into_iter().filter(|(_, value)| !value.is_empty());
+        labels
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    };
     let duration = name("fga_sync_run_duration_seconds", "");
     // Until the samples of this run are there.
     let wait_for = |summary: &Value| {
