@@ -16,8 +16,8 @@ pub struct Volume<'a> {
 
 /// What the last stage says of how its program is started.
 pub struct Image {
-    user: u32,
-    group: u32,
+    pub user: u32,
+    pub group: u32,
     entrypoint: String,
     pub state: String,
 }

@@ -171,6 +171,26 @@ fn lay_out(sandbox: &Sandbox, fake: &FakeOpenFga, image: &Image) -> BTreeMap<Str
     laid_out
 }
 
+/// Image and pods agree on a user, who has no rights.
+fn assert_same_user(image: &Image, job: &YamlOwned) {
+    let context = &job["template"]["spec"]["securityContext"];
+    let user = ["runAsUser", "runAsGroup"].map(|key| context[key].as_integer().unwrap());
+    assert_eq!(user, [i64::from(image.user), i64::from(image.group)]);
+    assert_eq!(user, [65532, 65532]);
+}
+
+/// What a comparison reads is larger than its memory, sooner or later, and SQLite looks for a place here.
+#[test]
+fn a_comparison_has_room_for_what_it_reads() {
+    let job = job("verify-cronjob.yaml").unwrap();
+    let mounts = container(&job)["volumeMounts"].as_sequence().unwrap();
+    assert!(
+        mounts
+            .iter()
+            .any(|mount| text(mount, "mountPath") == "/tmp")
+    );
+}
+
 /// Runs the pod of a Job, the one with this index where there are several.
 fn run_pod(
     sandbox: &Sandbox,
@@ -252,6 +272,9 @@ fn each_pod_does_its_work_on_a_root_that_cannot_be_written() {
     fs::set_permissions(sandbox.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let fake = FakeOpenFga::start(changes(0..250));
     let image = Image::unpack(&sandbox);
+    for (_, job) in jobs() {
+        assert_same_user(&image, &job);
+    }
     let laid_out = lay_out(&sandbox, &fake, &image);
     let run = |name: &str, pod: (&str, &[&str])| {
         run_pod(&sandbox, &image, &laid_out, &job(name).unwrap(), pod)
