@@ -6,6 +6,7 @@ mod listeners;
 mod logging;
 mod pace;
 mod progress;
+mod status;
 mod summary;
 mod tally;
 mod terminal;
@@ -18,6 +19,7 @@ pub use listeners::Listeners;
 pub use logging::start_logging;
 pub(crate) use logging::{log_end, log_start};
 pub use progress::{Counted, Progress};
+pub use status::{StatusSummaries, StatusSummary};
 pub use summary::{Places, Subject, Summaries, Summary};
 pub use tally::Tally;
 
