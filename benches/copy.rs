@@ -4,8 +4,8 @@
 //!
 //! CHANGES is 20,000 by default, and ENGINE, where the target server keeps its stores, is postgres or memory. The bare client knows what no mirror
 //! may take for granted: that the target is as the log says. Ratios are of copies of one round, and the order turns round from round to round.
-//! The planner of the target's PostgreSQL gets its statistics before each copy, and none during it: else it may change its mind on the way, and
-//! then OpenFGA (v1.22.1) reads a whole store for each write.
+//! PostgreSQL gets its statistics anew twice a second, in place of autovacuum: of a store that is in none of them the planner thinks
+//! that it is small, and OpenFGA (v1.22.1) then reads the whole of it for each write.
 #![allow(
     dead_code,
     unused_imports,
@@ -24,6 +24,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
@@ -34,6 +35,8 @@ use support::servers::{Datastore, OpenFga, Postgres, TestDir, Version};
 
 const ROUNDS: usize = 5;
 const WRITERS: u32 = 4;
+/// How often a server's database gets its statistics.
+const STATISTICS_EVERY: Duration = Duration::from_millis(500);
 
 /// Who copies.
 #[derive(Clone, Copy)]
@@ -90,16 +93,22 @@ fn main() {
         state_line: Line::before_port(state.port()).unwrap(),
         state,
     };
-    let autovacuum = "alter system set autovacuum = off";
-    target_database.run(autovacuum).unwrap();
-    target_database.run("select pg_reload_conf()").unwrap();
+    for database in [&source_database, &target_database] {
+        let autovacuum = "alter system set autovacuum = off";
+        database.run(autovacuum).unwrap();
+        database.run("select pg_reload_conf()").unwrap();
+    }
     println!(
         "target over {engine}, pages of {}, {ROUNDS} rounds",
         stores::BATCH
     );
-    let imported = stores::imported(&servers.source, changes);
+    let imported = with_statistics(Some(&source_database), || {
+        stores::imported(&servers.source, changes)
+    });
     compare(&servers, "each tuple written once", &imported);
-    let random = stores::random(&servers.source, changes, WRITERS);
+    let random = with_statistics(Some(&source_database), || {
+        stores::random(&servers.source, changes, WRITERS)
+    });
     compare(&servers, "a quarter of the changes on few tuples", &random);
 }
 
@@ -170,7 +179,7 @@ impl Servers<'_> {
             self.state_line.round_trips(),
         );
         let ports = (self.target_line.port(), self.state_line.port());
-        let (copy, _) = self.copy(copier, store, ports);
+        let (copy, _) = with_statistics(self.target_database, || self.copy(copier, store, ports));
         Counted {
             copy,
             requests: self.target_line.round_trips() - before.0,
@@ -180,12 +189,11 @@ impl Servers<'_> {
 
     fn time(&self, copier: Copier, store: &str) -> Duration {
         if let Some(postgres) = self.target_database {
-            postgres
-                .run_in(Version::Newest.database(), "vacuum analyze")
-                .unwrap();
+            let database = Version::Newest.database();
+            postgres.run_in(database, "vacuum analyze").unwrap();
         }
         let ports = (self.target.port(), self.state.port());
-        self.copy(copier, store, ports).1
+        with_statistics(self.target_database, || self.copy(copier, store, ports).1)
     }
 
     /// Copies a store into a new one, by way of these ports of the target and of PostgreSQL.
@@ -228,6 +236,31 @@ impl Servers<'_> {
         tuples.sort();
         tuples
     }
+}
+
+/// Lets the planner of a server's database know what is there meanwhile.
+fn with_statistics<T>(database: Option<&Postgres>, work: impl FnOnce() -> T) -> T {
+    let Some(postgres) = database else {
+        return work();
+    };
+    let (done, waits) = channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let gather = || {
+                let database = Version::Newest.database();
+                postgres
+                    .run_in(database, "analyze tuple, changelog")
+                    .unwrap();
+            };
+            while waits.recv_timeout(STATISTICS_EVERY) == Err(RecvTimeoutError::Timeout) {
+                gather();
+            }
+            gather();
+        });
+        let result = work();
+        drop(done);
+        result
+    })
 }
 
 #[derive(Deserialize)]

@@ -1,5 +1,7 @@
 //! What happens in a run, told once, to whoever listens: summary, progress line and log lines.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use crate::checkpoint::{Checkpoint, StoreIdentity};
@@ -20,8 +22,17 @@ pub enum Event<'a> {
         /// What was written to the source before is in the mirror: the moment of the proof, less the look-back.
         complete_as_of: Timestamp,
     },
+    /// The lock is held, after so long.
+    LockTaken(Duration),
+    /// A page of changes was read, which took so long.
+    PageRead(Duration),
     /// A transaction was committed.
-    Committed(&'a Commit<'a>),
+    Committed {
+        /// What it did.
+        commit: &'a Commit<'a>,
+        /// How long it took, with what had to be tried again.
+        took: Duration,
+    },
 }
 
 /// Whoever wants to know what happens in a run.

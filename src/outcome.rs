@@ -87,6 +87,17 @@ pub enum Severity {
     Lasting,
 }
 
+/// What the ending of a run says of its mirror's runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It came to its end.
+    Success,
+    /// It failed.
+    Failure,
+    /// Neither: it was stopped, or the work was left to another.
+    Neither,
+}
+
 /// What the `podFailurePolicy` of a Kubernetes Job does when a pod ends so. The names are Kubernetes'.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PodFailure {
@@ -178,6 +189,19 @@ impl Ending {
     /// Whether the end of the log was reached.
     pub const fn is_at_end(self) -> bool {
         matches!(self, Self::Drained | Self::SetAside)
+    }
+
+    /// What it says of a mirror's runs.
+    pub const fn verdict(self) -> Verdict {
+        match self {
+            Self::Drained | Self::SetAside | Self::Seeded => Verdict::Success,
+            _ => match self.severity() {
+                Severity::MayPass | Severity::Unknown | Severity::Lasting => Verdict::Failure,
+                Severity::Done | Severity::Unfinished | Severity::Busy | Severity::Stopped => {
+                    Verdict::Neither
+                }
+            },
+        }
     }
 
     /// How urgently a scheduler must hear of it.

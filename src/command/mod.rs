@@ -28,7 +28,7 @@ use crate::engine::masked;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Runner;
 use crate::one_line::{one_line, shortened};
-use crate::report::{Subject, Summary, Tally, start_logging};
+use crate::report::{Ended, Subject, Summary, Tally, TelemetrySettings, Watchers, start_logging};
 
 /// The characters of a machine's name that are kept. The system allows 64 of them, or 255.
 const HOST_WIDTH: usize = 255;
@@ -52,13 +52,24 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
                 job => Chosen::Job(job),
             };
             with_settings(&matches, &cli, chosen, |config, output| {
-                run::run(config, arguments, output)
+                let job = arguments.job.as_deref();
+                let telemetry = if arguments.dry_run {
+                    TelemetrySettings::nobody()
+                } else {
+                    config.telemetry()?
+                };
+                watched(telemetry, ("run", job), |watchers| {
+                    run::run(config, arguments, output, watchers)
+                })
             })
         }
         Verb::Verify(arguments) => {
             let chosen = Chosen::Job(arguments.job.as_deref());
             with_settings(&matches, &cli, chosen, |config, output| {
-                verify::verify(config, arguments, output)
+                let job = arguments.job.as_deref();
+                watched(config.telemetry()?, ("verify", job), |watchers| {
+                    verify::verify(config, arguments, output, watchers)
+                })
             })
         }
         Verb::Migrate(arguments) => {
@@ -70,7 +81,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Verb::Seed(arguments) => {
             let chosen = Chosen::Job(arguments.job.as_deref());
             with_settings(&matches, &cli, chosen, |config, output| {
-                seed::seed(config, arguments, output)
+                let job = arguments.job.as_deref();
+                watched(config.telemetry()?, ("seed", job), |watchers| {
+                    seed::seed(config, arguments, output, watchers)
+                })
             })
         }
         Verb::Reset(arguments) => {
@@ -243,12 +257,43 @@ fn report_failure(command: &'static str, error: &Error, output: &OutputSettings)
 }
 
 fn print_failure(command: &'static str, error: &Error, output: &OutputSettings) {
+    told(print_json(&failed(command, None, error)), output);
+}
+
+/// The summary of a command that failed before anything was known of it but perhaps its job.
+fn failed(command: &'static str, job: Option<&str>, error: &Error) -> Summary {
     let subject = Subject {
         command,
+        job: job.map(str::to_owned),
+        mirror: job.map(str::to_owned),
         ..Subject::default()
     };
-    let summary = Summary::new(subject, &Tally::default(), Err(error), Duration::ZERO);
-    told(print_json(&summary), output);
+    Summary::new(subject, &Tally::default(), Err(error), Duration::ZERO)
+}
+
+/// Does the work of a command, of a job if one is chosen, while others watch over it. `work` tells them how it ended, unless it fails before
+/// there is a summary.
+fn watched(
+    settings: TelemetrySettings,
+    (command, job): (&'static str, Option<&str>),
+    work: impl FnOnce(&mut Watchers) -> Result<u8>,
+) -> Result<u8> {
+    let mut watchers = Watchers::begin(settings);
+    let done = work(&mut watchers);
+    if let Err(error) = &done {
+        watchers.tell(&failed(command, job, error));
+    }
+    done
+}
+
+/// Prints how a command ended, tells those who watch over it, and gives the exit code.
+fn conclude<E>(ended: &E, output: &OutputSettings, watchers: &mut Watchers) -> u8
+where
+    E: Ended + Serialize + Display,
+{
+    print_summary(ended, output);
+    watchers.tell(ended);
+    ended.exit_code()
 }
 
 /// Tells a person what went wrong, or the log where that is what is read.

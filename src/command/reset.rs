@@ -13,7 +13,7 @@ use crate::ledger::Runner;
 use crate::mirror::{RowCounts, Scope};
 use crate::one_line::shortened;
 use crate::outcome::Ending;
-use crate::report::{Subject, Summary, Tally};
+use crate::report::{Ended as _, Subject, Summary, Tally};
 use crate::span;
 use crate::sync::{self, Outcome, ResetOptions, Stop, ToReset, open_persistently, to_reset};
 use crate::target::{Target, TargetError};
@@ -40,6 +40,7 @@ pub(super) fn reset(config: &Config, arguments: &ResetArgs, output: &OutputSetti
     let mut subject = Subject {
         command: "reset",
         job: arguments.job.clone(),
+        mirror: Some(settings.subject.name.clone()),
         places: places(&settings.target),
         dry_run: arguments.dry_run,
         ..Subject::default()

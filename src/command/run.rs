@@ -3,14 +3,16 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::{log_failure_of, print_summary, runner};
+use super::{conclude, log_failure_of, runner};
 use crate::cli::RunArgs;
 use crate::config::{Config, OutputSettings, RunSettings, SourceSettings};
 use crate::engine::{self, Access, DryRun, TargetSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Runner;
+use crate::openfga::Meter;
 use crate::report::{
-    Counted, Listeners, Places, Progress, Subject, Summaries, Summary, Tally, log_end, log_start,
+    Counted, Listeners, Places, Progress, Subject, Summaries, Summary, Tally, Watchers, log_end,
+    log_start,
 };
 use crate::source::{ChangeSource, OpenFga, Replay};
 use crate::span;
@@ -18,18 +20,22 @@ use crate::store::Store;
 use crate::sync::{self, GivenUp, Outcome, RejectsTo, Stop, open_persistently};
 use crate::target::Target;
 
-pub(super) fn run(config: &Config, arguments: &RunArgs, output: &OutputSettings) -> Result<u8> {
+pub(super) fn run(
+    config: &Config,
+    arguments: &RunArgs,
+    output: &OutputSettings,
+    watchers: &mut Watchers,
+) -> Result<u8> {
     let stop = Stop::on_signals().map_err(|error| {
         Error::new(ErrorKind::Unexpected, "can't listen for signals").because(error)
     })?;
     if arguments.all {
-        return run_all(config, arguments, output, &stop);
+        return run_all(config, arguments, output, &stop, watchers);
     }
     let job = arguments.job.as_deref();
     let settings = config.run(job)?;
     let summary = run_job(job, settings, work(arguments), output, &stop);
-    print_summary(&summary, output);
-    Ok(summary.exit_code())
+    Ok(conclude(&summary, output, watchers))
 }
 
 /// Runs every job. One that does not reach the end of its log holds up only those that need it.
@@ -38,6 +44,7 @@ fn run_all(
     arguments: &RunArgs,
     output: &OutputSettings,
     stop: &Stop,
+    watchers: &mut Watchers,
 ) -> Result<u8> {
     let jobs = config.jobs()?;
     // All settings are checked before anything runs.
@@ -48,10 +55,12 @@ fn run_all(
     let mut drained = BTreeSet::new();
     let mut summaries = Vec::new();
     let mut stopped = None;
+    let mut not_begun = Vec::new();
     for (settings, name, after) in jobs {
-        stopped = stop.requested();
+        stopped = stopped.or_else(|| stop.requested());
         if stopped.is_some() {
-            break;
+            not_begun.push(name);
+            continue;
         }
         let summary = if let Some(needed) = after.iter().find(|name| !drained.contains(*name)) {
             tracing::warn!(job = name, needed, "left out");
@@ -70,9 +79,8 @@ fn run_all(
         }
         summaries.push(summary);
     }
-    let summaries = Summaries::new(summaries, stopped);
-    print_summary(&summaries, output);
-    Ok(summaries.exit_code())
+    let summaries = Summaries::new(summaries, stopped, not_begun);
+    Ok(conclude(&summaries, output, watchers))
 }
 
 /// What is done with a job.
@@ -128,6 +136,7 @@ pub(super) fn subject_of(
     Subject {
         command,
         job: job.map(str::to_owned),
+        mirror: Some(settings.options.name.clone()),
         run_id: None,
         places: Places {
             source: Some(settings.options.source.clone()),
@@ -170,7 +179,11 @@ pub(super) fn run_job(
     subject.run_id = Some(runner.run_id.clone());
     log_start(&subject);
     let mut tally = Tally::default();
+    let source_meter = settings.source.meter();
+    let target_meter = (settings.target.store.as_ref()).map(|store| store.api.meter.clone());
     let result = open_and_work(settings, work, &runner, output, stop, &mut tally);
+    tally.source_requests = source_meter.as_ref().map(Meter::read);
+    tally.target_requests = target_meter.as_ref().map(Meter::read);
     if let Err(error) = &result {
         log_failure_of(job, error, output);
     }

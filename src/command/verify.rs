@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use super::log_failure_of;
 use super::run::subject_of;
-use super::{print_summary, runner};
+use super::{conclude, runner};
 use crate::cli::VerifyArgs;
 use crate::config::{Config, OutputSettings, RunSettings, SourceSettings};
 use crate::engine::{self, Access, TargetSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Runner;
-use crate::report::{Compared, ComparedSummary, Comparing};
+use crate::report::{Compared, ComparedSummary, Comparing, Watchers};
 use crate::source::OpenFga;
 use crate::span;
 use crate::store::Store;
@@ -27,6 +27,7 @@ pub(super) fn verify(
     config: &Config,
     arguments: &VerifyArgs,
     output: &OutputSettings,
+    watchers: &mut Watchers,
 ) -> Result<u8> {
     let stop = Stop::on_signals().map_err(|error| {
         Error::new(ErrorKind::Unexpected, "can't listen for signals").because(error)
@@ -56,8 +57,7 @@ pub(super) fn verify(
         arguments.repair,
         started.elapsed(),
     );
-    print_summary(&summary, output);
-    Ok(summary.exit_code())
+    Ok(conclude(&summary, output, watchers))
 }
 
 fn open_and_compare(

@@ -95,7 +95,7 @@ const JOB: &str = "job";
 const AFTER: &str = "after";
 
 /// The tables of settings that a job can't have: they are about the whole command.
-const COMMON_ONLY: [&str; 2] = ["output", "log"];
+const COMMON_ONLY: [&str; 3] = ["output", "log", "telemetry"];
 
 struct Reader<'a> {
     path: &'a Path,

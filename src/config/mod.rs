@@ -14,6 +14,7 @@ mod sign_in;
 mod source;
 mod store_url;
 mod target;
+mod telemetry;
 mod transport;
 
 use std::fmt;
@@ -39,6 +40,7 @@ use crate::checkpoint::Subject;
 use crate::engine::TargetSettings;
 use crate::error::{Error, Result};
 use crate::one_line::shortened;
+use crate::report::TelemetrySettings;
 use crate::sync::{RunOptions, Wanted};
 
 /// The characters of a setting's origin that a person is shown.
@@ -105,6 +107,14 @@ impl<'a> Config<'a> {
     /// Where a value can't be understood.
     pub fn output(&self, verbosity: i16) -> Result<OutputSettings> {
         output::output(&self.layers(None)?, verbosity)
+    }
+
+    /// The settings of telemetry.
+    ///
+    /// # Errors
+    /// Where a value can't be understood.
+    pub fn telemetry(&self) -> Result<TelemetrySettings> {
+        telemetry::telemetry(&self.layers(None)?)
     }
 
     /// The settings of one run.

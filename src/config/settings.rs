@@ -3,7 +3,7 @@
 
 pub use super::layers::CONFIG_ENV;
 pub use super::setting::{Declaration, Flag, Takes};
-use super::{output, run, sign_in, source, target, transport};
+use super::{output, run, sign_in, source, target, telemetry, transport};
 
 /// The settings, in the order in which they are shown.
 pub fn settings() -> impl Iterator<Item = &'static Declaration> {
@@ -16,6 +16,7 @@ pub fn settings() -> impl Iterator<Item = &'static Declaration> {
         sign_in::TARGET_SETTINGS,
         run::SETTINGS,
         output::SETTINGS,
+        telemetry::SETTINGS,
     ];
     groups.into_iter().flatten().copied()
 }
@@ -36,15 +37,18 @@ pub(crate) fn of_every_command() -> impl Iterator<Item = &'static Declaration> {
 
 /// Those whose flags `run` has besides.
 pub(crate) fn of_run() -> impl Iterator<Item = &'static Declaration> {
-    run::SETTINGS.iter().copied()
+    let groups = [run::SETTINGS, telemetry::SETTINGS];
+    groups.into_iter().flatten().copied()
 }
 
-/// Those of them that `seed` has too.
+/// Those that `seed` has besides.
 pub(crate) fn of_seed() -> impl Iterator<Item = &'static Declaration> {
-    run::OF_SEED.iter().copied()
+    let groups = [run::OF_SEED, telemetry::SETTINGS];
+    groups.into_iter().flatten().copied()
 }
 
-/// Those of them that `verify` has too.
+/// Those that `verify` has besides.
 pub(crate) fn of_verify() -> impl Iterator<Item = &'static Declaration> {
-    run::OF_VERIFY.iter().copied()
+    let groups = [run::OF_VERIFY, telemetry::SETTINGS];
+    groups.into_iter().flatten().copied()
 }

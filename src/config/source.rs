@@ -14,6 +14,7 @@ use super::sign_in::{self, headers, sign_in};
 use super::transport::{self, tls};
 use crate::complete;
 use crate::error::{Error, Result};
+use crate::openfga::Meter;
 use crate::source::{Input, OpenFgaSettings, SOURCE};
 
 static URL: Setting<String> = Setting::text(
@@ -84,6 +85,14 @@ impl SourceSettings {
         }
     }
 
+    /// What counts its requests, where there are any.
+    pub fn meter(&self) -> Option<Meter> {
+        match self {
+            Self::OpenFga(settings) => Some(settings.meter.clone()),
+            Self::Recording { .. } => None,
+        }
+    }
+
     /// The store's id; empty where a recording's store was not named.
     pub fn store_id(&self) -> &str {
         match self {
@@ -149,6 +158,7 @@ pub(super) fn source(layers: &Layers) -> Result<SourceSettings> {
         page_size: layers.get(&run::PAGE_SIZE)?,
         max_rps,
         retry_for,
+        meter: Meter::default(),
         tls: tls(layers, &transport::SOURCE)?,
         words: &SOURCE,
     })))

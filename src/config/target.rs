@@ -15,6 +15,7 @@ use crate::checkpoint::Mode;
 use crate::complete;
 use crate::engine::{self, PgVariables, TargetSettings};
 use crate::error::{Error, Result};
+use crate::openfga::Meter;
 use crate::source::{OpenFgaSettings, TARGET};
 use crate::store::StoreSettings;
 
@@ -231,6 +232,7 @@ fn store(layers: &Layers, url: &Value) -> Result<TargetSettings> {
         page_size: None,
         max_rps: layers.get(&MAX_RPS)?,
         retry_for: layers.get_or_default(&run::RETRY_FOR)?,
+        meter: Meter::default(),
         tls: tls(layers, &transport::TARGET)?,
         words: &TARGET,
     };

@@ -10,6 +10,7 @@ use url::Url;
 use super::OpenFgaSettings;
 use super::answer::{Failure, Reason, no_answer, not_openfga, refusal};
 use super::http::{Http, LARGEST_ANSWER, Response, date, request_id, shown};
+use super::meter::{Answered, Meter};
 use super::pace::Pace;
 use super::retry::persistently;
 use super::secrets::Secrets;
@@ -24,6 +25,7 @@ pub(super) struct Client {
     http: Http,
     bearer: Bearer,
     pace: Pace,
+    meter: Meter,
     store_url: Url,
     headers: HeaderMap,
     retry_for: Duration,
@@ -98,6 +100,7 @@ impl Client {
             http: Http::new(&settings.tls, settings.words)?,
             bearer: Bearer::new(settings.sign_in.clone(), settings.words)?,
             pace: Pace::new(settings.max_rps),
+            meter: settings.meter.clone(),
             store_url,
             headers: settings.headers.clone(),
             retry_for: settings.retry_for,
@@ -116,6 +119,7 @@ impl Client {
             http: Http::new(&self.tls, self.words)?,
             bearer: self.bearer.clone(),
             pace: self.pace.clone(),
+            meter: self.meter.clone(),
             store_url: self.store_url.clone(),
             headers: self.headers.clone(),
             retry_for: self.retry_for,
@@ -241,6 +245,14 @@ impl Client {
         }
         guard()?;
         let response = self.http.send(built, LARGEST_ANSWER);
+        let answer = response.as_ref().ok();
+        let answered = Answered {
+            status: answer.map(|answer| answer.status.as_u16()),
+            is_retry: observed.sent > 0,
+        };
+        let received = answer.map_or(0, |answer| answer.body.len());
+        self.meter.note(answered, received);
+        observed.sent += 1;
         let response = response.map_err(|why| no_answer(url, why, self.words))?;
         observed.served_at = date(&response.headers);
         Ok(response)

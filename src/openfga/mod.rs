@@ -6,6 +6,7 @@ mod changes;
 mod client;
 mod client_credentials;
 mod http;
+mod meter;
 mod models;
 mod pace;
 pub(crate) mod page_size;
@@ -26,6 +27,7 @@ pub use assertion::AssertionKey;
 pub use changes::OpenFga;
 pub use client_credentials::{ClientCredentials, Proof};
 pub(crate) use http::is_this_machine;
+pub use meter::{Answered, Meter, Requests};
 pub use models::{ModelError, ModelWriter};
 pub use read::tuple_scanner;
 pub use sign_in::SignIn;
@@ -53,6 +55,8 @@ pub struct OpenFgaSettings {
     pub max_rps: Option<f64>,
     /// How long one request may be tried again, waits that the server asks for included.
     pub retry_for: Duration,
+    /// Counts the requests.
+    pub meter: Meter,
     /// How to speak TLS with the server and with the token endpoint.
     pub tls: TlsSettings,
     /// What the user calls the store and these settings.

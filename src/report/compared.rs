@@ -3,9 +3,13 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde::Serialize;
 
-use super::summary::{Failure, Places, Subject, VERSION, write_store};
+use super::earlier::Earlier;
+use super::ended::Ended;
+use super::metrics::{self, Sample, seconds};
+use super::summary::{Failure, Places, Subject, VERSION, count, span, write_store};
 use super::ticker;
 use crate::change::Condition;
 use crate::checkpoint::StoreIdentity;
@@ -55,11 +59,13 @@ pub struct Compared {
 }
 
 /// How a comparison ended. The field names are the JSON keys.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct ComparedSummary<'a> {
     version: u32,
     command: &'static str,
     job: Option<String>,
+    /// The name of the mirror's position: the job, or else the store's id.
+    mirror: Option<String>,
     #[serde(skip)]
     ending: Ending,
     outcome: &'static str,
@@ -83,6 +89,8 @@ pub struct ComparedSummary<'a> {
     repaired: Option<u64>,
     /// The first of them.
     differences: &'a [Difference],
+    started_at: Timestamp,
+    finished_at: Timestamp,
     duration_seconds: f64,
     error: Option<Failure>,
 }
@@ -103,10 +111,12 @@ impl<'a> ComparedSummary<'a> {
         let store = compared.and_then(|compared| compared.store.as_ref());
         let counts = compared.and_then(|compared| compared.counts);
         let count = |of: fn(&Counts) -> u64| counts.as_ref().map(of);
+        let (started_at, finished_at) = span(duration);
         Self {
             version: VERSION,
             command: subject.command,
             job: subject.job,
+            mirror: subject.mirror,
             ending,
             outcome,
             exit_code: ending.exit_code(),
@@ -124,14 +134,69 @@ impl<'a> ComparedSummary<'a> {
             differing: count(|counts| counts.differing),
             repaired: count(|counts| counts.repaired),
             differences: compared.map_or(&[], |compared| &compared.shown),
+            started_at,
+            finished_at,
             duration_seconds: duration.as_secs_f64(),
             error: result.err().map(Failure::new),
         }
     }
+}
 
-    /// The process exit code.
-    pub const fn exit_code(&self) -> u8 {
+impl Ended for ComparedSummary<'_> {
+    fn exit_code(&self) -> u8 {
         self.exit_code
+    }
+
+    fn short(&self) -> String {
+        let without_tuples = Self {
+            differences: &[],
+            ..self.clone()
+        };
+        let word = self.ending.word();
+        format!("exit code {} ({word})\n{without_tuples}", self.exit_code)
+    }
+
+    fn job(&self) -> &'static str {
+        "fga-sync-verify"
+    }
+
+    fn samples(&self, earlier: &Earlier) -> Vec<Sample<'_>> {
+        let Some(mirror) = &self.mirror else {
+            return Vec::new();
+        };
+        let end = seconds(self.finished_at);
+        let last_success = match self.compared {
+            Some(_) => Some(end),
+            None => earlier.value(&metrics::VERIFY_LAST_SUCCESS, mirror),
+        };
+        let differences = [
+            ("missing", self.missing),
+            ("surplus", self.surplus),
+            ("differing", self.differing),
+        ];
+        let differences = differences.into_iter().filter_map(|(kind, number)| {
+            let number = count(number?);
+            Some(metrics::VERIFY_DIFFERENCES.labelled(mirror, [kind.into()], number))
+        });
+        let counts = [
+            (&metrics::VERIFY_COMPARED, self.compared),
+            (&metrics::VERIFY_CHANGED_MEANWHILE, self.changed_meanwhile),
+            (&metrics::VERIFY_REPAIRED, self.repaired),
+        ];
+        let counts = counts
+            .into_iter()
+            .filter_map(|(metric, number)| Some(metric.of(mirror, count(number?))));
+        let last_success = last_success.map(|time| metrics::VERIFY_LAST_SUCCESS.of(mirror, time));
+        [
+            metrics::VERIFY_END.of(mirror, end),
+            metrics::VERIFY_DURATION.of(mirror, self.duration_seconds),
+            metrics::VERIFY_EXIT_CODE.of(mirror, self.exit_code.into()),
+        ]
+        .into_iter()
+        .chain(counts)
+        .chain(differences)
+        .chain(last_success)
+        .collect()
     }
 }
 

@@ -19,8 +19,12 @@ impl Listener for Listeners<'_> {
         self.tally.hear(event);
         match event {
             Event::CheckpointTaken(_) => self.progress.begin(self.tally),
-            Event::Committed(_) => self.progress.note(self.tally),
-            Event::StoreFound(_) | Event::ModelCopied(_) | Event::EndProven { .. } => {}
+            Event::Committed { .. } => self.progress.note(self.tally),
+            Event::StoreFound(_)
+            | Event::ModelCopied(_)
+            | Event::EndProven { .. }
+            | Event::LockTaken(_)
+            | Event::PageRead(_) => {}
         }
     }
 }

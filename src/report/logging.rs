@@ -87,7 +87,11 @@ pub(super) fn note(event: &Event) {
             };
             tracing::info!(source_id, target_id, "{message}");
         }
-        Event::StoreFound(_) | Event::EndProven { .. } | Event::Committed(_) => {}
+        Event::StoreFound(_)
+        | Event::EndProven { .. }
+        | Event::LockTaken(_)
+        | Event::PageRead(_)
+        | Event::Committed { .. } => {}
     }
 }
 

@@ -1,20 +1,32 @@
 //! What a person or a program is told: the progress line, the summary, log lines.
 
 mod compared;
+mod earlier;
+mod ended;
+mod histogram;
 mod line;
 mod listeners;
 mod logging;
+mod metrics;
+mod metrics_file;
 mod pace;
+mod ping;
 mod progress;
+mod pushgateway;
 mod status;
 mod summary;
 mod tally;
 mod terminal;
+mod termination;
 mod ticker;
+mod watchers;
+mod web;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use compared::{Compared, ComparedSummary, Comparing};
+pub use ended::Ended;
+pub use histogram::Histogram;
 pub use listeners::Listeners;
 pub use logging::start_logging;
 pub(crate) use logging::{log_end, log_start};
@@ -22,6 +34,8 @@ pub use progress::{Counted, Progress};
 pub use status::{StatusSummaries, StatusSummary};
 pub use summary::{Places, Subject, Summaries, Summary};
 pub use tally::Tally;
+pub use watchers::{TelemetrySettings, Watchers};
+pub use web::ServiceUrl;
 
 /// What is guarded here is whole at any time.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,11 +1,15 @@
 //! What a run has done.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
+use super::histogram::Histogram;
 use crate::checkpoint::StoreIdentity;
 use crate::event::{Event, Listener};
 use crate::mirror::RowCounts;
 use crate::model::CopiedModel;
+use crate::openfga::Requests;
 use crate::target::Commit;
 
 /// What a run has done so far, and where it stands.
@@ -35,6 +39,16 @@ pub struct Tally {
     pub model: Option<CopiedModel>,
     /// The store, once it is known.
     pub store: StoreIdentity,
+    /// How long the run waited for the lock.
+    pub lock_wait: Duration,
+    /// How long pages of changes took to be read.
+    pub fetch: Histogram,
+    /// How long transactions took.
+    pub apply: Histogram,
+    /// The requests to the source, where it has an API.
+    pub source_requests: Option<Requests>,
+    /// The requests to the target, where it is a store.
+    pub target_requests: Option<Requests>,
     /// The continuation token after the last committed page.
     pub token: Option<String>,
     /// The timestamp of the last committed change.
@@ -55,7 +69,12 @@ impl Listener for Tally {
             }
             Event::ModelCopied(model) => self.model = Some((*model).clone()),
             Event::EndProven { complete_as_of } => self.complete_as_of = Some(*complete_as_of),
-            Event::Committed(commit) => self.count(commit),
+            Event::LockTaken(waited) => self.lock_wait = *waited,
+            Event::PageRead(took) => self.fetch.observe(*took),
+            Event::Committed { commit, took } => {
+                self.apply.observe(*took);
+                self.count(commit);
+            }
         }
     }
 }

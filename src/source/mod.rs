@@ -37,6 +37,8 @@ pub struct Answer {
 pub struct Observed {
     /// The source's own clock, where it tells: the `Date` of HTTP, in whole seconds (RFC 9110, 6.6.1).
     pub served_at: Option<Timestamp>,
+    /// How often it was sent.
+    pub sent: u32,
     /// How many of all attempts failed. A server that sends away for a while, or gives less than was asked for, is well.
     pub failed_attempts: u32,
 }

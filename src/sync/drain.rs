@@ -65,16 +65,22 @@ impl Drain<'_, '_> {
                     return Ok(Outcome::Drained);
                 }
                 Some(Fetched::More) => return Ok(Outcome::LimitReached),
-                Some(Fetched::Page(page)) => match self.apply(&page) {
-                    Ok(()) => {}
-                    Err(Interruption::Failed(error))
-                        if error.kind() == ErrorKind::SourceUnavailable && self.is_over() =>
-                    {
-                        tracing::warn!("{error}");
-                        return Ok(Outcome::LimitReached);
+                Some(Fetched::Page(page)) => {
+                    let took = page.received_at.duration_since(page.requested_at);
+                    // A clock may go back.
+                    let took = took.try_into().unwrap_or_default();
+                    self.listener.hear(&Event::PageRead(took));
+                    match self.apply(&page) {
+                        Ok(()) => {}
+                        Err(Interruption::Failed(error))
+                            if error.kind() == ErrorKind::SourceUnavailable && self.is_over() =>
+                        {
+                            tracing::warn!("{error}");
+                            return Ok(Outcome::LimitReached);
+                        }
+                        Err(error) => return Err(error),
                     }
-                    Err(error) => return Err(error),
-                },
+                }
             }
         }
     }

@@ -1,5 +1,7 @@
 //! A run's hold on its target: the tables, the checkpoint, its commits, and the record of how it ended.
 
+use std::time::Instant;
+
 use jiff::Timestamp;
 
 use super::outcome::Outcome;
@@ -157,9 +159,13 @@ impl<'a> Session<'a> {
             changed,
             announced: &announced,
         };
+        let began = Instant::now();
         let applied = commit_once(self.target, self.stop, &commit)?;
         if applied == Applied::Committed {
-            listener.hear(&Event::Committed(&commit));
+            listener.hear(&Event::Committed {
+                commit: &commit,
+                took: began.elapsed(),
+            });
             self.checkpoint.commits = commit.number;
             self.checkpoint.announced.clone_from(&announced);
             if let Some(position) = position {
@@ -195,8 +201,12 @@ impl<'a> Session<'a> {
             changed: &[],
             announced: &self.checkpoint.announced,
         };
+        let began = Instant::now();
         commit_once(self.target, self.stop, &commit)?;
-        listener.hear(&Event::Committed(&commit));
+        listener.hear(&Event::Committed {
+            commit: &commit,
+            took: began.elapsed(),
+        });
         self.checkpoint.commits = commit.number;
         Ok(())
     }

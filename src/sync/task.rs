@@ -64,6 +64,12 @@ impl Task<'_> {
             record(target, stop, run, &result, options.keep_runs);
             result
         };
+        let began = Instant::now();
+        match lock(target, &options.name, options.if_locked, deadline, stop) {
+            Ok(None) => listener.hear(&Event::LockTaken(began.elapsed())),
+            Ok(Some(outcome)) => return record_failed(target, Ok(outcome)),
+            Err(error) => return record_failed(target, Err(error)),
+        }
         let Stores {
             source,
             store,
@@ -120,17 +126,14 @@ struct Stores {
     target_store: Option<StoreIdentity>,
 }
 
-/// Takes the lock, sees that the tables are there, and asks both sides for their stores. It breaks off with the outcome of a run that ends
-/// before it has begun.
+/// Sees that the tables are there, and asks both sides for their stores. It breaks off with the outcome of a run that ends before it has
+/// begun.
 fn find_stores(
     mut source: Box<dyn ChangeSource>,
     target: &mut dyn Target,
     options: &RunOptions,
     (stop, deadline): (&Stop, Option<Instant>),
 ) -> Result<ControlFlow<Outcome, Stores>> {
-    if let Some(outcome) = lock(target, &options.name, options.if_locked, deadline, stop)? {
-        return Ok(ControlFlow::Break(outcome));
-    }
     prepare_tables(target, options.migrate, stop)?;
     let (store, source) = match stop.or(deadline, move || (source.store(), source)) {
         Ok((store, source)) => (store?, source),

@@ -120,6 +120,7 @@ fn the_json_summary_has_these_keys() {
     snapbox::assert_data_eq!(
         keys(&sandbox.sync(&fake, "--format json").code(9).json()).join("\n"),
         str![[r#"
+apply_seconds: number
 changes: number
 changes_per_second: number
 command: text
@@ -132,21 +133,30 @@ error: object
   kind: text
   message: text
 exit_code: number
+fetch_seconds: number
+finished_at: text
 job: null
 lag_seconds: number
 late_arrivals: number
+lock_wait_seconds: number
+mirror: text
 mode: text
 model_written: true or false
 order_anomalies: number
 outcome: text
 pages: number
 position_time: text
+received_bytes: object
+  source: number
+  target: null
 rejects: number
+requests: list
 rows_deleted: null
 run_id: text
 schema: null
 source: text
 source_model_id: null
+started_at: text
 state: null
 store_id: text
 store_name: text

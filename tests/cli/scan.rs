@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use fga_sync::change::Operation;
 use fga_sync::error::{ErrorKind, Result};
+use fga_sync::openfga::Meter;
 use fga_sync::source::{OpenFgaSettings, SOURCE, SignIn, TuplePage, TupleScanner, tuple_scanner};
 use fga_sync::tls::TlsSettings;
 use reqwest::header::HeaderMap;
@@ -25,6 +26,7 @@ fn scanner_that_retries_for(fake: &FakeOpenFga, retry_for: Duration) -> Box<dyn 
         page_size: None,
         max_rps: None,
         retry_for,
+        meter: Meter::default(),
         tls: TlsSettings::default(),
         words: &SOURCE,
     };

@@ -529,13 +529,11 @@ fn peak_of(tuples: usize) -> u64 {
 
 /// Three times as many tuples take the same memory; in the long form fifty times.
 #[test]
-#[expect(clippy::print_stdout, reason = "the figures of the long form")]
 fn memory_does_not_grow_with_the_store() {
     let (few, many) = (
         peak_of(by_length(10_000, 20_000)),
         peak_of(by_length(30_000, 1_000_000)),
     );
-    println!("{few} MiB, then {many} MiB");
     assert!(
         many < 64 && many * 10 <= few * 11,
         "{few} MiB, then {many} MiB"

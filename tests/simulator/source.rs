@@ -172,6 +172,7 @@ impl World {
             page,
             is_full: rows.len() == most,
             observed: Observed {
+                sent: 1,
                 failed_attempts: u32::from(self.is_retried()),
                 served_at: self.served_at(),
             },

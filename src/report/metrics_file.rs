@@ -1,0 +1,39 @@
+//! The file for the textfile collector of Prometheus' node exporter. It is replaced as a whole, so that nobody reads half of one.
+
+use std::io::Write;
+use std::path::Path;
+use std::{fs, io};
+
+use super::earlier::Earlier;
+use super::ended::Ended;
+use super::metrics::encode;
+
+/// The collector is another user.
+#[cfg(unix)]
+const MODE: u32 = 0o644;
+
+/// Replaces the file, where there is something to say.
+///
+/// # Errors
+/// Where there is no room, or no right to write there.
+pub(super) fn write(path: &Path, ended: &dyn Ended) -> io::Result<()> {
+    // Of one that is not there, or can't be read, nothing is known.
+    let earlier = Earlier::of_file(fs::read_to_string(path).unwrap_or_default());
+    let samples = [ended.samples(&earlier), ended.left_alone(&earlier)].concat();
+    if samples.is_empty() {
+        return Ok(());
+    }
+    let text = encode(&samples, None).map_err(io::Error::other)?;
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let mut builder = tempfile::Builder::new();
+    // No name that the collector reads.
+    builder.prefix(".fga-sync-").suffix(".tmp");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(MODE));
+    let mut file = builder.tempfile_in(directory.unwrap_or(Path::new(".")))?;
+    file.write_all(text.as_bytes())?;
+    file.persist(path)?;
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! Those who watch over a command from outside, and are told how it ended. What goes wrong with that is logged: it never changes the exit
+//! code.
+
+use std::path::PathBuf;
+
+use super::ended::Ended;
+use super::ping::Ping;
+use super::web::ServiceUrl;
+use super::{metrics_file, pushgateway, termination};
+
+/// Who watches over commands.
+#[derive(Debug, Clone)]
+pub struct TelemetrySettings {
+    /// For the textfile collector of Prometheus' node exporter.
+    pub metrics_file: Option<PathBuf>,
+    /// For Prometheus, which scrapes it.
+    pub pushgateway: Option<ServiceUrl>,
+    /// For a service such as healthchecks.io.
+    pub ping_url: Option<ServiceUrl>,
+    /// For Kubernetes. It is written only where it exists.
+    pub termination_log: Option<PathBuf>,
+}
+
+impl TelemetrySettings {
+    /// Nobody watches: what was only tried is no news.
+    pub const fn nobody() -> Self {
+        Self {
+            metrics_file: None,
+            pushgateway: None,
+            ping_url: None,
+            termination_log: None,
+        }
+    }
+}
+
+/// Who watches over a command that has begun.
+pub struct Watchers {
+    settings: TelemetrySettings,
+    ping: Option<Ping>,
+}
+
+impl Watchers {
+    /// Tells them that it begins.
+    pub fn begin(settings: TelemetrySettings) -> Self {
+        let ping = settings.ping_url.as_ref().map(Ping::begin).transpose();
+        let ping = ping.unwrap_or_else(|error| {
+            tracing::warn!("can't tell the ping URL that the command begins: {error}");
+            None
+        });
+        Self { settings, ping }
+    }
+
+    /// Tells them how it ended.
+    pub fn tell(&mut self, ended: &dyn Ended) {
+        if let Some(path) = &self.settings.metrics_file
+            && let Err(error) = metrics_file::write(path, ended)
+        {
+            let path = path.display();
+            tracing::warn!("can't write the metrics into {path}: {error}");
+        }
+        if let Some(url) = &self.settings.pushgateway
+            && let Err(error) = pushgateway::push(url, ended)
+        {
+            tracing::warn!("can't push the metrics to the Pushgateway: {error:#}");
+        }
+        let text = ended.short();
+        if let Some(path) = &self.settings.termination_log
+            && let Err(error) = termination::write(path, &text)
+        {
+            // By default, nobody has asked for it.
+            let path = path.display();
+            tracing::debug!("can't write how the command ended into {path}: {error}");
+        }
+        if let Some(ping) = self.ping.take() {
+            ping.end(ended.exit_code(), &text);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Requests to services that watch over commands.
+
+use std::fmt;
+use std::time::Duration;
+
+use backon::{BlockingRetryable, ExponentialBuilder};
+use reqwest::{Client, Method, StatusCode};
+use url::Url;
+
+use crate::source::is_this_machine;
+use crate::tls::TlsSettings;
+
+/// For one request: a service that does not answer must not hold up the command.
+const TIMEOUT: Duration = Duration::from_secs(4);
+/// Of a request whose answer matters.
+const RETRIES: usize = 1;
+
+/// The URL of a service. It can be as good as a password, or hold one, so it is not shown.
+#[derive(Clone)]
+pub struct ServiceUrl(Url);
+
+impl ServiceUrl {
+    /// A URL of HTTP.
+    pub fn parse(text: &str) -> Option<Self> {
+        let url = Url::parse(text).ok()?;
+        matches!(url.scheme(), "http" | "https").then_some(Self(url))
+    }
+
+    /// One with these segments at the end of its path.
+    pub(super) fn with<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut url = self.0.clone();
+        // It has segments: it is of HTTP.
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(segments);
+        }
+        Self(url)
+    }
+}
+
+impl fmt::Debug for ServiceUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("ServiceUrl(…)")
+    }
+}
+
+/// An answer that another try would not change.
+#[derive(Debug, thiserror::Error)]
+#[error("it answers {0}: check its URL")]
+struct Refused(StatusCode);
+
+/// Sends a request, again where that may help, and gives the answer's body.
+///
+/// # Errors
+/// What was said last. It does not show the URL.
+pub(super) fn send(method: &Method, url: &ServiceUrl, body: &str) -> anyhow::Result<String> {
+    (|| send_once(method, url, body))
+        .retry(ExponentialBuilder::default().with_max_times(RETRIES))
+        .when(|error| error.downcast_ref::<Refused>().is_none())
+        .call()
+}
+
+/// The same, once.
+///
+/// # Errors
+/// As [`send`].
+pub(super) fn send_once(method: &Method, url: &ServiceUrl, body: &str) -> anyhow::Result<String> {
+    let builder = Client::builder()
+        .user_agent(concat!("fga-sync/", env!("CARGO_PKG_VERSION")))
+        .timeout(TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .tls_backend_preconfigured(TlsSettings::default().client_config()?);
+    let builder = if is_this_machine(&url.0) {
+        // A proxy elsewhere does not reach it.
+        builder.no_proxy()
+    } else {
+        builder
+    };
+    let client = builder.build()?;
+    let request = client.request(method.clone(), url.0.clone());
+    let request = request.body(body.to_owned());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let answer = runtime.block_on(async {
+        let answer = request.send().await?;
+        let status = answer.status();
+        Ok((status, answer.text().await?))
+    });
+    let (status, text) = answer.map_err(reqwest::Error::without_url)?;
+    if status.is_success() {
+        Ok(text)
+    } else if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        Err(anyhow::anyhow!("it answers {status}"))
+    } else {
+        Err(Refused(status).into())
+    }
+}
