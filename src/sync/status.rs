@@ -206,7 +206,10 @@ pub fn status(
     if schema != SchemaStatus::Missing {
         schema.require_current()?;
         looked.schema_version = Some(VERSION);
-        statuses = look(target, stop)?;
+        statuses = settled(|| {
+            let statuses = persistently(target, stop, |target| target.statuses());
+            statuses.map_err(TargetError::into_error)
+        })?;
         if !counts {
             let estimate = persistently(target, stop, |target| target.estimate_rows());
             looked.estimate = estimate.map_err(TargetError::into_error)?;
@@ -251,12 +254,11 @@ impl Wanted {
     }
 }
 
-/// What is on record. Where a run seems to have crashed it is asked again: it may just have begun or ended.
-fn look(target: &mut dyn Target, stop: &Stop) -> Result<Vec<MirrorStatus>> {
+/// What is on record, once it is sure who has crashed. Where a run seems to have, it is asked again: it may just have begun or ended.
+fn settled(mut ask: impl FnMut() -> Result<Vec<MirrorStatus>>) -> Result<Vec<MirrorStatus>> {
     let mut known = BTreeSet::new();
     loop {
-        let statuses = persistently(target, stop, |target| target.statuses());
-        let statuses = statuses.map_err(TargetError::into_error)?;
+        let statuses = ask()?;
         let suspects = statuses.iter().filter_map(|status| status.suspect.clone());
         let suspects: BTreeSet<_> = suspects.collect();
         if suspects.is_subset(&known) {
@@ -418,6 +420,27 @@ mod tests {
             let verdict = thresholds.judge(&status, at(1_000));
             let told = (verdict.state, verdict.exceeded.as_slice());
             assert_eq!(told, (state, exceeded), "{thresholds:?}: {status:?}");
+        }
+    }
+
+    #[test]
+    fn who_seems_to_have_crashed_is_looked_at_again() {
+        // What each look suspects, and what comes of them.
+        for (looks, expected) in [
+            (&[None][..], None),
+            (&[Some("01"), None], None),
+            (&[Some("01"), Some("01")], Some("01")),
+            // It ended, and another began.
+            (&[Some("01"), Some("02"), None], None),
+            (&[Some("01"), Some("02"), Some("02")], Some("02")),
+        ] {
+            let mut left = looks.iter();
+            let statuses = settled(|| {
+                let suspect = left.next().expect("a look too many").map(str::to_owned);
+                Ok(vec![MirrorStatus { suspect, ..fine() }])
+            });
+            let found = statuses.unwrap().remove(0).suspect;
+            assert_eq!((found.as_deref(), left.next()), (expected, None));
         }
     }
 

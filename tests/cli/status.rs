@@ -63,8 +63,9 @@ fn a_mirror_that_is_fine_is_told_in_a_few_lines() {
         ended.stdout,
         str![[r#"
 01HVMMBCMGZNT3SED4Z17ECXCA: fine
-  position  20[..]Z ([..] ago)
-  complete  as of 20[..]Z ([..] ago)
+  position  20[..]Z
+  complete  as of 20[..]Z
+  lag       [..]s
   last run  drained, 20[..]Z ([..] ago)
   success   20[..]Z ([..] ago)
   mode      both

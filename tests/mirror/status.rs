@@ -9,14 +9,18 @@ use libtest_mimic::Trial;
 use serde_json::Value;
 
 use super::binary::Binary;
+use super::copy::{Pair, tuples};
 use super::engine::{Database, Engine};
-use super::world::World;
+use super::world::{Source, World};
+use crate::support::history::Workload;
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
-    Engine::ALL
+    let mut trials: Vec<_> = Engine::ALL
         .into_iter()
         .map(|engine| world.trial(engine, "a_run_is_seen_while_it_is_under_way", under_way))
-        .collect()
+        .collect();
+    trials.push(world.trial(Engine::Sqlite, "a_copy_is_told_by_its_state", copy));
+    trials
 }
 
 /// The server may notice a moment later that a killed run is gone.
@@ -70,5 +74,23 @@ fn under_way(world: &World, engine: Engine) -> Result<()> {
         fine["state"] == "fine" && fine["lock"]["held"] == false,
         "{fine}"
     );
+    Ok(())
+}
+
+/// The position is in the database of the state, and what is counted in the target store.
+fn copy(world: &World, engine: Engine) -> Result<()> {
+    let source = world.store(Source::Memory)?;
+    source.grow(&mut Workload::new(44), 100)?;
+    let pair = Pair::new(world, engine, source, world.store(Source::Memory)?)?;
+    pair.run().end_with(0)?;
+    let status = pair.command("status");
+    let ended = status
+        .args(["--exact", "--max-age", "1h", "--format", "json"])
+        .end_with(0)?;
+    let summary: Value = serde_json::from_str(&ended.stdout)?;
+    let mirror = &summary["mirrors"][0];
+    ensure!(mirror["state"] == "fine", "{summary}");
+    ensure!(mirror["target_store_id"] == pair.target.id.as_str());
+    ensure!(mirror["rows_tuples"] == tuples(&pair.target)?.len());
     Ok(())
 }

@@ -52,7 +52,11 @@ pub(super) fn reasons(status: &MirrorStatus, verdict: &Verdict, thresholds: &Thr
         });
     }
     if reasons.is_empty() && verdict.state == State::Lagging {
-        reasons.push("the last run left more to do".to_owned());
+        let reason = match status.last_run {
+            Some(_) => "the last run left more to do",
+            None => "no run is on record",
+        };
+        reasons.push(reason.to_owned());
     }
     reasons.join("; ")
 }
@@ -129,10 +133,14 @@ impl fmt::Display for Rows {
 impl Mirror {
     fn write_runs(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(time) = self.position_time {
-            writeln!(formatter, "  position  {time:.0} ({} ago)", age(time))?;
+            writeln!(formatter, "  position  {time:.0}")?;
         }
         if let Some(time) = self.complete_as_of {
-            writeln!(formatter, "  complete  as of {time:.0} ({} ago)", age(time))?;
+            writeln!(formatter, "  complete  as of {time:.0}")?;
+        }
+        if let Some(lag) = self.lag_seconds {
+            let lag = Duration::try_from_secs_f64(lag).unwrap_or_default();
+            writeln!(formatter, "  lag       {}", lasting(lag))?;
         }
         if self.seed_unfinished {
             writeln!(formatter, "  seed      unfinished")?;
@@ -194,10 +202,10 @@ impl fmt::Display for Recorded {
 
 impl fmt::Display for Holding {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(if self.held.is_some() {
-            "held"
-        } else {
-            "unknown to the database"
+        formatter.write_str(match (self.held, &self.run_id) {
+            (Some(_), _) => "held",
+            (None, Some(_)) => "perhaps held",
+            (None, None) => "not told by the database",
         })?;
         let (Some(run_id), Some(time)) = (&self.run_id, self.started_at) else {
             return Ok(());
