@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use super::earlier::Earlier;
 use super::ended::Ended;
-use super::metrics::{self, Sample, seconds};
-use super::summary::{Failure, Places, Subject, VERSION, count, span, write_store};
+use super::metrics::{self, Sample, count, seconds};
+use super::summary::{Failure, Places, Subject, VERSION, span, write_store};
 use super::ticker;
 use crate::change::Condition;
 use crate::checkpoint::StoreIdentity;

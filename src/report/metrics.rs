@@ -256,6 +256,11 @@ pub(super) fn seconds(time: Timestamp) -> f64 {
     time.duration_since(Timestamp::UNIX_EPOCH).as_secs_f64()
 }
 
+#[expect(clippy::cast_precision_loss, reason = "as Prometheus has all numbers")]
+pub(super) const fn count(number: u64) -> f64 {
+    number as f64
+}
+
 /// Samples as Prometheus reads them; those of a job that was pushed have the labels that a Pushgateway adds.
 ///
 /// # Errors

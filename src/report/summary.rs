@@ -6,17 +6,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::earlier::Earlier;
-use super::ended::Ended;
 use super::histogram::Histogram;
 use super::line::age;
-use super::metrics::{self, Sample, seconds};
+use super::requests::{self, ReceivedBytes, RequestCount};
 use super::tally::Tally;
 use crate::error::Error;
 use crate::mirror::RowCounts;
 use crate::one_line::shortened;
-use crate::openfga::Requests;
-use crate::outcome::{Ending, Verdict};
+use crate::outcome::Ending;
 use crate::sync::{Outcome, Signal};
 
 /// The version of the JSON form. Keys are added under the same version, never changed or taken away.
@@ -33,9 +30,9 @@ pub struct Summary {
     /// The job of the configuration file.
     job: Option<String>,
     /// The name of the mirror's position: the job, or else the store's id.
-    mirror: Option<String>,
+    pub(super) mirror: Option<String>,
     #[serde(skip)]
-    ending: Ending,
+    pub(super) ending: Ending,
     /// `failed`, or else the ending's word.
     pub(super) outcome: &'static str,
     pub(super) exit_code: u8,
@@ -50,14 +47,14 @@ pub struct Summary {
     dry_run: bool,
     pub(super) pages: u64,
     pub(super) changes: u64,
-    writes: u64,
-    deletes: u64,
+    pub(super) writes: u64,
+    pub(super) deletes: u64,
     /// Changes that stand in the log before others which were read earlier.
-    late_arrivals: u64,
+    pub(super) late_arrivals: u64,
     /// Tuples whose changes contradicted each other.
-    order_anomalies: u64,
+    pub(super) order_anomalies: u64,
     /// Changes that the target can't hold, which were set aside.
-    rejects: u64,
+    pub(super) rejects: u64,
     tuples_written: u64,
     tuples_deleted: u64,
     /// What a reset deleted.
@@ -71,70 +68,29 @@ pub struct Summary {
     /// The continuation token after the last applied page.
     token: Option<String>,
     /// The timestamp of the last applied change.
-    position_time: Option<Timestamp>,
+    pub(super) position_time: Option<Timestamp>,
     /// What was written to the source before is in the target; `None` until an end was proven.
     pub(super) complete_as_of: Option<Timestamp>,
     /// How far the run is from the end of the log at most: 0 where it came there.
-    lag_seconds: Option<f64>,
-    started_at: Timestamp,
-    finished_at: Timestamp,
+    pub(super) lag_seconds: Option<f64>,
+    pub(super) started_at: Timestamp,
+    pub(super) finished_at: Timestamp,
     pub(super) duration_seconds: f64,
     /// How long it waited for the lock.
-    lock_wait_seconds: f64,
+    pub(super) lock_wait_seconds: f64,
     /// How long it took to read pages of changes, many of them while others were applied.
     fetch_seconds: f64,
     #[serde(skip)]
-    fetch: Histogram,
+    pub(super) fetch: Histogram,
     /// How long transactions took.
     apply_seconds: f64,
     #[serde(skip)]
-    apply: Histogram,
+    pub(super) apply: Histogram,
     /// Requests that were sent to an API.
-    requests: Vec<RequestCount>,
-    received_bytes: ReceivedBytes,
+    pub(super) requests: Vec<RequestCount>,
+    pub(super) received_bytes: ReceivedBytes,
     changes_per_second: f64,
     error: Option<Failure>,
-}
-
-/// Requests that came to the same.
-#[derive(Debug, Clone, Serialize)]
-struct RequestCount {
-    /// `source` or `target`.
-    to: &'static str,
-    /// Of HTTP; `None` where no answer came.
-    status: Option<u16>,
-    /// `first`, or `retry` of a request that had been sent before.
-    attempt: &'static str,
-    count: u64,
-}
-
-/// Bytes of answers' bodies, decompressed; `None` of a side that has no API.
-#[derive(Debug, Clone, Serialize)]
-struct ReceivedBytes {
-    source: Option<u64>,
-    target: Option<u64>,
-}
-
-fn bytes(requests: Option<&Requests>) -> Option<u64> {
-    requests.map(|requests| requests.received_bytes)
-}
-
-fn requests(tally: &Tally) -> Vec<RequestCount> {
-    let sides = [
-        ("source", &tally.source_requests),
-        ("target", &tally.target_requests),
-    ];
-    let of_side = |(to, requests): (&'static str, &Option<Requests>)| {
-        let answered = requests.iter().flat_map(|requests| &requests.answered);
-        let counts = answered.map(|(answered, count)| RequestCount {
-            to,
-            status: answered.status,
-            attempt: if answered.is_retry { "retry" } else { "first" },
-            count: *count,
-        });
-        counts.collect::<Vec<_>>()
-    };
-    sides.into_iter().flat_map(of_side).collect()
 }
 
 /// What kept a command from its end.
@@ -236,11 +192,8 @@ impl Summary {
             fetch: tally.fetch.clone(),
             apply_seconds: tally.apply.sum.as_secs_f64(),
             apply: tally.apply.clone(),
-            requests: requests(tally),
-            received_bytes: ReceivedBytes {
-                source: bytes(tally.source_requests.as_ref()),
-                target: bytes(tally.target_requests.as_ref()),
-            },
+            requests: requests::counted(tally),
+            received_bytes: ReceivedBytes::of(tally),
             changes_per_second: if seconds > 0.0 {
                 tally.changes as f64 / seconds
             } else {
@@ -290,10 +243,10 @@ fn lag(tally: &Tally, is_at_end: bool) -> Option<f64> {
 #[derive(Debug, Clone, Serialize)]
 pub struct Summaries {
     version: u32,
-    exit_code: u8,
-    jobs: Vec<Summary>,
+    pub(super) exit_code: u8,
+    pub(super) jobs: Vec<Summary>,
     #[serde(skip)]
-    not_begun: Vec<String>,
+    pub(super) not_begun: Vec<String>,
 }
 
 impl Summaries {
@@ -332,104 +285,6 @@ impl fmt::Display for Summary {
         self.write_position(formatter)?;
         self.places.fmt(formatter)
     }
-}
-
-impl Ended for Summary {
-    fn exit_code(&self) -> u8 {
-        self.exit_code
-    }
-
-    fn short(&self) -> String {
-        format!(
-            "exit code {} ({})\n{self}",
-            self.exit_code,
-            self.ending.word()
-        )
-    }
-
-    fn samples(&self, earlier: &Earlier) -> Vec<Sample<'_>> {
-        let Some(mirror) = &self.mirror else {
-            return Vec::new();
-        };
-        let times = [
-            (&metrics::POSITION, self.position_time),
-            (&metrics::COMPLETE_AS_OF, self.complete_as_of),
-        ];
-        let times = times
-            .into_iter()
-            .filter_map(|(metric, time)| time.map(|time| metric.of(mirror, seconds(time))));
-        let lag = self.lag_seconds.map(|lag| metrics::LAG.of(mirror, lag));
-        let requests = self.requests.iter().map(|requests| {
-            let status = requests
-                .status
-                .map_or("none".into(), |status| status.to_string().into());
-            let labels = [requests.to.into(), status, requests.attempt.into()];
-            metrics::RUN_REQUESTS.labelled(mirror, labels, count(requests.count))
-        });
-        let received = [
-            ("source", self.received_bytes.source),
-            ("target", self.received_bytes.target),
-        ];
-        let received = received.into_iter().filter_map(|(from, bytes)| {
-            let bytes = count(bytes?);
-            Some(metrics::RUN_RECEIVED_BYTES.labelled(mirror, [from.into()], bytes))
-        });
-        let changes = &metrics::RUN_CHANGES;
-        [
-            metrics::RUN_START.of(mirror, seconds(self.started_at)),
-            metrics::RUN_END.of(mirror, seconds(self.finished_at)),
-            metrics::RUN_DURATION.of(mirror, self.duration_seconds),
-            metrics::RUN_EXIT_CODE.of(mirror, self.exit_code.into()),
-            changes.labelled(mirror, ["write".into()], count(self.writes)),
-            changes.labelled(mirror, ["delete".into()], count(self.deletes)),
-            metrics::RUN_PAGES.of(mirror, count(self.pages)),
-            metrics::RUN_LATE_ARRIVALS.of(mirror, count(self.late_arrivals)),
-            metrics::RUN_ORDER_ANOMALIES.of(mirror, count(self.order_anomalies)),
-            metrics::RUN_REJECTS.of(mirror, count(self.rejects)),
-            metrics::RUN_LOCK_WAIT.of(mirror, self.lock_wait_seconds),
-            metrics::RUN_FETCH.durations(mirror, &self.fetch),
-            metrics::RUN_APPLY.durations(mirror, &self.apply),
-        ]
-        .into_iter()
-        .chain(times)
-        .chain(lag)
-        .chain(requests)
-        .chain(received)
-        .chain(history(mirror, Some(self), earlier))
-        .collect()
-    }
-}
-
-/// What is known of a mirror's runs, after this one if there is one.
-fn history<'a>(mirror: &'a str, run: Option<&Summary>, earlier: &Earlier) -> Vec<Sample<'a>> {
-    let [first, last, failures] = [
-        &metrics::FIRST_SUCCESS,
-        &metrics::LAST_SUCCESS,
-        &metrics::CONSECUTIVE_FAILURES,
-    ]
-    .map(|metric| (metric, earlier.value(metric, mirror)));
-    let verdict = run.map_or(Verdict::Neither, |run| run.ending.verdict());
-    let now = run.map(|run| seconds(run.finished_at));
-    let succeeded = now.filter(|_| verdict == Verdict::Success);
-    let failures_now = match verdict {
-        Verdict::Success => Some(0.0),
-        Verdict::Failure => Some(failures.1.unwrap_or(0.0) + 1.0),
-        Verdict::Neither => failures.1,
-    };
-    let values = [
-        (first.0, first.1.or(succeeded)),
-        (last.0, succeeded.or(last.1)),
-        (failures.0, failures_now),
-    ];
-    let samples = values
-        .into_iter()
-        .filter_map(|(metric, value)| value.map(|value| metric.of(mirror, value)));
-    samples.collect()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "as Prometheus has all numbers")]
-pub(super) const fn count(number: u64) -> f64 {
-    number as f64
 }
 
 /// Which store it was.
@@ -583,29 +438,6 @@ impl Summary {
     }
 }
 
-impl Ended for Summaries {
-    fn exit_code(&self) -> u8 {
-        self.exit_code
-    }
-
-    fn short(&self) -> String {
-        let jobs: String = self.jobs.iter().map(Ended::short).collect();
-        format!("exit code {} of all\n{jobs}", self.exit_code)
-    }
-
-    fn samples(&self, earlier: &Earlier) -> Vec<Sample<'_>> {
-        let jobs = self.jobs.iter();
-        jobs.flat_map(|job| job.samples(earlier)).collect()
-    }
-
-    fn left_alone(&self, earlier: &Earlier) -> Vec<Sample<'_>> {
-        let others = self.not_begun.iter();
-        others
-            .flat_map(|name| history(name, None, earlier))
-            .collect()
-    }
-}
-
 impl fmt::Display for Summaries {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.jobs
@@ -621,8 +453,8 @@ mod tests {
     #[test]
     fn a_signal_between_two_jobs_is_not_the_end_of_the_log() {
         let summaries = |stopped| Summaries::new(Vec::new(), stopped, Vec::new());
-        assert_eq!(summaries(None).exit_code(), 0);
+        assert_eq!(summaries(None).exit_code, 0);
         let stopped = summaries(Some(Signal::Terminate));
-        assert_eq!(stopped.exit_code(), 143);
+        assert_eq!(stopped.exit_code, 143);
     }
 }

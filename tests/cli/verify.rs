@@ -520,7 +520,7 @@ fn peak_of(tuples: usize) -> u64 {
         "verify --source {} --store-id {STORE} --lookback 0s --format json",
         fake.url()
     ));
-    let (ended, peak) = running.end_watched(Duration::from_secs(by_length(60, 600)));
+    let (ended, peak) = running.end_watched(Duration::from_secs(by_length(60, 3_600)));
     let summary = ended.code(11).json();
     assert_eq!(summary["compared"], tuples + 2);
     assert_eq!(summary["missing"], 1);
