@@ -29,7 +29,8 @@ pub(super) fn records(session: &mut Session) -> TargetResult<Records> {
     read().map_err(while_doing("read the runs"))
 }
 
-/// Whether the lock of each mirror is held; each comes with the lock's name before its own. A server that has no locks can't tell.
+/// Whether the lock of each mirror is held; each comes with the lock's name before its own. A server that has no locks can't tell,
+/// and a replica knows nothing of those of the server that runs write to.
 pub(super) fn held_locks(
     session: &mut Session,
     names: Vec<(String, String)>,
