@@ -4,6 +4,7 @@
 #![allow(clippy::doc_markdown, rustdoc::bare_urls)]
 
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use clap::{
     Arg, ArgAction, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand,
@@ -15,6 +16,7 @@ use clap_complete::engine::ArgValueCandidates;
 use crate::command::Shell;
 use crate::complete;
 use crate::config::settings::{self, Declaration};
+use crate::config::{DURATION, duration_flag};
 use crate::help;
 use crate::outcome::exit_codes_help;
 use crate::schema::VERSION as SCHEMA_VERSION;
@@ -62,6 +64,9 @@ pub enum Verb {
     /// Fill an empty target with the store's tuples as they stand, for runs to go on from.
     #[command(override_usage = help::usage("seed"), after_help = help::after("seed"))]
     Seed(Box<SeedArgs>),
+    /// Tell how the mirrors of a target stand, and be an alarm where that is wanted.
+    #[command(override_usage = help::usage("status"), after_help = help::after("status"))]
+    Status(StatusArgs),
     /// Forget the position of one mirror, and delete its rows where that is wanted.
     #[command(override_usage = help::usage("reset"), after_help = help::after("reset"))]
     Reset(ResetArgs),
@@ -181,6 +186,30 @@ pub struct ResetArgs {
     /// Reset the mirror of this job of the configuration file
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(complete::jobs))]
     pub job: Option<String>,
+}
+
+/// Flags of `status`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of status")]
+pub struct StatusArgs {
+    /// Exit 11 where what is known of the source is older than this, such as 5m
+    #[arg(long, value_name = DURATION, value_parser = duration_flag, allow_hyphen_values = true)]
+    pub max_lag: Option<Duration>,
+    /// Exit 11 where the last success is longer ago than this, such as 1h, or there is none
+    #[arg(long, value_name = DURATION, value_parser = duration_flag, allow_hyphen_values = true)]
+    pub max_age: Option<Duration>,
+    /// Exit 11 where so many runs in a row have failed, such as 3
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    pub max_failures: Option<u32>,
+    /// Count the rows of each mirror, instead of the database's estimate of all
+    #[arg(long)]
+    pub exact: bool,
+    /// Look at the mirror of this job of the configuration file
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(complete::jobs))]
+    pub job: Option<String>,
+    /// Look at the mirror of every job of the configuration file
+    #[arg(long, conflicts_with = "job")]
+    pub all: bool,
 }
 
 /// The flags that help shows first.

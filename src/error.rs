@@ -112,7 +112,7 @@ impl Error {
     }
 }
 
-/// The message with the chain of its causes, on one line ([`one_line`]): servers are quoted in it.
+/// The message with the chain of its causes, on one line: servers are quoted in it.
 ///
 /// Many database and HTTP errors name only themselves in `Display` ("db error") and keep the reason in
 /// `source()`; a cause that repeats the one before it is left out.

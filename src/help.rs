@@ -78,6 +78,16 @@ pub const EXAMPLES: &[Example] = &[
         line: "fga-sync reset --truncate --yes --config /etc/fga-sync.toml --job audit",
     },
     Example {
+        command: "status",
+        what: "See where the mirrors of a target stand",
+        line: "fga-sync status --target postgres://sync@db/audit --schema authz",
+    },
+    Example {
+        command: "status",
+        what: "Say nothing unless runs fail, or none has come to its end for an hour: exit code 11 then",
+        line: "fga-sync status --quiet --max-age 1h --max-failures 3 --config /etc/fga-sync.toml --all",
+    },
+    Example {
         command: "completions",
         what: "Complete what is typed, in each new shell",
         line: "fga-sync completions bash > /usr/share/bash-completion/completions/fga-sync",
@@ -108,6 +118,10 @@ pub const fn synopsis(command: &str) -> &'static [&'static str] {
         b"seed" => &[
             "fga-sync seed --source URL --store-id ID --target URL [OPTIONS]",
             "fga-sync seed --config FILE --job NAME [OPTIONS]",
+        ],
+        b"status" => &[
+            "fga-sync status [--max-lag DURATION] [--max-age DURATION] [--max-failures N] --target URL [OPTIONS]",
+            "fga-sync status --config FILE [--job NAME | --all] [OPTIONS]",
         ],
         b"reset" => &[
             "fga-sync reset [--truncate] [--yes | --dry-run] --store-id ID --target URL [OPTIONS]",

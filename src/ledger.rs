@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::lookback::{OverlapPage, TupleDigest};
 use crate::one_line::shortened;
 use crate::schema::SchemaStatus;
+use crate::status::MirrorStatus;
 use crate::target_error::TargetResult;
 
 /// Who does a run.
@@ -218,6 +219,10 @@ pub trait Ledger {
     /// The run that is most likely to hold the lock of the named checkpoint: the last to take it, if it has no end. In tables that are as
     /// needed. It may be a run that crashed, and one that has just got the lock is not there yet.
     fn under_way(&mut self, name: &str) -> TargetResult<Option<RunUnderWay>>;
+
+    /// How every mirror stands that is known, by name, in tables that are as needed. Writes nothing, and keeps no run from its lock. May be
+    /// read from a standby that lags, which knows nothing of the locks: there a run that is under way seems to have crashed.
+    fn statuses(&mut self) -> TargetResult<Vec<MirrorStatus>>;
 
     /// Gives up the connection and makes a new one, with the lock where it can be had.
     fn reconnect(&mut self) -> TargetResult<()>;

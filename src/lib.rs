@@ -30,6 +30,7 @@ pub mod report;
 pub mod schema;
 pub mod source;
 mod span;
+pub mod status;
 pub mod store;
 pub mod sync;
 pub mod target;

@@ -108,6 +108,15 @@ impl AddAssign for RowCounts {
     }
 }
 
+/// About how many rows the tables have, of all mirrors, as the database knows without counting. `None` where it does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RowEstimate {
+    /// In `fga_changelog`.
+    pub changelog: Option<u64>,
+    /// In `fga_tuples`.
+    pub tuples: Option<u64>,
+}
+
 /// Whose rows are meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scope<'a> {
@@ -167,6 +176,9 @@ pub trait Mirror {
 
     /// Counts rows. It may read each of them.
     fn count_rows(&mut self, scope: Scope) -> TargetResult<RowCounts>;
+
+    /// About how many rows the tables have. It costs no more than a look.
+    fn estimate_rows(&mut self) -> TargetResult<RowEstimate>;
 
     /// Reads at most `limit` rows of `fga_tuples`, in an order of its own.
     fn read_tuples(

@@ -26,6 +26,8 @@ pub enum Ending {
     Equal,
     /// `verify` made the mirror equal to its store.
     Repaired,
+    /// `status` told how the mirrors stand.
+    Reported,
     /// `migrate` created the tables.
     Created,
     /// `migrate` upgraded the tables.
@@ -56,6 +58,8 @@ pub enum Ending {
     Locked,
     /// `verify` found that the mirror differs from its store.
     Different,
+    /// `status` found a mirror beyond a threshold that was given.
+    Exceeded,
     /// The end was reached, and changes that the target can't hold were set aside.
     SetAside,
     /// SIGINT asked to stop.
@@ -146,6 +150,7 @@ impl Ending {
             Self::NothingToReset => (0, "nothing_to_reset", S::Done, Pod::None, "there was nothing to reset"),
             Self::Equal => (0, "equal", S::Done, Pod::None, "the mirror equals its store"),
             Self::Repaired => (0, "repaired", S::Done, Pod::None, "the mirror differed from its store, and was made equal"),
+            Self::Reported => (0, "reported", S::Done, Pod::None, "no threshold is exceeded"),
             Self::Created => (0, "created", S::Done, Pod::None, "the tables were created"),
             Self::Upgraded => (0, "upgraded", S::Done, Pod::None, "the tables were upgraded"),
             Self::Unchanged => (0, "unchanged", S::Done, Pod::None, "the tables were as needed"),
@@ -161,6 +166,7 @@ impl Ending {
             Self::Unstorable => (9, "unstorable", S::Lasting, Pod::FailJob, "a change that the target cannot hold (named in the error); everything before it is applied"),
             Self::Locked => (10, "locked", S::Busy, Pod::FailJob, "another run holds the lock"),
             Self::Different => (11, "different", S::Lasting, Pod::FailJob, "verify found that the mirror differs from its store"),
+            Self::Exceeded => (11, "exceeded", S::Lasting, Pod::FailJob, "a threshold is exceeded"),
             Self::SetAside => (12, "set_aside", S::Lasting, Pod::FailJob, "the end was reached, and changes were set aside by --rejects"),
             Self::Interrupted => (130, "stopped", S::Stopped, Pod::Ignore, "stopped by SIGINT, after the current page was committed or rolled back"),
             Self::Terminated => (143, "stopped", S::Stopped, Pod::Ignore, "stopped by SIGTERM, after the current page was committed or rolled back"),
@@ -242,6 +248,7 @@ pub fn exit_codes() -> Vec<ExitCode> {
         }
         let note = match ending {
             Ending::Drained => " (nothing new is also 0)",
+            Ending::Different => "; or status: --max-lag, --max-age or --max-failures exceeded",
             _ => "",
         };
         codes.push(ExitCode {

@@ -47,6 +47,7 @@ mod mirror {
     pub mod seed;
     pub mod sign_in;
     pub mod stalled;
+    pub mod status;
     pub mod tls_source;
     pub mod tls_target;
     pub mod together;
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
         mirror::cut::trials,
         mirror::together::trials,
         mirror::stalled::trials,
+        mirror::status::trials,
         mirror::identity::trials,
         mirror::past::trials,
         mirror::pooler::trials,

@@ -7,6 +7,7 @@ mod reset;
 mod run;
 mod seed;
 mod show_config;
+mod status;
 mod verify;
 mod version;
 
@@ -92,6 +93,15 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
                 reset::reset(config, arguments, output)
             })
         }
+        Verb::Status(arguments) => {
+            let chosen = match arguments.job.as_deref() {
+                None if arguments.all => Chosen::All,
+                job => Chosen::Job(job),
+            };
+            with_settings(&matches, &cli, chosen, |config, output| {
+                status::status(config, arguments, output)
+            })
+        }
         // A mistake in the settings keeps nobody from these.
         Verb::Completions(arguments) => completions::completions(arguments.shell),
         Verb::Version => version::version(guessed.format),
@@ -129,6 +139,7 @@ fn command_name(verb: &str) -> &'static str {
         "migrate" => "migrate",
         "seed" => "seed",
         "reset" => "reset",
+        "status" => "status",
         "completions" => "completions",
         "version" => "version",
         _ => "run",
@@ -170,7 +181,7 @@ fn not_a_command(error: &clap::Error, arguments: &[OsString]) -> u8 {
     }
     if output.format == Format::Json {
         let verb = arguments.iter().find(|argument| {
-            ["run", "seed", "verify", "migrate", "reset"]
+            ["run", "seed", "verify", "migrate", "reset", "status"]
                 .iter()
                 .any(|verb| *argument == verb)
         });

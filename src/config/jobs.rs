@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 pub(super) fn in_order(jobs: &BTreeMap<String, Job>) -> Result<Vec<(String, Vec<String>)>> {
     if jobs.is_empty() {
         return Err(Error::usage(
-            "--all runs the jobs of the configuration file, and there are none",
+            "--all is for the jobs of the configuration file, and there are none",
         )
         .advise("name a file with [job.NAME] tables by --config"));
     }

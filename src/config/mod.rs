@@ -31,6 +31,7 @@ pub(crate) use layers::read_secret;
 use layers::{Layers, find_file};
 pub use layers::{Origin, Value};
 pub use output::{Format, OutputSettings};
+pub(crate) use setting::{DURATION, duration_flag};
 use settings::{Declaration, settings};
 pub(crate) use sign_in::{parse_headers, token_url};
 pub use source::SourceSettings;
@@ -40,7 +41,7 @@ use crate::engine::TargetSettings;
 use crate::error::{Error, Result};
 use crate::one_line::shortened;
 use crate::report::TelemetrySettings;
-use crate::sync::RunOptions;
+use crate::sync::{RunOptions, Wanted};
 
 /// The characters of a setting's origin that a person is shown.
 const ORIGIN_WIDTH: usize = 500;
@@ -201,6 +202,21 @@ impl<'a> Config<'a> {
             target: target::target(&layers)?,
             keep_runs: run::keep_runs(&layers)?,
         })
+    }
+
+    /// The settings by which mirrors are looked at: the target, and which of its mirrors are meant.
+    ///
+    /// # Errors
+    /// Where something is missing or can't be understood.
+    pub fn mirrors(&self, job: Option<&str>) -> Result<(TargetSettings, Wanted)> {
+        self.refuse_none_of(job, "--job NAME, or --all")?;
+        let layers = self.layers(job)?;
+        let wanted = match (job, source::store_id(&layers)?) {
+            (Some(job), _) => Wanted::Job(job.to_owned()),
+            (None, Some(store_id)) => Wanted::Store(store_id),
+            (None, None) => Wanted::All,
+        };
+        Ok((target::target(&layers)?, wanted))
     }
 
     /// The settings of the target alone.

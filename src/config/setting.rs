@@ -63,7 +63,8 @@ pub enum Takes {
 }
 
 /// What help calls the value of a flag that takes a duration.
-pub(super) const DURATION: &str = "DURATION";
+pub(crate) const DURATION: &str = "DURATION";
+const DURATION_EXPECTED: &str = "a duration with its unit, such as 90s or 1h30m";
 
 /// A setting with a value of type `T`, or none.
 #[derive(Debug, Clone, Copy)]
@@ -206,11 +207,18 @@ impl Setting<bool> {
 impl Setting<Duration> {
     /// A time longer than none.
     pub(super) const fn duration(key: &'static str, doc: &'static str) -> Self {
-        let expected = "a duration with its unit, such as 90s or 1h30m";
-        Self::parsed(key, doc, expected, |text| {
-            duration(text).filter(|duration| !duration.is_zero())
-        })
+        Self::parsed(key, doc, DURATION_EXPECTED, |text| duration_flag(text).ok())
     }
+}
+
+/// What a flag that is no setting takes as a time longer than none.
+///
+/// # Errors
+/// What is expected.
+pub(crate) fn duration_flag(text: &str) -> Result<Duration, &'static str> {
+    duration(text)
+        .filter(|duration| !duration.is_zero())
+        .ok_or(DURATION_EXPECTED)
 }
 
 pub(super) fn duration(text: &str) -> Option<Duration> {

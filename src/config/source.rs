@@ -183,6 +183,11 @@ pub(super) fn mirror(layers: &Layers, job: Option<&str>) -> Result<(String, Stri
     Ok((name.to_owned(), store_id))
 }
 
+/// The store, if one is named.
+pub(super) fn store_id(layers: &Layers) -> Result<Option<String>> {
+    layers.text(&STORE_ID)
+}
+
 /// Refuses the URL of a store, as it is copied out of documentation and logs: the API's ends before it.
 fn refuse_store_in(url: &Url) -> Result<()> {
     let Some((prefix, rest)) = url.path().split_once("/stores/") else {

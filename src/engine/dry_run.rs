@@ -7,9 +7,10 @@ use crate::ledger::{
 };
 use crate::limits::Limits;
 use crate::lookback::{OverlapPage, TupleDigest};
-use crate::mirror::{Applied, Mirror, Place, RowCounts, RowPage, Scope};
+use crate::mirror::{Applied, Mirror, Place, RowCounts, RowEstimate, RowPage, Scope};
 use crate::model::{CopiedModel, Model};
 use crate::schema::SchemaStatus;
+use crate::status::MirrorStatus;
 use crate::target::{Commit, Target, TargetError, TargetResult};
 use crate::tuple::TupleKey;
 
@@ -31,6 +32,10 @@ impl Mirror for DryRun {
             SchemaStatus::Current => self.target.count_rows(scope),
             _ => Ok(RowCounts::default()),
         }
+    }
+
+    fn estimate_rows(&mut self) -> TargetResult<RowEstimate> {
+        self.target.estimate_rows()
     }
 
     fn keeps_times(&self) -> bool {
@@ -130,6 +135,10 @@ impl Ledger for DryRun {
 
     fn under_way(&mut self, name: &str) -> TargetResult<Option<RunUnderWay>> {
         self.target.under_way(name)
+    }
+
+    fn statuses(&mut self) -> TargetResult<Vec<MirrorStatus>> {
+        self.target.statuses()
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {

@@ -140,7 +140,13 @@ fn in_room(columns: usize, parts: &[String]) -> String {
 
 /// How long ago a time is, in whole seconds: "3s", "2h 5m 1s".
 pub(super) fn age(time: Timestamp) -> String {
-    let seconds = Timestamp::now().duration_since(time).as_secs().max(0);
+    let duration = Timestamp::now().duration_since(time);
+    lasting(duration.try_into().unwrap_or_default())
+}
+
+/// How long a time is, in whole seconds, as [`age`] has it.
+pub(super) fn lasting(duration: Duration) -> String {
+    let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     let hours = seconds / 3_600;
     let rest = SignedDuration::from_secs(seconds % 3_600);
     if hours >= 48 {

@@ -40,12 +40,15 @@ use crate::ledger::{
 };
 use crate::limits::Limits;
 use crate::lookback::{OverlapPage, TupleDigest};
-use crate::mirror::{Applied, Mirror, NetEffect, Place, RowCounts, RowPage, Rows, Scope};
+use crate::mirror::{
+    Applied, Mirror, NetEffect, Place, RowCounts, RowEstimate, RowPage, Rows, Scope,
+};
 use crate::model::{CopiedModel, Model};
 use crate::openfga::{MOST_TUPLES, OpenFgaSettings};
 use crate::page::ContinuationToken;
 use crate::schema::SchemaStatus;
 use crate::source::TupleState;
+use crate::status::MirrorStatus;
 use crate::sync::Stop;
 use crate::target::{Commit, Target, TargetError, TargetResult};
 use crate::tuple::TupleKey;
@@ -222,6 +225,11 @@ impl Mirror for Store {
         }
     }
 
+    /// The API does not tell.
+    fn estimate_rows(&mut self) -> TargetResult<RowEstimate> {
+        Ok(RowEstimate::default())
+    }
+
     fn read_tuples(
         &mut self,
         scope: Scope,
@@ -396,6 +404,10 @@ impl Ledger for Store {
 
     fn under_way(&mut self, name: &str) -> TargetResult<Option<RunUnderWay>> {
         self.ledger.under_way(name)
+    }
+
+    fn statuses(&mut self) -> TargetResult<Vec<MirrorStatus>> {
+        self.ledger.statuses()
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {

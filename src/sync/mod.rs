@@ -19,6 +19,7 @@ mod run;
 mod seed;
 mod session;
 mod source_errors;
+mod status;
 mod stop;
 mod subject;
 mod task;
@@ -34,6 +35,7 @@ pub use rejects::RejectsTo;
 pub use reset::{ResetOptions, ToReset, reset, to_reset};
 pub use run::{RunOptions, run};
 pub use seed::seed;
+pub use status::{Exceeded, Judged, Looked, State, Thresholds, Verdict, Wanted, status};
 pub use stop::{GivenUp, Signal, Stop};
 pub use verify::{
     Counts, Difference, Findings, Kind, Table, TupleIs, Verified, VerifyOptions, Watch, verify,

@@ -61,6 +61,7 @@ mod sign_in;
 mod signals;
 mod source;
 mod sqlite_file;
+mod status;
 mod target;
 mod terminal;
 mod tls;

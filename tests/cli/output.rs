@@ -174,6 +174,80 @@ writes: number
 }
 
 #[test]
+fn the_json_status_has_these_keys() {
+    let sandbox = Sandbox::new();
+    sandbox.sync(&failing(), "").code(9);
+    let mut status = sandbox.run("status --format json").code(0).json();
+    let mirror = status["mirrors"][0].take();
+    snapbox::assert_data_eq!(
+        format!(
+            "{}\n\n{}",
+            keys(&status).join("\n"),
+            keys(&mirror).join("\n")
+        ),
+        str![[r#"
+command: text
+error: null
+exit_code: number
+job: null
+mirrors: list
+outcome: text
+rows_changelog: number
+rows_exact: true or false
+rows_tuples: number
+schema: null
+schema_version: number
+source: null
+state: null
+table_prefix: null
+target: text
+version: number
+
+age_seconds: null
+complete_as_of: null
+consecutive_failures: number
+exceeded: list
+lag_seconds: number
+last_run: object
+  command: text
+  error: object
+    kind: text
+    message: text
+  exit_code: number
+  finished_at: text
+  host: text
+  outcome: text
+  pid: number
+  run_id: text
+  started_at: text
+last_success: null
+lock: object
+  command: null
+  held: true or false
+  host: null
+  name: null
+  pid: null
+  run_id: null
+  started_at: null
+mode: text
+name: text
+position_time: text
+rows_changelog: null
+rows_exact: true or false
+rows_tuples: null
+seed_unfinished: true or false
+source: text
+state: text
+store_id: text
+store_name: text
+target_store_id: null
+token: text
+type_filter: null
+"#]]
+    );
+}
+
+#[test]
 fn the_lag_returns_to_nothing_at_the_end_and_a_quiet_store_is_not_behind() {
     let sandbox = Sandbox::new();
     let days_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(80);

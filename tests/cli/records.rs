@@ -88,7 +88,7 @@ fn so_many_runs_are_kept_as_are_wanted() {
 }
 
 /// A run that is under way.
-fn holding(sandbox: &Sandbox, fake: &FakeOpenFga) -> Running {
+pub fn holding(sandbox: &Sandbox, fake: &FakeOpenFga) -> Running {
     sandbox.sync(fake, "--max-changes 1").code(3);
     fake.script(|_, reply| reply.after(Duration::from_millis(400)));
     let first = sandbox.start(fake, "--page-size 1");

@@ -110,5 +110,5 @@ fn the_settings_of_every_job_are_shown_under_its_name() {
     sandbox
         .run("run --all --show-config")
         .code(2)
-        .says(&["--all runs the jobs of the configuration file, and there are none"]);
+        .says(&["--all is for the jobs of the configuration file, and there are none"]);
 }

@@ -78,6 +78,22 @@ pub const WRONG: &[(&str, &[&str])] = &[
         "reset --store-id 01HVMMBCMGZNT3SED4Z17ECXCA",
         &["no terminal", "--yes"],
     ),
+    (
+        "status --max-lag 5",
+        &["'5' for '--max-lag <DURATION>'", "a duration with its unit"],
+    ),
+    (
+        "status --max-age -1h",
+        &[
+            "'-1h' for '--max-age <DURATION>'",
+            "a duration with its unit",
+        ],
+    ),
+    ("status --max-failures 0", &["'0' for '--max-failures <N>'"]),
+    (
+        "status --all",
+        &["there are none", "[job.NAME]", "--config"],
+    ),
     ("run -o json", &["'-o'", "tip: --format json"]),
     (
         "run --source file:p --max-duration -5m",

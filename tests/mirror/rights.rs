@@ -137,6 +137,8 @@ fn verifier(world: &World, engine: Engine) -> Result<()> {
     let verify = || verify(&history.store, &database).env("FGA_SYNC_TARGET", &url);
     verify().end_with(0)?;
     verify().args(["--repair"]).end_with(6)?;
+    let status = Binary::new(["status", "--max-age", "1h", "--exact"]);
+    status.env("FGA_SYNC_TARGET", &url).end_with(0)?;
     Ok(())
 }
 

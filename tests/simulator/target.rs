@@ -11,8 +11,9 @@ use fga_sync::ledger::{
 };
 use fga_sync::limits::Limits;
 use fga_sync::lookback::{OverlapPage, TupleDigest};
-use fga_sync::mirror::{Applied, Mirror, Place, RowCounts, RowPage, Scope};
+use fga_sync::mirror::{Applied, Mirror, Place, RowCounts, RowEstimate, RowPage, Scope};
 use fga_sync::schema::SchemaStatus;
+use fga_sync::status::MirrorStatus;
 use fga_sync::target::{Commit, Target, TargetError, TargetResult};
 use fga_sync::tuple::TupleKey;
 
@@ -183,6 +184,10 @@ impl Mirror for Connection {
         Err(killed())
     }
 
+    fn estimate_rows(&mut self) -> TargetResult<RowEstimate> {
+        Err(killed())
+    }
+
     // Runs read nothing back.
 
     fn read_tuples(&mut self, _: Scope, _: Option<&Place>, _: u32) -> TargetResult<RowPage> {
@@ -297,6 +302,10 @@ impl Ledger for Connection {
     fn under_way(&mut self, _name: &str) -> TargetResult<Option<RunUnderWay>> {
         // The lock is always had.
         self.call("under_way", |_| Ok(None))
+    }
+
+    fn statuses(&mut self) -> TargetResult<Vec<MirrorStatus>> {
+        unreachable!("no history asks for it")
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {

@@ -229,7 +229,8 @@ fn begin(session: &mut Session, run: &RunStart) -> Result<Option<Checkpoint>> {
     Ok(read_standing(answers, name)?.into_own())
 }
 
-fn read_checkpoint(mut row: Row) -> Result<Checkpoint> {
+/// A row as [`statements::CHECKPOINTS`] gives it.
+pub(super) fn read_checkpoint(mut row: Row) -> Result<Checkpoint> {
     let invalid = |text: &str| MySqlError::FromValueError(text.into());
     let row = &mut row;
     let mode: String = get(row, 6)?;

@@ -7,11 +7,11 @@ use super::hash::tuple_hash;
 use super::message::{Statement, get};
 use super::rows::ROW_BYTES;
 use super::session::Session;
-use super::{MySql, reset, statements, while_doing};
+use super::{MySql, reset, statements, status, while_doing};
 use crate::change::{Change, Condition, Operation};
 use crate::engine::columns;
 use crate::limits::{Limits, Widths};
-use crate::mirror::{Mirror, Place, RowCounts, RowPage, Scope};
+use crate::mirror::{Mirror, Place, RowCounts, RowEstimate, RowPage, Scope};
 use crate::target::TargetResult;
 use crate::tuple::TupleKey;
 
@@ -36,6 +36,10 @@ impl Mirror for MySql {
 
     fn count_rows(&mut self, scope: Scope) -> TargetResult<RowCounts> {
         reset::count_rows(&mut self.session, scope)
+    }
+
+    fn estimate_rows(&mut self) -> TargetResult<RowEstimate> {
+        status::estimate_rows(&mut self.session, &self.prefix)
     }
 
     fn read_tuples(

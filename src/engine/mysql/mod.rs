@@ -11,6 +11,7 @@ mod rows;
 mod runs;
 mod session;
 mod statements;
+mod status;
 mod time;
 mod tls;
 mod url;
@@ -32,6 +33,7 @@ use crate::ledger::{
 use crate::lookback::{OverlapPage, TupleDigest};
 use crate::mirror::{Applied, RowCounts};
 use crate::schema::{self, Column, Kind, SchemaStatus};
+use crate::status::{Locks, MirrorStatus};
 use crate::target::{Commit, Target, TargetError, TargetResult};
 
 /// The characters that a table's name may have.
@@ -322,6 +324,14 @@ impl Ledger for MySql {
 
     fn under_way(&mut self, name: &str) -> TargetResult<Option<RunUnderWay>> {
         runs::under_way(&mut self.session, name)
+    }
+
+    fn statuses(&mut self) -> TargetResult<Vec<MirrorStatus>> {
+        let records = status::records(&mut self.session)?;
+        let names = records.names().into_iter();
+        let names: Vec<_> = names.map(|name| (self.lock_name(&name), name)).collect();
+        let held = status::held_locks(&mut self.session, names)?;
+        Ok(records.statuses(&Locks::ByName(held)))
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {

@@ -394,3 +394,27 @@ pub(super) const UNDER_WAY: &str = "
     select r.run_id, date_format(r.started_at, '%Y-%m-%dT%H:%i:%s.%fZ'), r.host, r.pid
     from `{prefix}fga_sync_state` s join `{prefix}fga_sync_runs` r on r.run_id = s.run_id
     where s.name = ? and r.finished_at is null";
+
+/// Of each name the last run that came to its end, and all since: what is counted from there on is told by
+/// [`RecordedRun`](crate::status::RecordedRun).
+pub(super) const RECORDED_RUNS: &str = "
+    select r.name, r.run_id, r.command, date_format(r.started_at, '%Y-%m-%dT%H:%i:%s.%fZ'),
+           date_format(r.finished_at, '%Y-%m-%dT%H:%i:%s.%fZ'), r.outcome, r.exit_code, r.error_kind, r.error_message, r.host, r.pid,
+           s.run_id is not null
+    from `{prefix}fga_sync_runs` r
+    left join `{prefix}fga_sync_state` s on s.name = r.name and s.run_id = r.run_id
+    left join (
+        select name, max(run_id) as run_id from `{prefix}fga_sync_runs`
+        where command in ('run', 'seed') and outcome in ('drained', 'set_aside', 'seeded') group by name) l on l.name = r.name
+    where r.run_id >= coalesce(l.run_id, '')";
+
+pub(super) const IS_LOCKED: &str = "select is_used_lock(?) is not null";
+
+/// MySQL keeps what it has said of a table's rows for a day; MariaDB does not, and passes the comment over.
+pub(super) const FRESH_ESTIMATES: &str =
+    "set time_zone = '+00:00' /*!80000 , information_schema_stats_expiry = 0 */";
+
+/// The two tables.
+pub(super) const ESTIMATE_ROWS: &str = "
+    select (select table_rows from information_schema.tables where table_schema = database() and table_name = ?),
+           (select table_rows from information_schema.tables where table_schema = database() and table_name = ?)";

@@ -228,7 +228,8 @@ impl Tables<'_> {
     }
 }
 
-fn read_checkpoint(row: &SimpleQueryRow) -> TargetResult<Checkpoint> {
+/// A row as [`statements::CHECKPOINTS`] gives it.
+pub(super) fn read_checkpoint(row: &SimpleQueryRow) -> TargetResult<Checkpoint> {
     let mode = get(row, 6).unwrap_or_default();
     let Ok(mode) = mode.parse() else {
         let message =

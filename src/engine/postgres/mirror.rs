@@ -5,11 +5,11 @@ use postgres::types::Type;
 use postgres::{Client, Error, Row};
 
 use super::page::Parameter;
-use super::{Postgres, in_schema, reset, statements, while_doing};
+use super::{Postgres, in_schema, reset, statements, status, while_doing};
 use crate::change::{Change, Condition, Operation};
 use crate::engine::columns;
 use crate::limits::Limits;
-use crate::mirror::{Mirror, Place, RowCounts, RowPage, Scope};
+use crate::mirror::{Mirror, Place, RowCounts, RowEstimate, RowPage, Scope};
 use crate::target::TargetResult;
 use crate::tuple::TupleKey;
 
@@ -28,6 +28,10 @@ impl Mirror for Postgres {
 
     fn count_rows(&mut self, scope: Scope) -> TargetResult<RowCounts> {
         reset::count_rows(&mut self.client, &self.schema, scope)
+    }
+
+    fn estimate_rows(&mut self) -> TargetResult<RowEstimate> {
+        status::estimate_rows(&mut self.client, &self.schema)
     }
 
     fn read_tuples(

@@ -19,6 +19,7 @@ mod reset;
 mod runs;
 mod settings;
 mod statements;
+mod status;
 mod tls;
 mod url;
 mod variables;
@@ -44,6 +45,7 @@ use crate::ledger::{
 use crate::lookback::{OverlapPage, TupleDigest};
 use crate::mirror::{Applied, RowCounts};
 use crate::schema::{self, Column, Kind, SchemaStatus};
+use crate::status::MirrorStatus;
 use crate::target::{Commit, Target, TargetError, TargetResult};
 
 /// The bytes of an identifier; PostgreSQL cuts off the rest.
@@ -361,6 +363,10 @@ impl Ledger for Postgres {
 
     fn under_way(&mut self, name: &str) -> TargetResult<Option<RunUnderWay>> {
         runs::under_way(&mut self.client, &self.schema, name)
+    }
+
+    fn statuses(&mut self) -> TargetResult<Vec<MirrorStatus>> {
+        status::statuses(&mut self.client, &self.schema)
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {

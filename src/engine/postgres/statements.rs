@@ -437,3 +437,31 @@ pub(super) const UNDER_WAY: &str = "
     select r.run_id, encode(timestamptz_send(r.started_at), 'hex'), r.host, r.pid
     from {schema}.fga_sync_state s join {schema}.fga_sync_runs r on r.run_id = s.run_id
     where s.name = $1 and r.finished_at is null";
+
+/// Of each name the last run that came to its end, and all since: what is counted from there on is told by
+/// [`RecordedRun`](crate::status::RecordedRun). Times in digits as [`CHECKPOINTS`] has them.
+pub(super) const RECORDED_RUNS: &str = "
+    select r.name, r.run_id, r.command, encode(timestamptz_send(r.started_at), 'hex'),
+           encode(timestamptz_send(r.finished_at), 'hex'), r.outcome, r.exit_code, r.error_kind, r.error_message, r.host, r.pid,
+           s.run_id is not null
+    from {schema}.fga_sync_runs r
+    left join {schema}.fga_sync_state s on s.name = r.name and s.run_id = r.run_id
+    left join (
+        select name, max(run_id) as run_id from {schema}.fga_sync_runs
+        where command in ('run', 'seed') and outcome in ('drained', 'set_aside', 'seeded') group by name) l on l.name = r.name
+    where r.run_id >= coalesce(l.run_id, '')";
+
+/// The keys of the locks that are held in this database, as [`TRY_LOCK`] takes them.
+pub(super) const HELD_LOCKS: &str = "
+    select (classid::bigint << 32) | objid::bigint
+    from pg_catalog.pg_locks
+    where locktype = 'advisory' and objsubid = 1 and granted
+      and database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())";
+
+/// $1 the schema. Of a table that nobody has looked at yet, the number is negative.
+pub(super) const ESTIMATE_ROWS: &str = "
+    select max(estimate) filter (where relname = 'fga_changelog'), max(estimate) filter (where relname = 'fga_tuples')
+    from (
+        select c.relname, nullif(c.reltuples, -1)::bigint as estimate
+        from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+        where n.nspname = $1 and c.relkind = 'r') t";

@@ -17,10 +17,7 @@ pub(super) fn find(
     sql: impl Fn(&str) -> String,
     subject: &Subject,
 ) -> rusqlite::Result<Found> {
-    let (kept, others) = connection
-        .prepare(&sql(statements::CHECKPOINTS))?
-        .query_map([], read_checkpoint)?
-        .collect::<rusqlite::Result<Vec<_>>>()?
+    let (kept, others) = all(connection, &sql)?
         .into_iter()
         .partition::<Vec<_>, _>(|checkpoint| checkpoint.subject.name == subject.name);
     let kept = kept.into_iter().next();
@@ -36,6 +33,17 @@ pub(super) fn find(
         kept,
         has_rows,
     })
+}
+
+/// Every checkpoint.
+pub(super) fn all(
+    connection: &Connection,
+    sql: impl Fn(&str) -> String,
+) -> rusqlite::Result<Vec<Checkpoint>> {
+    connection
+        .prepare(&sql(statements::CHECKPOINTS))?
+        .query_map([], read_checkpoint)?
+        .collect()
 }
 
 /// Takes the checkpoint, which may be new.

@@ -5,21 +5,24 @@
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind as IoErrorKind;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
 use crate::target::{TargetError, TargetResult};
 
+/// Who [asks whether the lock is held](is_held) has it for an instant, and who wants it tries for longer than that.
+const INSTANT: Duration = Duration::from_millis(200);
+/// How often it is tried meanwhile.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// Locks for as long as the returned file lives, without waiting. `None` says that somebody else holds it.
 pub(super) fn take(database: &Path) -> TargetResult<Option<File>> {
-    // Every path to a file, as a link may be, has the same lock. SQLite resolves links too, for the files that it
-    // keeps beside the database.
     let database = database
         .canonicalize()
         .map_err(|error| failed(database, error))?;
     warn_of_hard_links(&database);
-    let mut path = database.into_os_string();
-    path.push(".lock");
-    let path = PathBuf::from(path);
+    let path = beside(database);
     // Opening something else can wait for its other end, or be heard by a device.
     if path.metadata().is_ok_and(|found| !found.is_file()) {
         return Err(TargetError::Fatal(
@@ -31,11 +34,39 @@ pub(super) fn take(database: &Path) -> TargetResult<Option<File>> {
         ));
     }
     let file = open(&path).map_err(|error| failed(&path, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(failed(&path, error)),
+    let until = Instant::now() + INSTANT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(file)),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(PAUSE),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(failed(&path, error)),
+        }
     }
+}
+
+/// Whether somebody holds the lock; `None` where that can't be told. The system has no such question, so it is tried, together with
+/// whoever else asks, and given back at once.
+pub(super) fn is_held(database: &Path) -> Option<bool> {
+    let path = beside(database.canonicalize().ok()?);
+    match path.metadata() {
+        Err(error) if error.kind() == IoErrorKind::NotFound => return Some(false),
+        Ok(found) if found.is_file() => {}
+        _ => return None,
+    }
+    match File::open(path).ok()?.try_lock_shared() {
+        Ok(()) => Some(false),
+        Err(TryLockError::WouldBlock) => Some(true),
+        Err(TryLockError::Error(_)) => None,
+    }
+}
+
+/// The lock file. Every path to a database, as a link may be, has the same lock once it is resolved. SQLite resolves links too, for the files
+/// that it keeps beside the database.
+fn beside(database: PathBuf) -> PathBuf {
+    let mut path = database.into_os_string();
+    path.push(".lock");
+    PathBuf::from(path)
 }
 
 /// Opens the lock file, or makes it where there is none.
@@ -111,3 +142,44 @@ fn warn_of_hard_links(database: &Path) {
 
 #[cfg(not(unix))]
 fn warn_of_hard_links(_database: &Path) {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn database() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mirror.db");
+        File::create(&path).unwrap();
+        (dir, path)
+    }
+
+    #[test]
+    fn asking_whether_it_is_held_makes_no_file_and_takes_nothing() {
+        let (dir, path) = database();
+        assert_eq!(is_held(&path), Some(false));
+        assert_eq!(dir.path().read_dir().unwrap().count(), 1);
+        let held = take(&path).unwrap();
+        assert!(held.is_some());
+        assert_eq!(is_held(&path), Some(true));
+        drop(held);
+        // The file stays.
+        assert_eq!(is_held(&path), Some(false));
+        assert!(take(&path).unwrap().is_some());
+        assert_eq!(is_held(&dir.path().join("none.db")), None);
+    }
+
+    #[test]
+    fn who_asks_keeps_nobody_out() {
+        let (_dir, path) = database();
+        drop(take(&path).unwrap());
+        let asking = File::open(beside(path.canonicalize().unwrap())).unwrap();
+        asking.lock_shared().unwrap();
+        let done = thread::spawn(move || {
+            thread::sleep(INSTANT / 4);
+            drop(asking);
+        });
+        assert!(take(&path).unwrap().is_some());
+        done.join().unwrap();
+    }
+}

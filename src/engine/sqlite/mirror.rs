@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Params, Row, ToSql, params, params_from_iter};
 
 use super::page::key;
-use super::{Sqlite, reset, statements, while_doing};
+use super::{Sqlite, reset, statements, status, while_doing};
 use crate::change::{Change, Condition, Operation};
 use crate::engine::columns;
 use crate::limits::Limits;
-use crate::mirror::{Mirror, Place, RowCounts, RowPage, Scope};
+use crate::mirror::{Mirror, Place, RowCounts, RowEstimate, RowPage, Scope};
 use crate::target::TargetResult;
 use crate::tuple::TupleKey;
 
@@ -27,6 +27,11 @@ impl Mirror for Sqlite {
 
     fn count_rows(&mut self, scope: Scope) -> TargetResult<RowCounts> {
         reset::count_rows(&self.connection, |sql| self.sql(sql), scope)
+    }
+
+    fn estimate_rows(&mut self) -> TargetResult<RowEstimate> {
+        status::estimate_rows(&self.connection, &self.prefix)
+            .map_err(while_doing("read its statistics"))
     }
 
     fn read_tuples(

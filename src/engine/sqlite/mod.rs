@@ -10,6 +10,7 @@ mod refusal;
 mod reset;
 mod runs;
 mod statements;
+mod status;
 mod url;
 
 use std::fs::File;
@@ -33,6 +34,7 @@ use crate::ledger::{
 use crate::lookback::{OverlapPage, TupleDigest};
 use crate::mirror::{Applied, RowCounts};
 use crate::schema::{self, Column, Kind, SchemaStatus};
+use crate::status::{Locks, MirrorStatus};
 use crate::target::{Commit, Target, TargetError, TargetResult};
 
 /// A mirror in a SQLite file.
@@ -299,6 +301,12 @@ impl Ledger for Sqlite {
 
     fn under_way(&mut self, _name: &str) -> TargetResult<Option<RunUnderWay>> {
         runs::under_way(&self.connection, |sql| self.sql(sql)).map_err(while_doing("read the runs"))
+    }
+
+    fn statuses(&mut self) -> TargetResult<Vec<MirrorStatus>> {
+        let records = status::records(&self.connection, |sql| self.sql(sql))
+            .map_err(while_doing("read the runs"))?;
+        Ok(records.statuses(&Locks::One(lock::is_held(&self.path))))
     }
 
     fn reconnect(&mut self) -> TargetResult<()> {

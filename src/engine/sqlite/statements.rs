@@ -209,6 +209,26 @@ pub(super) const UNDER_WAY: &str = r#"
     from "{prefix}fga_sync_state" s join "{prefix}fga_sync_runs" r on r.run_id = s.run_id
     where r.finished_at is null order by r.run_id desc limit 1"#;
 
+/// Of each name the last run that came to its end, and all since: what is counted from there on is told by
+/// [`RecordedRun`](crate::status::RecordedRun).
+pub(super) const RECORDED_RUNS: &str = r#"
+    select r.name, r.run_id, r.command, r.started_at, r.finished_at, r.outcome, r.exit_code, r.error_kind, r.error_message,
+           r.host, r.pid, s.run_id is not null
+    from "{prefix}fga_sync_runs" r
+    left join "{prefix}fga_sync_state" s on s.name = r.name and s.run_id = r.run_id
+    left join (
+        select name, max(run_id) as run_id from "{prefix}fga_sync_runs"
+        where command in ('run', 'seed') and outcome in ('drained', 'set_aside', 'seeded') group by name) l on l.name = r.name
+    where r.run_id >= coalesce(l.run_id, '')"#;
+
+pub(super) const HAS_STATISTICS: &str = "
+    select exists (select 1 from sqlite_schema where name = 'sqlite_stat1')";
+
+/// ?1 the prefix, as in [`COLUMNS`]. Of each index, the statistics begin with the number of rows.
+pub(super) const ESTIMATE_ROWS: &str = "
+    select (select max(cast(stat as integer)) from sqlite_stat1 where tbl = ?1 || 'fga_changelog'),
+           (select max(cast(stat as integer)) from sqlite_stat1 where tbl = ?1 || 'fga_tuples')";
+
 /// ?1 name, ?2 fence, ?3 the run.
 pub(super) const FORGET_CHECKPOINT: &str = r#"
     delete from "{prefix}fga_sync_state" where name = ?1 and fence = ?2 and run_id = ?3"#;

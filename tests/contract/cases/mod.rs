@@ -18,6 +18,7 @@ mod reset;
 mod runs;
 mod schema;
 mod seed;
+mod status;
 mod values;
 
 use crate::engine::Engine;
@@ -43,6 +44,7 @@ pub const ALL: &[(&str, &[Case])] = &[
     ("seed", seed::CASES),
     ("reset", reset::CASES),
     ("dry_run", dry_run::CASES),
+    ("status", status::CASES),
     ("plans", plans::CASES),
     ("questions", questions::CASES),
     ("read_back", read_back::CASES),
