@@ -88,9 +88,9 @@ pub enum Severity {
     Lasting,
 }
 
-/// What the ending of a run says of its mirror's runs.
+/// What the ending of a run counts as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum CountsAs {
     /// It came to its end.
     Success,
     /// It failed.
@@ -195,14 +195,14 @@ impl Ending {
         matches!(self, Self::Drained | Self::SetAside)
     }
 
-    /// What it says of a mirror's runs.
-    pub const fn verdict(self) -> Verdict {
+    /// What a run that ended so counts as.
+    pub const fn counts_as(self) -> CountsAs {
         match self {
-            Self::Drained | Self::SetAside | Self::Seeded => Verdict::Success,
+            Self::Drained | Self::SetAside | Self::Seeded => CountsAs::Success,
             _ => match self.severity() {
-                Severity::MayPass | Severity::Unknown | Severity::Lasting => Verdict::Failure,
+                Severity::MayPass | Severity::Unknown | Severity::Lasting => CountsAs::Failure,
                 Severity::Done | Severity::Unfinished | Severity::Busy | Severity::Stopped => {
-                    Verdict::Neither
+                    CountsAs::Neither
                 }
             },
         }

@@ -4,7 +4,7 @@ use super::earlier::Earlier;
 use super::ended::Ended;
 use super::metrics::{self, Sample, count, seconds};
 use super::summary::{Summaries, Summary};
-use crate::outcome::Verdict;
+use crate::outcome::CountsAs;
 
 impl Ended for Summary {
     fn exit_code(&self) -> u8 {
@@ -80,13 +80,13 @@ fn history<'a>(mirror: &'a str, run: Option<&Summary>, earlier: &Earlier) -> Vec
         &metrics::CONSECUTIVE_FAILURES,
     ]
     .map(|metric| (metric, earlier.value(metric, mirror)));
-    let verdict = run.map_or(Verdict::Neither, |run| run.ending.verdict());
+    let counts_as = run.map_or(CountsAs::Neither, |run| run.ending.counts_as());
     let now = run.map(|run| seconds(run.finished_at));
-    let succeeded = now.filter(|_| verdict == Verdict::Success);
-    let failures_now = match verdict {
-        Verdict::Success => Some(0.0),
-        Verdict::Failure => Some(failures.1.unwrap_or(0.0) + 1.0),
-        Verdict::Neither => failures.1,
+    let succeeded = now.filter(|_| counts_as == CountsAs::Success);
+    let failures_now = match counts_as {
+        CountsAs::Success => Some(0.0),
+        CountsAs::Failure => Some(failures.1.unwrap_or(0.0) + 1.0),
+        CountsAs::Neither => failures.1,
     };
     let values = [
         (first.0, first.1.or(succeeded)),

@@ -8,7 +8,7 @@ use super::earlier::Earlier;
 use super::ended::Ended;
 use super::metrics::encode;
 
-/// The collector is another user.
+/// The collector is another user, whatever the command's umask is.
 #[cfg(unix)]
 const MODE: u32 = 0o644;
 
@@ -30,9 +30,12 @@ pub(super) fn write(path: &Path, ended: &dyn Ended) -> io::Result<()> {
     let mut builder = tempfile::Builder::new();
     // No name that the collector reads.
     builder.prefix(".fga-sync-").suffix(".tmp");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(MODE));
     let mut file = builder.tempfile_in(directory.unwrap_or(Path::new(".")))?;
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(MODE);
+        file.as_file().set_permissions(mode)?;
+    }
     file.write_all(text.as_bytes())?;
     file.persist(path)?;
     Ok(())

@@ -14,6 +14,8 @@ use crate::tls::TlsSettings;
 const TIMEOUT: Duration = Duration::from_secs(4);
 /// Of a request whose answer matters.
 const RETRIES: usize = 1;
+/// What is read of an answer, in bytes. A Pushgateway with the metrics of ten thousand mirrors says less.
+const LARGEST_ANSWER: usize = 64 << 20;
 
 /// The URL of a service. It can be as good as a password, or hold one, so it is not shown.
 #[derive(Clone)]
@@ -82,13 +84,21 @@ pub(super) fn send_once(method: &Method, url: &ServiceUrl, body: &str) -> anyhow
         .enable_all()
         .build()?;
     let answer = runtime.block_on(async {
-        let answer = request.send().await?;
-        let status = answer.status();
-        Ok((status, answer.text().await?))
+        let mut answer = request.send().await?;
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await? {
+            body.extend_from_slice(&chunk);
+            if body.len() > LARGEST_ANSWER {
+                break;
+            }
+        }
+        Ok((answer.status(), body))
     });
-    let (status, text) = answer.map_err(reqwest::Error::without_url)?;
-    if status.is_success() {
-        Ok(text)
+    let (status, body) = answer.map_err(reqwest::Error::without_url)?;
+    if body.len() > LARGEST_ANSWER {
+        Err(anyhow::anyhow!("its answer has no end"))
+    } else if status.is_success() {
+        Ok(String::from_utf8(body)?)
     } else if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
         Err(anyhow::anyhow!("it answers {status}"))
     } else {

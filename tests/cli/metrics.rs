@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::fake_openfga::{FakeOpenFga, Reply, STORE, change_of, changes, deletion};
-use crate::sandbox::{Ended, Sandbox, wait_until};
+use crate::sandbox::{Ended, Sandbox, binary, sync_arguments, wait_until};
 
 const FILE: &str = "fga-sync.prom";
 
@@ -335,8 +335,12 @@ fn the_file_is_for_everybody_to_read_and_replaced_as_a_whole() {
     assert_eq!(first.permissions().mode() & 0o777, 0o644);
     // Kept, so that its number is not given to another.
     fs::hard_link(sandbox.file(FILE), sandbox.file("first")).unwrap();
-    sync(&sandbox, &fake, "").code(0);
+    let (binary, arguments) = (binary(), sync_arguments(&fake, "--metrics-file"));
+    let line = format!("umask 077; exec {} {arguments} {FILE}", binary.display());
+    let ended = Ended::of(sandbox.command_of("sh").args(["-c", &line]));
+    ended.code(0);
     assert_ne!(metadata().ino(), first.ino());
+    assert_eq!(metadata().permissions().mode() & 0o777, 0o644);
 }
 
 #[test]

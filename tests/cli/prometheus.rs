@@ -9,6 +9,7 @@ use std::{fs, thread};
 
 use serde_json::Value;
 
+use crate::fake_openfga::http::{HttpAnswer, HttpServer, Line};
 use crate::fake_openfga::{FakeOpenFga, Reply, STORE, changes, deletion};
 use crate::sandbox::{Sandbox, wait_until};
 
@@ -243,4 +244,31 @@ fn a_pushgateway_that_is_not_there_changes_no_exit_code() {
         .code(0)
         .says(&["can't push the metrics to the Pushgateway"])
         .hides("s3cret");
+}
+
+/// Nor does one that would fill the memory.
+#[test]
+fn an_answer_without_an_end_is_not_read() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    let server = HttpServer::start(|_| HttpAnswer {
+        status: 200,
+        headers: Vec::new(),
+        body: Vec::new(),
+        padding: 1 << 30,
+        delay: Duration::ZERO,
+        line: Line::Good,
+    });
+    let running = sandbox.start(
+        &fake,
+        &format!(
+            "--pushgateway http://{}/ --target sqlite:x.db",
+            server.address()
+        ),
+    );
+    let (ended, peak) = running.end_watched(Duration::from_secs(60));
+    ended
+        .code(0)
+        .says(&["can't push the metrics to the Pushgateway"]);
+    assert!(peak < 300, "{peak} MiB");
 }
