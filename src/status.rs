@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use strum::VariantArray;
 
 use crate::checkpoint::Checkpoint;
-use crate::outcome::Ending;
+use crate::outcome::{CountsAs, Ending};
 
 /// A row of `fga_sync_runs`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,10 +68,11 @@ impl RecordedRun {
     }
 
     fn end(&self) -> End {
-        let is_one_of = |endings: &[Ending]| endings.iter().any(|ending| self.is(*ending));
+        let is_success = |ending: &Ending| ending.counts_as() == CountsAs::Success;
+        let mut successes = Ending::VARIANTS.iter().filter(|ending| is_success(ending));
         if self.finished_at.is_none() {
             End::None
-        } else if is_one_of(&[Ending::Drained, Ending::SetAside, Ending::Seeded]) {
+        } else if successes.any(|ending| self.is(*ending)) {
             End::Reached
         } else if self.is(Ending::Skipped)
             || self.error_kind.as_deref() == Some(Ending::Locked.word())

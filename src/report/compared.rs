@@ -244,10 +244,8 @@ impl fmt::Display for ComparedSummary<'_> {
             formatter,
             self.store_name.as_deref(),
             self.store_id.as_deref(),
+            self.type_filter.as_deref(),
         )?;
-        if let Some(name) = &self.type_filter {
-            writeln!(formatter, "  type      {name}")?;
-        }
         self.places.fmt(formatter)
     }
 }

@@ -8,8 +8,8 @@ pub trait Ended {
     /// The process exit code.
     fn exit_code(&self) -> u8;
 
-    /// The summary for people, with the exit code and its word first. It may leave the house: no tuple is in it, and so no message of an
-    /// error either.
+    /// The summary for people, with the exit code and its word first. It may go to a service of somebody else: no tuple is in
+    /// it, and so no message of an error either.
     fn short(&self) -> String;
 
     /// The name of the job in a Pushgateway. What commands of one kind measured takes the place of what was there.

@@ -15,10 +15,15 @@ const MODE: u32 = 0o644;
 /// Replaces the file, where there is something to say.
 ///
 /// # Errors
-/// Where there is no room, or no right to write there.
+/// Where there is no room, or no right to write there or to read what is there.
 pub(super) fn write(path: &Path, ended: &dyn Ended) -> io::Result<()> {
-    // Of one that is not there, or can't be read, nothing is known.
-    let earlier = Earlier::of_file(fs::read_to_string(path).unwrap_or_default());
+    let earlier = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        // What it knows must not be lost.
+        Err(error) => return Err(error),
+    };
+    let earlier = Earlier::of_file(earlier);
     let samples = [ended.samples(&earlier), ended.left_alone(&earlier)].concat();
     if samples.is_empty() {
         return Ok(());

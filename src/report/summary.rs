@@ -287,11 +287,12 @@ impl fmt::Display for Summary {
     }
 }
 
-/// Which store it was.
+/// Which store it was, and of which object type.
 pub(super) fn write_store(
     formatter: &mut fmt::Formatter<'_>,
     name: Option<&str>,
     id: Option<&str>,
+    type_filter: Option<&str>,
 ) -> fmt::Result {
     match (name, id) {
         (Some(name), Some(id)) => {
@@ -300,6 +301,10 @@ pub(super) fn write_store(
         }
         (None, Some(id)) => writeln!(formatter, "  store     {id}"),
         (_, None) => Ok(()),
+    }?;
+    match type_filter {
+        Some(name) => writeln!(formatter, "  type      {}", shortened(name, NAME_WIDTH)),
+        None => Ok(()),
     }
 }
 
@@ -403,10 +408,8 @@ impl Summary {
             formatter,
             self.store_name.as_deref(),
             self.store_id.as_deref(),
+            self.type_filter.as_deref(),
         )?;
-        if let Some(name) = &self.type_filter {
-            writeln!(formatter, "  type      {name}")?;
-        }
         match (&self.source_model_id, &self.target_model_id) {
             (Some(source), Some(target)) if self.model_written => {
                 writeln!(formatter, "  model     {target}, copied from {source}")?;

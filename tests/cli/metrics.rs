@@ -321,6 +321,18 @@ fn a_file_that_cannot_be_written_changes_no_exit_code() {
     assert_eq!(left.iter().filter(temporary).count(), 0, "{left:?}");
 }
 
+/// When a run succeeded last may stand in it.
+#[test]
+fn a_file_that_cannot_be_read_is_not_replaced() {
+    let sandbox = Sandbox::new();
+    let fake = FakeOpenFga::start(changes(0..3));
+    sandbox.write(FILE, b"not UTF-8: \xff");
+    sync(&sandbox, &fake, "")
+        .code(0)
+        .says(&["can't write the metrics into", FILE]);
+    assert_eq!(fs::read(sandbox.file(FILE)).unwrap(), b"not UTF-8: \xff");
+}
+
 /// The collector is another user, and reads whenever it likes.
 #[cfg(unix)]
 #[test]

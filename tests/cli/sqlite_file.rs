@@ -26,7 +26,7 @@ fn allow(sandbox: &Sandbox, name: &str, mode: u32) {
     fs::set_permissions(sandbox.file(name), Permissions::from_mode(mode)).unwrap();
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     fs::metadata("/proc/self").unwrap().uid() == 0
 }
 

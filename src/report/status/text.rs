@@ -173,11 +173,8 @@ impl Mirror {
             formatter,
             self.store_name.as_deref(),
             self.store_id.as_deref(),
-        )?;
-        match &self.type_filter {
-            Some(name) => writeln!(formatter, "  type      {}", shortened(name, NAME_WIDTH)),
-            None => Ok(()),
-        }
+            self.type_filter.as_deref(),
+        )
     }
 }
 

@@ -1,7 +1,7 @@
 //! A container as the last stage of the Dockerfile makes it: what that copies, and nothing else, on a disk that can't be written.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -104,10 +104,6 @@ impl Image {
         chown(&path, Some(self.user), Some(self.group)).unwrap();
         path
     }
-}
-
-pub fn is_root() -> bool {
-    fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
 fn inside(root: &Path, path: &str) -> PathBuf {

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use fga_sync::outcome::{PodFailure, exit_codes};
 use saphyr::YamlOwned;
 
-use super::container::{Image, Volume, is_root};
+use super::container::{Image, Volume};
 use super::{adapted, documents, read};
 use crate::fake_openfga::{FakeOpenFga, changes};
 use crate::sandbox::{Ended, Sandbox};
+use crate::sqlite_file::is_root;
 
 /// In the order in which a mirror meets them.
 const MANIFESTS: [&str; 6] = [
