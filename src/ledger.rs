@@ -221,7 +221,8 @@ pub trait Ledger {
     fn under_way(&mut self, name: &str) -> TargetResult<Option<RunUnderWay>>;
 
     /// How every mirror stands that is known, by name, in tables that are as needed. Writes nothing, and keeps no run from its lock. May be
-    /// read from a standby that lags, which knows nothing of the locks: there a run that is under way seems to have crashed.
+    /// read from a standby that lags, which knows nothing of the locks: where the database does not say that it is one, a run that is under
+    /// way seems to have crashed there.
     fn statuses(&mut self) -> TargetResult<Vec<MirrorStatus>>;
 
     /// Gives up the connection and makes a new one, with the lock where it can be had.

@@ -13,12 +13,15 @@ use super::copy::{Pair, tuples};
 use super::engine::{Database, Engine};
 use super::world::{Source, World};
 use crate::support::history::Workload;
+use crate::support::servers::Postgres;
 
 pub fn trials(world: &Arc<World>) -> Vec<Trial> {
     let mut trials: Vec<_> = Engine::ALL
         .into_iter()
         .map(|engine| world.trial(engine, "a_run_is_seen_while_it_is_under_way", under_way))
         .collect();
+    let standby = "a_standby_takes_no_run_for_crashed";
+    trials.push(world.trial(Engine::Postgres, standby, asked_at_a_standby));
     trials.push(world.trial(Engine::Sqlite, "a_copy_is_told_by_its_state", copy));
     trials
 }
@@ -75,6 +78,31 @@ fn under_way(world: &World, engine: Engine) -> Result<()> {
         "{fine}"
     );
     Ok(())
+}
+
+/// The lock is where the run writes to, so nothing is concluded from its lack.
+fn asked_at_a_standby(world: &World, _: Engine) -> Result<()> {
+    let history = world.short_history()?;
+    let primary = Postgres::start(world.dir()?)?;
+    let (name, admin) = ("mirror", primary.admin_url("mirror"));
+    let url = primary.create_database(name)?;
+    let database = Database::secured(Engine::Postgres, name, url, admin);
+    let standby = primary.start_standby(world.dir()?, Duration::ZERO)?;
+    let at_standby = Database::secured(
+        Engine::Postgres,
+        name,
+        standby.url(name),
+        standby.admin_url(name),
+    );
+    let run = || Binary::run(&history.store, &database);
+    run().args(["--max-changes", "1"]).end_with(3)?;
+    let running = run()
+        .args(["--page-size", "20", "--max-rps", "1"])
+        .start()?;
+    let told = wait_for(&at_standby, "running")?;
+    ensure!(told["lock"]["held"].is_null(), "{told}");
+    ensure!(told["consecutive_failures"] == 0, "{told}");
+    running.kill().map(drop)
 }
 
 /// The position is in the database of the state, and what is counted in the target store.

@@ -451,6 +451,9 @@ pub(super) const RECORDED_RUNS: &str = "
         where command in ('run', 'seed') and outcome in ('drained', 'set_aside', 'seeded') group by name) l on l.name = r.name
     where r.run_id >= coalesce(l.run_id, '')";
 
+/// A standby has no locks of runs: they are where runs write to.
+pub(super) const IS_STANDBY: &str = "select pg_catalog.pg_is_in_recovery()";
+
 /// The keys of the locks that are held in this database, as [`TRY_LOCK`] takes them.
 pub(super) const HELD_LOCKS: &str = "
     select (classid::bigint << 32) | objid::bigint

@@ -18,6 +18,7 @@ pub(super) fn statuses(client: &mut Client, schema: &str) -> TargetResult<Vec<Mi
     let questions = [
         statements::CHECKPOINTS,
         statements::RECORDED_RUNS,
+        statements::IS_STANDBY,
         statements::HELD_LOCKS,
     ];
     let mut answers = ask(client, schema, questions.map(Statement::plain))
@@ -35,12 +36,18 @@ pub(super) fn statuses(client: &mut Client, schema: &str) -> TargetResult<Vec<Mi
             .map(|row| read_run(row).ok_or_else(damaged))
             .collect::<TargetResult<_>>()?,
     };
+    let standby = answers.next().rows;
+    let is_standby = standby
+        .first()
+        .and_then(|row| get(row, 0))
+        .is_some_and(flag);
     let locks = answers.next().rows;
     let keys = locks.iter().filter_map(|row| get(row, 0)?.parse().ok());
     let held: BTreeSet<i64> = keys.collect();
     let by_name = records.names().into_iter().map(|name| {
         let LockKey(key) = LockKey::of_run(schema, &name);
-        (name, Some(held.contains(&key)))
+        let is_held = held.contains(&key);
+        (name, Some(is_held).filter(|_| !is_standby))
     });
     let locks = Locks::ByName(by_name.collect());
     Ok(records.statuses(&locks))
