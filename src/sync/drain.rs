@@ -16,6 +16,7 @@ use crate::event::{Event, Listener};
 use crate::lookback::{OverlapUpdate, PageRead, Settling};
 use crate::mirror::{Applied, Rows};
 use crate::page::Rejection;
+use crate::span;
 use crate::target::{Counts, Position, TargetError, TargetResult};
 
 /// A run that reads its log.
@@ -70,7 +71,7 @@ impl Drain<'_, '_> {
                     // A clock may go back.
                     let took = took.try_into().unwrap_or_default();
                     self.listener.hear(&Event::PageRead(took));
-                    match self.apply(&page) {
+                    match page.span.in_scope(|| self.apply(&page)) {
                         Ok(()) => {}
                         Err(Interruption::Failed(error))
                             if error.kind() == ErrorKind::SourceUnavailable && self.is_over() =>
@@ -94,7 +95,7 @@ impl Drain<'_, '_> {
         let Some(last) = page.changes.last() else {
             return Ok(());
         };
-        let mut plan = self.planner.plan(page)?;
+        let mut plan = span::plan().in_scope(|| self.planner.plan(page))?;
         let number = self.session.next_commit();
         let mut overlap = self.settling.next(&page_read(page), number);
         if plan.changed.is_empty() && overlap.is_empty() {
@@ -112,7 +113,7 @@ impl Drain<'_, '_> {
             self.planner.mark(&mut overlap.keep);
             let store_id = &self.session.subject().store.id;
             self.rejects.append(store_id, &plan.rejected)?;
-            match self.commit(position, &plan, &overlap) {
+            match span::apply().in_scope(|| self.commit(position, &plan, &overlap)) {
                 Ok(Applied::Committed) => {
                     self.planner.committed(&plan);
                     break;

@@ -226,7 +226,10 @@ impl Planner {
             }
             let state = self.state_of(tuple)?;
             let exists = matches!(state, TupleState::Exists(_));
-            tracing::debug!(%tuple, exists, "asked the source for a tuple that its changes do not tell");
+            tracing::debug!(
+                exists,
+                "asked the source for a tuple that its changes do not tell"
+            );
             // What was just where the log has it is not ahead of it, and what follows in the log is news.
             if plan.anomalies.contains(tuple) || !plan.is_as_the_log_says(tuple, &state) {
                 self.contradicted.insert(tuple_digest(tuple));
