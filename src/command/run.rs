@@ -177,7 +177,7 @@ pub(super) fn run_job(
     let runner = runner();
     let mut subject = subject(job, &settings, work);
     subject.run_id = Some(runner.run_id.clone());
-    let _entered = span_of(&subject, &runner).entered();
+    let span = span_of(&subject, &runner).entered();
     let mut tally = Tally::default();
     let source_meter = settings.source.meter();
     let target_meter = (settings.target.store.as_ref()).map(|store| store.api.meter.clone());
@@ -194,6 +194,8 @@ pub(super) fn run_job(
         started.elapsed(),
     );
     log_end(&summary);
+    span::note(&span, "changes", tally.changes);
+    span::end(&span, result.as_ref().map(|outcome| outcome.ending()));
     summary
 }
 

@@ -10,6 +10,8 @@ mod logging;
 mod measured;
 mod metrics;
 mod metrics_file;
+#[cfg_attr(not(feature = "otel"), path = "otel_left_out.rs")]
+mod otel;
 mod pace;
 mod ping;
 mod progress;
@@ -32,6 +34,7 @@ pub use histogram::Histogram;
 pub use listeners::Listeners;
 pub use logging::start_logging;
 pub(crate) use logging::{log_compared, log_end};
+pub use otel::Otel;
 pub use progress::{Counted, Progress};
 pub use status::{StatusSummaries, StatusSummary};
 pub use summary::{Places, Subject, Summaries, Summary};
