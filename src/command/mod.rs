@@ -71,7 +71,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             let chosen = Chosen::Job(arguments.job.as_deref());
             with_settings(&matches, &cli, chosen, |config, output| {
                 let job = arguments.job.as_deref();
-                watched(config.telemetry()?, ("verify", job), |watchers| {
+                // It does not tell how far it is.
+                let telemetry = TelemetrySettings {
+                    listen: None,
+                    ..config.telemetry()?
+                };
+                watched(telemetry, ("verify", job), |watchers| {
                     verify::verify(config, arguments, output, watchers)
                 })
             })

@@ -8,7 +8,7 @@ use super::plan::{Plan, Planner};
 use super::reader::{End, Fetched, ReadPage};
 use super::rejects::Rejects;
 use super::session::Session;
-use super::source_errors::unstorable;
+use super::source_errors::{unstorable, unstorable_tuple};
 use super::stop::Stop;
 use crate::change::{Change, Operation};
 use crate::error::{Error, ErrorKind, Result};
@@ -136,10 +136,10 @@ impl Drain<'_, '_> {
                         let reason = error.to_string();
                         self.planner.set_aside(&mut plan, page, &tuple, reason)
                     } else {
-                        Planner::believe_log(&mut plan, last)
+                        self.planner.believe_log(&mut plan, last)
                     };
                     if !is_another_plan {
-                        return Err(refused(last, &error));
+                        return Err(refused(last, &plan, &error));
                     }
                     usual_page = self.usual_page;
                 }
@@ -257,11 +257,15 @@ fn as_page_size(changes: usize) -> u32 {
     u32::try_from(changes).unwrap_or(u32::MAX)
 }
 
-/// The target refuses this change.
-fn refused(change: &Change, error: &Error) -> Interruption {
-    Interruption::Failed(unstorable(&Rejection {
-        is_understood: true,
-        reason: error.to_string(),
-        raw_event: change.raw_event.clone(),
-    }))
+/// The target refuses this change, or what the source has told of its tuple instead.
+fn refused(change: &Change, plan: &Plan, error: &Error) -> Interruption {
+    let reason = error.to_string();
+    Interruption::Failed(match plan.told_instead(change) {
+        Some(told) => unstorable_tuple(&told.tuple, &reason),
+        None => unstorable(&Rejection {
+            is_understood: true,
+            reason,
+            raw_event: change.raw_event.clone(),
+        }),
+    })
 }

@@ -40,6 +40,7 @@ mod jobs;
 mod kit;
 mod libpq;
 mod limits;
+mod listen;
 mod log;
 mod look_back;
 mod messages;
