@@ -110,7 +110,7 @@ impl HttpClient for Sender {
 /// An exporter that notes what it could not send.
 #[derive(Debug)]
 pub(super) struct Noted<E> {
-    exporter: E,
+    pub(super) exporter: E,
     trouble: Trouble,
 }
 
@@ -120,7 +120,7 @@ impl<E> Noted<E> {
         Self { exporter, trouble }
     }
 
-    fn note(&self, exported: &OTelSdkResult) {
+    pub(super) fn note(&self, exported: &OTelSdkResult) {
         if exported.is_err() {
             self.trouble.lost("it can't be sent");
         }
