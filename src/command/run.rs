@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use tracing::Span;
+
 use super::{conclude, log_failure_of, runner};
 use crate::cli::RunArgs;
 use crate::config::{Config, OutputSettings, RunSettings, SourceSettings};
@@ -11,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Runner;
 use crate::report::{
     Counted, Listeners, Meters, Places, Progress, Subject, Summaries, Summary, Tally, UnderWay,
-    Watchers, log_end, log_start,
+    Watchers, log_end,
 };
 use crate::source::{ChangeSource, OpenFga, Replay};
 use crate::span;
@@ -177,12 +179,11 @@ pub(super) fn run_job(
     stop: &Stop,
     watchers: &Watchers,
 ) -> Summary {
-    let _entered = span::of_job(job).entered();
     let started = Instant::now();
     let runner = runner();
     let mut subject = subject(job, &settings, work);
     subject.run_id = Some(runner.run_id.clone());
-    log_start(&subject);
+    let _entered = span_of(&subject, &runner).entered();
     let mut tally = Tally::default();
     let meters = Meters {
         source: settings.source.meter(),
@@ -209,6 +210,16 @@ pub(super) fn run_job(
         meanwhile.end(summary.clone());
     }
     summary
+}
+
+/// What the log lines of a command stand in.
+pub(super) fn span_of(subject: &Subject, runner: &Runner) -> Span {
+    span::of_command(
+        subject.command,
+        subject.job.as_deref(),
+        Some(&runner.run_id),
+        subject.store_id.as_deref(),
+    )
 }
 
 fn open_and_work(

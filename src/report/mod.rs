@@ -34,7 +34,7 @@ pub use histogram::Histogram;
 pub use listen::ListenAddress;
 pub use listeners::Listeners;
 pub use logging::start_logging;
-pub(crate) use logging::{log_end, log_start};
+pub(crate) use logging::{log_compared, log_end};
 pub use progress::{Counted, Progress};
 pub use requests::Meters;
 pub use status::{StatusSummaries, StatusSummary};
