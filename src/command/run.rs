@@ -183,7 +183,7 @@ pub(super) fn run_job(
     let runner = runner();
     let mut subject = subject(job, &settings, work);
     subject.run_id = Some(runner.run_id.clone());
-    let _entered = span_of(&subject, &runner).entered();
+    let span = span_of(&subject, &runner).entered();
     let mut tally = Tally::default();
     let meters = Meters {
         source: settings.source.meter(),
@@ -209,6 +209,8 @@ pub(super) fn run_job(
     if let Some(meanwhile) = meanwhile {
         meanwhile.end(summary.clone());
     }
+    span::note(&span, "changes", tally.changes);
+    span::end(&span, result.as_ref().map(|outcome| outcome.ending()));
     summary
 }
 

@@ -11,6 +11,8 @@ mod logging;
 mod measured;
 mod metrics;
 mod metrics_file;
+#[cfg_attr(not(feature = "otel"), path = "otel_left_out.rs")]
+mod otel;
 mod pace;
 mod ping;
 mod progress;
@@ -35,6 +37,7 @@ pub use listen::ListenAddress;
 pub use listeners::Listeners;
 pub use logging::start_logging;
 pub(crate) use logging::{log_compared, log_end};
+pub use otel::Otel;
 pub use progress::{Counted, Progress};
 pub use requests::Meters;
 pub use status::{StatusSummaries, StatusSummary};
