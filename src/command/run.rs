@@ -206,11 +206,11 @@ pub(super) fn run_job(
         started.elapsed(),
     );
     log_end(&summary);
-    span::note(&span, "changes", tally.changes);
-    span::end(&span, result.as_ref().map(|outcome| outcome.ending()));
     if let Some(meanwhile) = meanwhile {
         meanwhile.end(summary.clone());
     }
+    span::note(&span, "changes", tally.changes);
+    span::end(&span, result.as_ref().map(|outcome| outcome.ending()));
     summary
 }
 

@@ -85,6 +85,11 @@ fn a_run_is_ready_once_it_holds_both_ends_and_tells_how_far_it_is() {
         before = duration;
         assert!(samples[&of_store("lag_seconds")] > 0.0);
     }
+    // One for the store, and three for the pages; what the next one comes to is not known.
+    let answered = format!(
+        "fga_sync_run_requests{{attempt=\"first\",mirror=\"{STORE}\",status=\"200\",to=\"source\"}}"
+    );
+    assert_is(samples[&answered], &4.into(), "requests");
     // How it ends is not known.
     for name in [
         "run_end_time_seconds",
