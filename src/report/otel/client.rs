@@ -72,10 +72,6 @@ impl Sender {
             trouble: trouble.clone(),
         })
     }
-
-    pub(super) const fn url(&self) -> &Url {
-        &self.url
-    }
 }
 
 impl std::fmt::Debug for Sender {

@@ -32,6 +32,9 @@ use super::under_way::UnderWay;
 /// What is left to send when the process ends has so long, whatever the collector does.
 const PATIENCE: Duration = Duration::from_millis(1_800);
 
+/// What the SDK is told of where to send, which it would show in an error: the sender knows better.
+const ELSEWHERE: &str = "http://collector";
+
 /// What stands in our own crate.
 const OURS: &str = "fga_sync";
 
@@ -155,7 +158,7 @@ fn traces(trouble: &Trouble) -> anyhow::Result<Option<SdkTracerProvider>> {
     };
     let exporter = SpanExporter::builder()
         .with_http()
-        .with_endpoint(sender.url().as_str())
+        .with_endpoint(ELSEWHERE)
         .with_http_client(sender)
         .build()?;
     let provider = SdkTracerProvider::builder()
@@ -170,7 +173,7 @@ fn measured(trouble: &Trouble) -> anyhow::Result<Option<Measured>> {
     };
     let exporter = MetricExporter::builder()
         .with_http()
-        .with_endpoint(sender.url().as_str())
+        .with_endpoint(ELSEWHERE)
         .with_http_client(sender)
         .build()?;
     let exporter = Noted::new(exporter, trouble);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{attributes, of_store, traced};
 use crate::collector::Collector;
-use crate::fake_openfga::{FakeOpenFga, Reply, STORE, change, changes};
+use crate::fake_openfga::{FakeOpenFga, Reply, STORE, at_time, change, changes, time_of};
 use crate::sandbox::{Sandbox, sync_arguments, wait_until};
 
 #[test]
@@ -241,6 +241,31 @@ fn no_row_is_in_a_trace() {
             "{shown}"
         );
     }
+}
+
+/// A server that will not tell of a tuple may say which it means.
+#[test]
+fn what_a_server_says_of_a_tuple_is_in_no_trace_and_in_no_log_line() {
+    let (sandbox, collector) = (Sandbox::new(), Collector::start());
+    let fake = FakeOpenFga::scripted(changes(0..3), |request, reply| {
+        if request.path.ends_with("/read") {
+            let said = "Invalid tuple 'document:1#viewer@user:1'. Reason: none";
+            return Reply::error(400, "validation_error", said);
+        }
+        reply
+    });
+    // A write again.
+    fake.append([at_time(&change(1), time_of(9))]);
+    let arguments = of_store("run", &fake, "-vvv");
+    let ended = traced(&sandbox, &collector, &[], &arguments).code(0);
+    ended
+        .says(&["refuses to tell of a tuple"])
+        .hides("document:");
+    let shown = format!("{:?}", collector.spans());
+    assert!(
+        shown.contains("/read") && !shown.contains("document:"),
+        "{shown}"
+    );
 }
 
 /// What is under way when a signal comes is not waited for.
