@@ -12,8 +12,8 @@ use crate::engine::{self, Access, DryRun, TargetSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Runner;
 use crate::report::{
-    Counted, Listeners, Meters, Places, Progress, Subject, Summaries, Summary, Tally, UnderWay,
-    Watchers, log_end,
+    Counted, Listeners, Meters, Places, Progress, Subject, Summaries, Summary, Tally, Watchers,
+    log_end,
 };
 use crate::source::{ChangeSource, OpenFga, Replay};
 use crate::span;
@@ -193,7 +193,7 @@ pub(super) fn run_job(
     if let Some(meanwhile) = meanwhile {
         meanwhile.begin(subject.clone(), started, meters.clone());
     }
-    let told = (&mut tally, meanwhile);
+    let told = (&mut tally, watchers);
     let result = open_and_work(settings, work, &runner, output, stop, told);
     meters.read(&mut tally);
     if let Err(error) = &result {
@@ -230,7 +230,7 @@ fn open_and_work(
     runner: &Runner,
     output: &OutputSettings,
     stop: &Stop,
-    (tally, meanwhile): (&mut Tally, Option<&UnderWay>),
+    (tally, watchers): (&mut Tally, &Watchers),
 ) -> Result<Outcome> {
     let RunSettings {
         source,
@@ -290,7 +290,7 @@ fn open_and_work(
     let mut listeners = Listeners {
         tally,
         progress: &progress,
-        meanwhile,
+        meanwhile: watchers.meanwhile(),
     };
     let work = match work {
         Work::Run { .. } => sync::run,
@@ -304,6 +304,9 @@ fn open_and_work(
         stop,
         &mut listeners,
     );
+    if result.is_ok() && watchers.keep_numbers() {
+        tally.rows = target.estimate_rows().unwrap_or_default();
+    }
     progress.finish();
     result
 }

@@ -72,6 +72,14 @@ impl Summary {
             let bytes = count(bytes?);
             Some(metrics::RUN_RECEIVED_BYTES.labelled(mirror, [from.into()], bytes))
         });
+        let rows = [
+            ("fga_changelog", self.rows_changelog),
+            ("fga_tuples", self.rows_tuples),
+        ];
+        let rows = rows.into_iter().filter_map(|(table, rows)| {
+            let rows = count(rows?);
+            Some(metrics::ROWS.labelled(mirror, [table.into()], rows))
+        });
         let changes = &metrics::RUN_CHANGES;
         [
             metrics::RUN_START.of(mirror, seconds(self.started_at)),
@@ -91,6 +99,7 @@ impl Summary {
         .chain(lag)
         .chain(requests)
         .chain(received)
+        .chain(rows)
         .collect()
     }
 }

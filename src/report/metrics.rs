@@ -199,6 +199,11 @@ pub(super) static RUN_LOCK_WAIT: Metric = Metric::new(
     "fga_sync_run_lock_wait_seconds",
     "How long the last run waited for the lock.",
 );
+pub(super) static ROWS: Metric = Metric::new(
+    "fga_sync_table_rows",
+    "About how many rows the table of the target has, of all mirrors.",
+)
+.by(&["table"]);
 pub(super) static POSITION: Metric = Metric::new(
     "fga_sync_position_timestamp_seconds",
     "The time of the last change that was applied.",

@@ -59,6 +59,9 @@ pub struct Summary {
     tuples_deleted: u64,
     /// What a reset deleted.
     rows_deleted: Option<RowCounts>,
+    /// About how many rows the tables have, of all mirrors; `None` where the database can't tell, or nobody keeps numbers.
+    pub(super) rows_changelog: Option<u64>,
+    pub(super) rows_tuples: Option<u64>,
     /// The source's newest authorization model, where it is copied.
     source_model_id: Option<String>,
     /// The target's that says the same.
@@ -176,6 +179,8 @@ impl Summary {
             tuples_written: tally.tuples_written,
             tuples_deleted: tally.tuples_deleted,
             rows_deleted: tally.rows_deleted,
+            rows_changelog: tally.rows.changelog,
+            rows_tuples: tally.rows.tuples,
             source_model_id: tally.model.as_ref().map(|model| model.source_id.clone()),
             target_model_id: (tally.model.as_ref()).and_then(|model| model.target_id.clone()),
             model_written: tally.model.as_ref().is_some_and(|model| model.is_written),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::histogram::Histogram;
 use crate::checkpoint::StoreIdentity;
 use crate::event::{Event, Listener};
-use crate::mirror::RowCounts;
+use crate::mirror::{RowCounts, RowEstimate};
 use crate::model::CopiedModel;
 use crate::openfga::Requests;
 use crate::target::Commit;
@@ -35,6 +35,8 @@ pub struct Tally {
     pub tuples_deleted: u64,
     /// Rows that a reset deleted.
     pub rows_deleted: Option<RowCounts>,
+    /// About how many rows the tables have at the end, where somebody keeps numbers.
+    pub rows: RowEstimate,
     /// What came of copying the source's model, where that was asked for.
     pub model: Option<CopiedModel>,
     /// The store, once it is known.

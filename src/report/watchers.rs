@@ -84,6 +84,14 @@ impl<'a> Watchers<'a> {
         self.meanwhile.as_ref()
     }
 
+    /// Whether somebody keeps numbers.
+    pub const fn keep_numbers(&self) -> bool {
+        let Self { settings, .. } = self;
+        self.meanwhile.is_some()
+            || settings.metrics_file.is_some()
+            || settings.pushgateway.is_some()
+    }
+
     /// Tells them how it ended.
     pub fn tell(&mut self, ended: &dyn Ended) {
         if let Some(otel) = self.otel {

@@ -89,6 +89,14 @@ fn what_a_run_did_is_what_its_summary_says() {
         assert_is(samples[&name], &summary[key], &name);
     }
     assert_eq!(summary["writes"], 3);
+    for (table, key, rows) in [
+        ("fga_changelog", "rows_changelog", 4),
+        ("fga_tuples", "rows_tuples", 2),
+    ] {
+        let name = format!("fga_sync_table_rows{{mirror=\"{STORE}\",table=\"{table}\"}}");
+        assert_is(samples[&name], &summary[key], &name);
+        assert_eq!(summary[key], rows);
+    }
     for (name, key) in [("fetch", "fetch_seconds"), ("apply", "apply_seconds")] {
         let sum = of_store(&format!("run_{name}_duration_seconds_sum"));
         assert_is(samples[&sum], &summary[key], name);

@@ -151,7 +151,9 @@ received_bytes: object
   target: null
 rejects: number
 requests: list
+rows_changelog: null
 rows_deleted: null
+rows_tuples: null
 run_id: text
 schema: null
 source: text
