@@ -76,6 +76,10 @@ impl Collector {
         Self { server, received }
     }
 
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.server.address()
+    }
+
     pub fn url(&self) -> String {
         format!("http://{}", self.server.address())
     }

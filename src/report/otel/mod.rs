@@ -134,7 +134,9 @@ impl Otel {
             }
         }
         if let Some(why) = self.trouble.why_lost() {
-            tracing::warn!("can't send everything to the OpenTelemetry collector: {why}");
+            tracing::warn!(
+                "can't send everything to the OpenTelemetry collector: {why}: see that it is up, and that OTEL_EXPORTER_OTLP_ENDPOINT names its port for HTTP (4318)"
+            );
         }
     }
 }

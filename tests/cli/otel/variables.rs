@@ -4,9 +4,11 @@ use std::fs;
 use std::time::Duration;
 
 use super::{of_store, traced};
+use crate::certificates::{Authority, Validity};
 use crate::collector::{Collector, Span};
 use crate::fake_openfga::{FakeOpenFga, changes};
 use crate::sandbox::{Sandbox, sync_arguments, wait_until};
+use crate::tls_proxy::TlsProxy;
 
 /// A caller's trace and span.
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -124,6 +126,36 @@ fn the_standard_variables_are_obeyed() {
     let resource = &spans.only("run").resource;
     assert_eq!(resource["service.name"], "mirror");
     assert_eq!(resource["deployment.environment.name"], "test");
+}
+
+#[test]
+fn a_collector_is_trusted_by_its_authority_and_shown_who_we_are() {
+    let (sandbox, collector) = (Sandbox::new(), Collector::start());
+    let authority = Authority::new(sandbox.path(), "ca").unwrap();
+    let certified = authority.server(&["localhost"], Validity::Now).unwrap();
+    let client = authority.client("sync").unwrap();
+    let proxy = TlsProxy::start(collector.address(), &certified, Some(&authority.file)).unwrap();
+    let url = format!("https://localhost:{}", proxy.port());
+    let [authority, certificate, key] =
+        [&authority.file, &client.certificate, &client.key].map(|file| file.to_str().unwrap());
+    let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str());
+    let trust = ("OTEL_EXPORTER_OTLP_CERTIFICATE", authority);
+    let identity = [
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", key),
+    ];
+    let fake = FakeOpenFga::start(changes(0..3));
+    for (env, taken) in [
+        ([&[endpoint, trust], &identity[..]].concat(), 2),
+        (vec![endpoint, trust], 0),
+        ([&[endpoint], &identity[..]].concat(), 0),
+    ] {
+        let before = collector.received().len();
+        let ended = sandbox.sync_with_env(&fake, &env, "").code(0);
+        assert_eq!(collector.received().len() - before, taken, "{ended}");
+        let is_told = ended.stderr.contains("OpenTelemetry collector");
+        assert_eq!(is_told, taken == 0, "{ended}");
+    }
 }
 
 #[test]
