@@ -346,6 +346,7 @@ impl TokenSource {
             reason: Reason::Failed,
             remedy,
             code: String::new(),
+            is_of_sign_in: true,
         }
     }
 }

@@ -12,7 +12,7 @@ use url::{Host, Url};
 use super::secrets::Secrets;
 use super::words::Words;
 use crate::error::{Error, ErrorKind, Result};
-use crate::tls::{Hints, TlsSettings, Trouble, explain};
+use crate::tls::{TlsSettings, Trouble, explain};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -125,11 +125,7 @@ impl Http {
     }
 
     fn broken(&self, error: reqwest::Error) -> NoAnswer {
-        let hints = Hints {
-            authority: self.words.authority,
-            identity: self.words.identity,
-            shows_identity: self.shows_identity,
-        };
+        let hints = self.words.hints(self.shows_identity);
         explain(&error, hints).map_or(NoAnswer::Broken(error), NoAnswer::Untrusted)
     }
 }

@@ -1,6 +1,7 @@
 //! What a person or a program is told: the progress line, the summary, log lines.
 
 mod compared;
+mod doctor;
 mod earlier;
 mod ended;
 mod histogram;
@@ -27,12 +28,14 @@ mod web;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use compared::{Compared, ComparedSummary, Comparing};
+pub use doctor::{DoctorSummaries, DoctorSummary};
 pub use ended::Ended;
 pub use histogram::Histogram;
 pub use listeners::Listeners;
 pub use logging::start_logging;
 pub(crate) use logging::{log_end, log_start};
 pub use progress::{Counted, Progress};
+pub(crate) use status::told_of_lock;
 pub use status::{StatusSummaries, StatusSummary};
 pub use summary::{Places, Subject, Summaries, Summary};
 pub use tally::Tally;

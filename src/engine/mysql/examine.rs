@@ -1,0 +1,122 @@
+//! What the server tells of how a run would fare.
+
+use std::collections::BTreeMap;
+
+use super::message::{Statement, get};
+use super::{MySql, statements, while_doing, while_migrating, with_prefix};
+use crate::engine::examine::{Between, Concern, Examine, Written, tried};
+use crate::engine::ladder::statements_above;
+use crate::schema::SchemaStatus;
+use crate::target::TargetResult;
+
+const LOSES: &str =
+    "a crash of the server can lose what was committed last, and the run's record of it";
+
+impl Examine for MySql {
+    fn product(&mut self) -> TargetResult<String> {
+        let read = self.session.ask([Statement::plain(statements::SERVER)]);
+        let version: Option<String> = read
+            .and_then(|answers| answers.last().value())
+            .map_err(while_doing("tell its version"))?;
+        let version = version.unwrap_or_default();
+        let name = if version.contains("MariaDB") {
+            "MariaDB"
+        } else {
+            "MySQL"
+        };
+        Ok(format!("{name} {version}"))
+    }
+
+    /// What makes a table commits by itself. It is prepared instead: then the server asks for the right, and does nothing.
+    fn try_rights(&mut self, tables: &SchemaStatus, writes: Written) -> TargetResult<String> {
+        if *tables != SchemaStatus::Current {
+            for statement in statements_above(statements::LADDER, None, "") {
+                if statement.is_empty() {
+                    continue;
+                }
+                self.session
+                    .prepare(&with_prefix(&statement, &self.prefix))
+                    .map_err(while_migrating)?;
+            }
+            return Ok("the tables can be made, as the server says".to_owned());
+        }
+        let acts = writes.acts().map(|(table, column, act)| {
+            let sql = act.to_no_row(&format!("`{{prefix}}{table}`"), column);
+            Statement::plain(sql)
+        });
+        let acts: Vec<_> = acts
+            .chain([Statement::plain(statements::LOCK_NO_ROW)])
+            .collect();
+        let tried_all = self.session.begin(acts);
+        self.session.roll_back();
+        tried_all.map_err(while_doing("do what a run does in its tables"))?;
+        Ok(tried(writes))
+    }
+
+    fn concerns(&mut self) -> TargetResult<Vec<Concern>> {
+        let read = || -> ::mysql::Result<BTreeMap<String, String>> {
+            let answer = self
+                .session
+                .ask([Statement::plain(statements::DURABILITY)])?;
+            answer
+                .rows()
+                .map(|mut row| {
+                    Ok((
+                        get::<String>(&mut row, 0)?.to_lowercase(),
+                        get(&mut row, 1)?,
+                    ))
+                })
+                .collect()
+        };
+        let mut read = read;
+        let values = read().map_err(while_doing("tell its settings"))?;
+        let is = |name: &str, wanted: &str| {
+            values
+                .get(name)
+                .is_none_or(|value| value.eq_ignore_ascii_case(wanted))
+        };
+        let mut concerns = Vec::new();
+        let mut concern = |name: &str, what: &str, advice| {
+            let value = values.get(name).map(String::as_str).unwrap_or_default();
+            concerns.push(Concern {
+                seen: format!("{name} is {value}: {what}"),
+                advice,
+            });
+        };
+        if !is("innodb_flush_log_at_trx_commit", "1") {
+            concern(
+                "innodb_flush_log_at_trx_commit",
+                LOSES,
+                "innodb_flush_log_at_trx_commit = 1",
+            );
+        }
+        if !is("log_bin", "OFF") && !is("sync_binlog", "1") {
+            let what = "after a crash of the server, its replicas can have other rows than it has";
+            concern("sync_binlog", what, "sync_binlog = 1");
+        }
+        if !is("innodb_doublewrite", "ON") && !is("innodb_doublewrite", "1") {
+            let what = "a crash of the server can damage the tables";
+            concern("innodb_doublewrite", what, "innodb_doublewrite = ON");
+        }
+        Ok(concerns)
+    }
+
+    fn between(&mut self) -> TargetResult<Option<Between>> {
+        let mut ask = || -> TargetResult<Option<u64>> {
+            let answer = self
+                .session
+                .ask([Statement::plain("select connection_id()")]);
+            answer
+                .and_then(|answers| answers.last().value())
+                .map_err(while_doing("tell of its session"))
+        };
+        let (first, second) = (ask()?, ask()?);
+        Ok(Some(if first != second {
+            Between::Something("a proxy, as two statements came to two sessions".to_owned())
+        } else if self.session.is_one_at_a_time() {
+            Between::Something("a proxy that takes one statement at a time".to_owned())
+        } else {
+            Between::Nothing
+        }))
+    }
+}

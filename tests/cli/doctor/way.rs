@@ -1,0 +1,131 @@
+//! Where the way to the source ends.
+
+use std::net::SocketAddr;
+
+use super::broken::{Broken, case, each_is_named, fake, speaker};
+use super::set_up::SetUp;
+use crate::certificates::{Authority, Validity};
+use crate::sandbox::Sandbox;
+use crate::tls_proxy::TlsProxy;
+
+/// A gateway whose certificate is for these hosts and so long.
+fn gateway(sandbox: &Sandbox, hosts: &[&str], validity: Validity) -> SetUp {
+    let fake = fake();
+    let address: SocketAddr = fake.url().trim_start_matches("http://").parse().unwrap();
+    let authority = Authority::new(sandbox.path(), "ca").unwrap();
+    let certified = authority.server(hosts, validity).unwrap();
+    let gateway = TlsProxy::start(address, &certified, None).unwrap();
+    SetUp::from(&format!("https://localhost:{}", gateway.port()))
+        .keeping(fake)
+        .keeping(gateway)
+}
+
+fn trusting(set_up: SetUp) -> SetUp {
+    set_up.given("--tls-ca ca.pem")
+}
+
+const WAY: &[Broken] = &[
+    case(
+        "a host without a name",
+        "dns",
+        4,
+        &["no-such-host.invalid", "--source"],
+        |_| SetUp::from("https://no-such-host.invalid"),
+    ),
+    case(
+        "a proxy without a name",
+        "dns",
+        4,
+        &["no-such-proxy.invalid", "HTTPS_PROXY"],
+        |_| {
+            SetUp::from("https://fga.example.com")
+                .env("HTTPS_PROXY", "http://u:hidden@no-such-proxy.invalid:3128")
+        },
+    ),
+    case(
+        "a port that is closed",
+        "connect",
+        4,
+        &["127.0.0.1:1", "refused"],
+        |_| SetUp::from("http://127.0.0.1:1"),
+    ),
+    case(
+        "an authority that is unknown",
+        "tls",
+        4,
+        &["unknown certificate authority", "--tls-ca"],
+        |sandbox| gateway(sandbox, &["localhost"], Validity::Now),
+    ),
+    case(
+        "a certificate that expired",
+        "tls",
+        4,
+        &["expired at 2021-01-01", "renew"],
+        |sandbox| trusting(gateway(sandbox, &["localhost"], Validity::Expired)),
+    ),
+    case(
+        "a certificate of tomorrow",
+        "tls",
+        4,
+        &["not yet valid", "clock"],
+        |sandbox| trusting(gateway(sandbox, &["localhost"], Validity::NotYet)),
+    ),
+    case(
+        "another host's certificate",
+        "tls",
+        4,
+        &["wrong host name", "other.test"],
+        |sandbox| trusting(gateway(sandbox, &["other.test"], Validity::Now)),
+    ),
+    case(
+        "no TLS where it is wanted",
+        "tls",
+        4,
+        &["does not speak TLS"],
+        |_| {
+            let port = speaker(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            SetUp::from(&format!("https://127.0.0.1:{port}"))
+        },
+    ),
+    case(
+        "a server that is silent",
+        "tls",
+        4,
+        &["no answer within 5s"],
+        |_| SetUp::from(&format!("https://127.0.0.1:{}", speaker(b""))),
+    ),
+    case(
+        "an authority's file without one",
+        "tls",
+        2,
+        &["ca.txt", "no certificate"],
+        |sandbox| {
+            sandbox.write("ca.txt", "none");
+            gateway(sandbox, &["localhost"], Validity::Now).given("--tls-ca ca.txt")
+        },
+    ),
+    case(
+        "a certificate that is about to expire",
+        "tls",
+        0,
+        &["valid until 20", "issued by CN=ca", "renew"],
+        |sandbox| trusting(gateway(sandbox, &["localhost"], Validity::For(86_400))),
+    ),
+    case(
+        "tuples in the clear",
+        "tls",
+        0,
+        &["in the clear", "https://"],
+        |_| {
+            let fake = fake();
+            // To all interfaces, and so to this one too.
+            let everywhere = fake.url().replace("127.0.0.1", "0.0.0.0");
+            SetUp::from(&everywhere).given("--allow-http").keeping(fake)
+        },
+    ),
+];
+
+#[test]
+fn where_the_way_to_the_source_ends_is_named() {
+    each_is_named(WAY);
+}
