@@ -111,7 +111,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             with_settings(&matches, &cli, chosen, |config, output| {
                 doctor::doctor(config, arguments, output)
             })
-            .or_else(|error| Ok(doctor::without_settings(&error, &guessed)))
+            .or_else(|error| {
+                let flags = matches.subcommand().map(|(_, flags)| flags);
+                let output = OutputSettings {
+                    quiet: flags.is_some_and(|flags| verbosity(flags) < 0),
+                    ..guessed
+                };
+                Ok(doctor::without_settings(&error, &output))
+            })
         }
         // A mistake in the settings keeps nobody from these.
         Verb::Completions(arguments) => completions::completions(arguments.shell),

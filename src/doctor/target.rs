@@ -27,7 +27,7 @@ pub(super) fn check(
     let mut database = checkup.expect(Name::Target, opened)?;
     let product = database.product().map_err(TargetError::into_error);
     let product = checkup.expect(Name::Target, product)?;
-    checkup.pass(Name::Target, format!("{product} lets the user in"));
+    checkup.pass(Name::Target, product);
     check_settings(checkup, database.as_mut());
     check_between(checkup, database.as_mut());
     let copies = target.store.as_deref();
@@ -43,11 +43,12 @@ pub(super) fn check(
     if let Some(tried) = checkup.expect(Name::Rights, rights.map_err(TargetError::into_error)) {
         checkup.pass(Name::Rights, tried);
     }
-    if tables == SchemaStatus::Missing {
-        checkup.pass(Name::Lock, "free: there are no tables yet");
-    } else {
-        check_lock(checkup, database.as_mut(), &options.name);
+    if tables != SchemaStatus::Current {
+        let why = "the tables are not there as needed yet, and a run begins with them";
+        checkup.leave_out(&[Name::Lock, Name::Position], why);
+        return None;
     }
+    check_lock(checkup, database.as_mut(), &options.name);
     let (Some(store), Some(target_store)) = (store, target_store) else {
         if settings.source.meter().is_none() {
             checkup.leave_out(&[Name::Position], "the recording was not read");
@@ -66,7 +67,7 @@ pub(super) fn check(
     if let Some(to) = copies {
         whole = Box::new(checkup.expect(Name::Position, Store::open(whole, to, stop))?);
     }
-    check_position(checkup, whole.as_mut(), &subject, &tables)
+    check_position(checkup, whole.as_mut(), &subject)
 }
 
 fn check_settings(checkup: &mut Checkup, database: &mut dyn Examine) -> Option<()> {
@@ -180,19 +181,7 @@ fn check_lock(checkup: &mut Checkup, database: &mut dyn Examine, name: &str) -> 
 }
 
 /// What a run asks before it takes its checkpoint.
-fn check_position(
-    checkup: &mut Checkup,
-    target: &mut dyn Target,
-    subject: &Subject,
-    tables: &SchemaStatus,
-) -> Option<()> {
-    if *tables == SchemaStatus::Missing {
-        checkup.pass(
-            Name::Position,
-            "none yet: the first run begins at the start of the log",
-        );
-        return Some(());
-    }
+fn check_position(checkup: &mut Checkup, target: &mut dyn Target, subject: &Subject) -> Option<()> {
     let looked = target.look(subject).map_err(TargetError::into_error);
     let (found, _) = checkup.expect(Name::Position, looked)?;
     checkup.expect(Name::Position, admit_run(&found, subject))?;

@@ -9,7 +9,7 @@ use super::{Access, Database, MySql, Postgres, Sqlite};
 
 /// A target that is asked what a run would find.
 pub trait Examine: Target {
-    /// What it is, and of which version.
+    /// What it is, of which version, and how it is spoken to.
     fn product(&mut self) -> TargetResult<String>;
 
     /// Does what a run needs rights for, in a transaction that is rolled back, or asks the server where it can't be undone. Says what
@@ -135,6 +135,14 @@ impl Act {
             Self::Update => format!("update {table} set {column} = {column} where false"),
             Self::Delete => format!("delete from {table} where false"),
         }
+    }
+}
+
+/// How a session is encrypted, in words: by a protocol, or by none.
+pub(super) fn encrypted(protocol: &str) -> String {
+    match protocol {
+        "" => "not encrypted".to_owned(),
+        protocol => format!("over {protocol}"),
     }
 }
 

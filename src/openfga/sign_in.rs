@@ -63,8 +63,8 @@ impl Bearer {
     pub(super) const fn how(&self) -> &'static str {
         match self {
             Self::Fixed(None) => "no token is set, and none was asked for",
-            Self::Fixed(Some(_)) => "the token is taken",
-            Self::Renewed(_) => "the token endpoint gives an access token, and it is taken",
+            Self::Fixed(Some(_)) => "a token is sent, and not refused",
+            Self::Renewed(_) => "the token endpoint gives an access token, and that is not refused",
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::message::{Statement, get};
 use super::{MySql, statements, while_doing, while_migrating, with_prefix};
-use crate::engine::examine::{Between, Concern, Examine, Written, tried};
+use crate::engine::examine::{Act, Between, Concern, Examine, Written, encrypted, tried};
 use crate::engine::ladder::statements_above;
 use crate::schema::SchemaStatus;
 use crate::target::TargetResult;
@@ -14,17 +14,22 @@ const LOSES: &str =
 
 impl Examine for MySql {
     fn product(&mut self) -> TargetResult<String> {
-        let read = self.session.ask([Statement::plain(statements::SERVER)]);
-        let version: Option<String> = read
-            .and_then(|answers| answers.last().value())
-            .map_err(while_doing("tell its version"))?;
+        let questions = [statements::SERVER, statements::ENCRYPTION].map(Statement::plain);
+        let ask = || -> ::mysql::Result<(Option<String>, String)> {
+            let mut answers = self.session.ask(questions)?;
+            let version = answers.next().value()?;
+            let protocol = answers.next().rows.into_iter().next();
+            let protocol = protocol.map(|mut row| get(&mut row, 1)).transpose()?;
+            Ok((version, protocol.unwrap_or_default()))
+        };
+        let (version, protocol) = ask().map_err(while_doing("tell its version"))?;
         let version = version.unwrap_or_default();
         let name = if version.contains("MariaDB") {
             "MariaDB"
         } else {
             "MySQL"
         };
-        Ok(format!("{name} {version}"))
+        Ok(format!("{name} {version}, {}", encrypted(&protocol)))
     }
 
     /// What makes a table commits by itself. It is prepared instead: then the server asks for the right, and does nothing.
@@ -41,8 +46,12 @@ impl Examine for MySql {
             return Ok("the tables can be made, as the server says".to_owned());
         }
         let acts = writes.acts().map(|(table, column, act)| {
-            let sql = act.to_no_row(&format!("`{{prefix}}{table}`"), column);
-            Statement::plain(sql)
+            let table = format!("`{{prefix}}{table}`");
+            Statement::plain(match act {
+                // MariaDB asks for a value of each column without a default, whatever the rows are.
+                Act::Insert => format!("insert into {table} select * from {table} where false"),
+                act => act.to_no_row(&table, column),
+            })
         });
         let acts: Vec<_> = acts
             .chain([Statement::plain(statements::LOCK_NO_ROW)])

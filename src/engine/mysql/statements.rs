@@ -48,6 +48,9 @@ pub(super) const ONE_MOMENT: &str = "set transaction isolation level repeatable 
 pub(super) const LOCK_NO_ROW: &str = "
     select version from `{prefix}fga_sync_schema` where false for update";
 
+/// How the session is encrypted; empty where it is not.
+pub(super) const ENCRYPTION: &str = "show session status like 'Ssl_version'";
+
 /// What decides whether a commit outlives a crash.
 pub(super) const DURABILITY: &str = "
     show global variables

@@ -10,7 +10,7 @@ use super::message::{Failure, Statement, ask, get};
 use super::{
     Postgres, in_schema, make_tables, only_one_connection, statements, while_doing, while_making,
 };
-use crate::engine::examine::{Between, Concern, Examine, Written, tried};
+use crate::engine::examine::{Between, Concern, Examine, Written, encrypted, tried};
 use crate::schema::SchemaStatus;
 use crate::target::TargetResult;
 
@@ -31,10 +31,8 @@ const CONCERNS: [(&str, &str, &str, &str); 3] = [
 impl Examine for Postgres {
     fn product(&mut self) -> TargetResult<String> {
         let row = self.ask_row(statements::SERVER, "tell its version")?;
-        Ok(format!(
-            "PostgreSQL {}",
-            row.first().cloned().unwrap_or_default()
-        ))
+        let told = |index| row.get(index).map(String::as_str).unwrap_or_default();
+        Ok(format!("PostgreSQL {}, {}", told(0), encrypted(told(1))))
     }
 
     fn try_rights(&mut self, tables: &SchemaStatus, writes: Written) -> TargetResult<String> {

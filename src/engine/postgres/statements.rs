@@ -26,8 +26,10 @@ const MIGRATION_1: [&str; 6] = [
     include_str!("schema/0001_fga_sync_schema.sql"),
 ];
 
-/// For whoever asks the server about itself.
-pub(super) const SERVER: &str = "select current_setting('server_version')";
+/// The server's version, and how the session is encrypted; null where it is not.
+pub(super) const SERVER: &str = "
+    select current_setting('server_version'),
+           (select s.version from pg_catalog.pg_stat_ssl s where s.pid = pg_catalog.pg_backend_pid())";
 
 /// What decides whether a commit outlives a crash.
 pub(super) const DURABILITY: &str = "

@@ -68,19 +68,19 @@ pass      store            shop (01HVMMBCMGZNT3SED4Z17ECXCA)
 pass      read             the first changes, and the store's tuples
 pass      page-size        100 changes in a page; the server takes no more
 pass      clock            no more than 5 s from this machine's
-pass      horizon          a change of [..] s ago is shown: the server holds none back for longer
-pass      target           SQLite 3[..] lets the user in
+pass      horizon          a change of [..] s ago is shown: none is held back for longer
+pass      target           SQLite 3[..]
 pass      tables           none yet: the first run makes them
 pass      rights           the file and its directory may be written, and a transaction begins
 pass      engine-settings  none that breaks a promise
 left out  pooler           the target is a file
-pass      lock             free: there are no tables yet
+left out  lock             the tables are not there as needed yet, and a run begins with them
 left out  target-store     the target is a database
-pass      position         none yet: the first run begins at the start of the log
+left out  position         the tables are not there as needed yet, and a run begins with them
 [..]      disk             [..] MiB of [..] MiB are free in [..]
 [..]      state            [..]
 ...
-[..] passed, [..] with a warning, 0 failed, 2 left out
+[..] passed, [..] with a warning, 0 failed, 4 left out
 
 "#]]
     );
@@ -139,6 +139,9 @@ fn quiet_it_tells_of_failures_alone() {
     let (sandbox, fake) = healthy();
     let fine = doctor(&sandbox, &fake, "-q --target sqlite:a.db").code(0);
     assert_eq!((fine.stdout, fine.stderr), (String::new(), String::new()));
+    let unread = doctor(&sandbox, &fake, "-q --config none.toml").code(2);
+    assert_eq!(unread.stdout, "");
+    unread.says(&["error: settings: ", "none.toml"]);
     fake.script(|request, reply| {
         if request.is_page() {
             Reply::error(403, "forbidden", "\u{1b}[31mno\nluck")
