@@ -63,9 +63,10 @@ impl ErrorKind {
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
-    message: String,
+    message: Box<str>,
+    request_id: Option<Box<str>>,
     cause: Option<anyhow::Error>,
-    advice: Option<String>,
+    advice: Option<Box<str>>,
 }
 
 /// A result whose error carries its exit code.
@@ -73,18 +74,33 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// A failure of `kind`; `message` says what happened while doing what.
-    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+    pub fn new(kind: ErrorKind, message: impl Into<Box<str>>) -> Self {
         Self {
             kind,
             message: message.into(),
+            request_id: None,
             cause: None,
             advice: None,
         }
     }
 
     /// Wrong usage or configuration.
-    pub fn usage(message: impl Into<String>) -> Self {
+    pub fn usage(message: impl Into<Box<str>>) -> Self {
         Self::new(ErrorKind::Usage, message)
+    }
+
+    /// Adds the id that the server gave the request, by which it is found in the server's log.
+    #[must_use]
+    pub fn of_request(mut self, id: Option<String>) -> Self {
+        self.request_id = id.map(String::into_boxed_str);
+        self
+    }
+
+    /// The same failure, of another kind.
+    #[must_use]
+    pub const fn of_kind(mut self, kind: ErrorKind) -> Self {
+        self.kind = kind;
+        self
     }
 
     /// Adds what a library said. Its whole chain of causes is shown.
@@ -96,7 +112,7 @@ impl Error {
 
     /// Adds what the reader can do next; shown after "Try: ".
     #[must_use]
-    pub fn advise(mut self, advice: impl Into<String>) -> Self {
+    pub fn advise(mut self, advice: impl Into<Box<str>>) -> Self {
         self.advice = Some(advice.into());
         self
     }
@@ -104,6 +120,11 @@ impl Error {
     /// What kind of failure this is.
     pub const fn kind(&self) -> ErrorKind {
         self.kind
+    }
+
+    /// The id that the server gave the request, where one failed.
+    pub fn request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
     }
 
     /// What to do next, where something is known to help.
@@ -119,7 +140,10 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&one_line(&self.message))?;
-        let mut said = self.message.clone();
+        if let Some(id) = &self.request_id {
+            write!(formatter, " (request id {})", one_line(id))?;
+        }
+        let mut said = self.message.to_string();
         for cause in self.cause.iter().flat_map(|cause| cause.chain()) {
             let text = cause.to_string();
             if !said.contains(&text) {

@@ -39,7 +39,7 @@ pub(super) fn without_settings(error: &Error, output: &OutputSettings) -> u8 {
 
 /// Looks at what one job needs.
 fn look(config: &Config, job: Option<&str>, output: &OutputSettings) -> DoctorSummary {
-    let _entered = span::of_job(job).entered();
+    let _entered = span::of_command(COMMAND, job, None, None).entered();
     // A setting of whoever is told of a run keeps the run from its beginning, too.
     let settings = config.run(job).and_then(|settings| {
         config.telemetry()?;

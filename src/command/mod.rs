@@ -329,6 +329,7 @@ fn log_failure_of(job: Option<&str>, error: &Error, output: &OutputSettings) {
         start_logging(output);
         tracing::error!(
             kind = error.kind().name(),
+            request_id = error.request_id(),
             advice = error.advice(),
             "{error}"
         );

@@ -3,7 +3,9 @@
 use std::io::{IsTerminal, Write as _};
 use std::time::Instant;
 
-use super::run::places;
+use tracing::Span;
+
+use super::run::{places, span_of};
 use super::{log_failure, print_summary, runner};
 use crate::cli::ResetArgs;
 use crate::config::{Config, MirrorSettings, OutputSettings};
@@ -13,8 +15,7 @@ use crate::ledger::Runner;
 use crate::mirror::{RowCounts, Scope};
 use crate::one_line::shortened;
 use crate::outcome::Ending;
-use crate::report::{Ended as _, Subject, Summary, Tally};
-use crate::span;
+use crate::report::{Ended as _, Subject, Summary, Tally, log_end};
 use crate::sync::{self, Outcome, ResetOptions, Stop, ToReset, open_persistently, to_reset};
 use crate::target::{Target, TargetError};
 
@@ -34,7 +35,6 @@ pub(super) fn reset(config: &Config, arguments: &ResetArgs, output: &OutputSetti
         return Err(Error::usage("there is no terminal to ask on")
             .advise("--yes, or --dry-run to see what would go"));
     }
-    let _entered = span::of_job(arguments.job.as_deref()).entered();
     let started = Instant::now();
     let runner = runner();
     let mut subject = Subject {
@@ -45,6 +45,7 @@ pub(super) fn reset(config: &Config, arguments: &ResetArgs, output: &OutputSetti
         dry_run: arguments.dry_run,
         ..Subject::default()
     };
+    let _entered = span_of(&subject, &runner).entered();
     let mut tally = Tally::default();
     let result = look_and_reset(
         &settings,
@@ -60,6 +61,7 @@ pub(super) fn reset(config: &Config, arguments: &ResetArgs, output: &OutputSetti
             Summary::new(subject, &tally, Err(error), started.elapsed())
         }
     };
+    log_end(&summary);
     print_summary(&summary, output);
     Ok(summary.exit_code())
 }
@@ -82,6 +84,7 @@ fn look_and_reset(
         &Stop::default(),
     )?;
     tell(&found, subject, tally);
+    Span::current().record("store_id", subject.store_id.as_deref());
     if found.is_nothing(truncate) {
         if found.has_lost_rows {
             tracing::warn!("there are rows without a position: --truncate deletes them");

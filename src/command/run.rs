@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use tracing::Span;
+
 use super::{conclude, log_failure_of, runner};
 use crate::cli::RunArgs;
 use crate::config::{Config, OutputSettings, RunSettings, SourceSettings};
@@ -12,7 +14,6 @@ use crate::ledger::Runner;
 use crate::openfga::Meter;
 use crate::report::{
     Counted, Listeners, Places, Progress, Subject, Summaries, Summary, Tally, Watchers, log_end,
-    log_start,
 };
 use crate::source::{ChangeSource, OpenFga, Replay};
 use crate::span;
@@ -172,12 +173,11 @@ pub(super) fn run_job(
     output: &OutputSettings,
     stop: &Stop,
 ) -> Summary {
-    let _entered = span::of_job(job).entered();
     let started = Instant::now();
     let runner = runner();
     let mut subject = subject(job, &settings, work);
     subject.run_id = Some(runner.run_id.clone());
-    log_start(&subject);
+    let _entered = span_of(&subject, &runner).entered();
     let mut tally = Tally::default();
     let source_meter = settings.source.meter();
     let target_meter = (settings.target.store.as_ref()).map(|store| store.api.meter.clone());
@@ -195,6 +195,16 @@ pub(super) fn run_job(
     );
     log_end(&summary);
     summary
+}
+
+/// What the log lines of a command stand in.
+pub(super) fn span_of(subject: &Subject, runner: &Runner) -> Span {
+    span::of_command(
+        subject.command,
+        subject.job.as_deref(),
+        Some(&runner.run_id),
+        subject.store_id.as_deref(),
+    )
 }
 
 fn open_and_work(

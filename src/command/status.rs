@@ -44,7 +44,7 @@ fn of_target(
     arguments: &StatusArgs,
     output: &OutputSettings,
 ) -> StatusSummary {
-    let _entered = span::of_job(job).entered();
+    let _entered = span::of_command("status", job, None, None).entered();
     let thresholds = Thresholds {
         max_lag: arguments.max_lag,
         max_age: arguments.max_age,

@@ -6,16 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::log_failure_of;
-use super::run::subject_of;
+use super::run::{span_of, subject_of};
 use super::{conclude, runner};
 use crate::cli::VerifyArgs;
 use crate::config::{Config, OutputSettings, RunSettings, SourceSettings};
 use crate::engine::{self, Access, TargetSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Runner;
-use crate::report::{Compared, ComparedSummary, Comparing, Watchers};
+use crate::report::{Compared, ComparedSummary, Comparing, Watchers, log_compared};
 use crate::source::OpenFga;
-use crate::span;
 use crate::store::Store;
 use crate::sync::{
     Difference, GivenUp, Outcome, Stop, Verified, VerifyOptions, open_persistently,
@@ -41,10 +40,10 @@ pub(super) fn verify(
         .advise("without --repair; if it differs, fill empty tables (target.schema, target.table_prefix) by fga-sync run"));
     }
     let mut file = arguments.output.as_deref().map(Lines::create).transpose()?;
-    let _entered = span::of_job(job).entered();
     let started = Instant::now();
     let runner = runner();
     let mut subject = subject_of("verify", job, &settings, false);
+    let _entered = span_of(&subject, &runner).entered();
     subject.run_id = arguments.repair.then(|| runner.run_id.clone());
     let compared = open_and_compare(settings, arguments.repair, &runner, output, &stop)
         .and_then(|verified| take_down(&verified, arguments.show, file.as_mut()));
@@ -57,6 +56,7 @@ pub(super) fn verify(
         arguments.repair,
         started.elapsed(),
     );
+    log_compared(&summary);
     Ok(conclude(&summary, output, watchers))
 }
 

@@ -135,7 +135,7 @@ impl Check {
         };
         let error = Error::new(kind, format!("{}: {}", self.name.word(), self.seen));
         Some(match &self.advice {
-            Some(advice) => error.advise(advice),
+            Some(advice) => error.advise(advice.as_str()),
             None => error,
         })
     }

@@ -76,7 +76,7 @@ impl Failure {
         if !self.code.eq_ignore_ascii_case("aborted") {
             return self;
         }
-        let error = Error::new(words.unavailable, self.error.to_string())
+        let error = (self.error.of_kind(words.unavailable))
             .advise("see that nothing else writes the tuples that are copied");
         Self {
             error,
@@ -137,9 +137,9 @@ pub(super) fn no_answer(url: &Url, why: NoAnswer, words: &Words) -> Failure {
             code: String::new(),
             is_of_sign_in: false,
         },
-        NoAnswer::NotText => Failure::passing(
-            not_openfga(&url, "", words).because(anyhow::anyhow!("it is not UTF-8")),
-        ),
+        NoAnswer::NotText => {
+            Failure::passing(not_openfga(&url, words).because(anyhow::anyhow!("it is not UTF-8")))
+        }
     }
 }
 
@@ -151,10 +151,10 @@ pub(super) fn unreachable(url: &str, why: impl Into<anyhow::Error>, words: &Word
 }
 
 /// An answer that makes no sense.
-pub(super) fn not_openfga(url: &str, request_id: &str, words: &Words) -> Error {
+pub(super) fn not_openfga(url: &str, words: &Words) -> Error {
     Error::new(
         words.unavailable,
-        format!("the answer of {url} is not what OpenFGA sends{request_id}"),
+        format!("the answer of {url} is not what OpenFGA sends"),
     )
     .advise(format!(
         "check that {} is the URL of the API itself, and what stands between",
@@ -195,13 +195,11 @@ pub(super) fn refusal(url: &Url, answer: &Response, secrets: &Secrets, words: &W
     } else {
         Remedy::None
     };
-    let message = format!(
-        "{} answered {said}{}",
-        shown(url),
-        request_id(&answer.headers, secrets)
-    );
+    let message = format!("{} answered {said}", shown(url));
     Failure {
-        error: Error::new(kind, secrets.masked(&message)).advise(advice),
+        error: Error::new(kind, secrets.masked(&message))
+            .of_request(request_id(&answer.headers, secrets))
+            .advise(advice),
         reason: match status {
             StatusCode::TOO_MANY_REQUESTS => Reason::Limited,
             _ if remedy == Remedy::AskForLess => Reason::Limited,

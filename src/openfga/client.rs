@@ -1,7 +1,7 @@
 //! The client of a store's API: it signs requests in, sends them at their pace, judges what comes back, and tries again
 //! what can pass.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
@@ -213,10 +213,11 @@ impl Client {
         }
         decode(&response.body).map_err(|error| {
             let secrets = self.secrets(bearer.as_ref());
-            let request_id = request_id(&response.headers, &secrets);
             // What it does not understand, the parser repeats.
             let error = anyhow::anyhow!(secrets.masked(&error.to_string()));
-            Failure::passing(not_openfga(&shown(url), &request_id, self.words).because(error))
+            let answer = not_openfga(&shown(url), self.words);
+            let request_id = request_id(&response.headers, &secrets);
+            Failure::passing(answer.of_request(request_id).because(error))
         })
     }
 
@@ -256,6 +257,7 @@ impl Client {
                 .body(body.clone());
         }
         guard()?;
+        let began = Instant::now();
         let response = self.http.send(built, LARGEST_ANSWER);
         let answer = response.as_ref().ok();
         let answered = Answered {
@@ -266,6 +268,17 @@ impl Client {
         self.meter.note(answered, received);
         observed.sent += 1;
         let response = response.map_err(|why| no_answer(url, why, self.words))?;
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            tracing::debug!(
+                method = request.method.as_str(),
+                path = request.path,
+                status = response.status.as_u16(),
+                request_id = request_id(&response.headers, &self.secrets(bearer)),
+                bytes = received,
+                took_ms = began.elapsed().as_millis(),
+                "answered"
+            );
+        }
         observed.served_at = date(&response.headers);
         Ok(response)
     }

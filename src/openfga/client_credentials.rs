@@ -269,11 +269,9 @@ impl TokenSource {
     }
 
     fn not_a_token(&self, answer: &Response, secrets: &Secrets) -> Failure {
-        Failure::passing(self.unavailable(&format!(
-            "answered {} without an access token{}",
-            answer.status,
-            request_id(&answer.headers, secrets)
-        )))
+        let what = format!("answered {} without an access token", answer.status);
+        let error = self.unavailable(&what);
+        Failure::passing(error.of_request(request_id(&answer.headers, secrets)))
     }
 
     fn unavailable(&self, what: &str) -> Error {
@@ -336,13 +334,14 @@ impl TokenSource {
             Remedy::None
         };
         let message = format!(
-            "the token endpoint {} answered {}{said}{}",
+            "the token endpoint {} answered {}{said}",
             shown(&self.credentials.token_url),
-            answer.status,
-            request_id(&answer.headers, secrets)
+            answer.status
         );
         Failure {
-            error: Error::new(kind, secrets.masked(&message)).advise(advice),
+            error: Error::new(kind, secrets.masked(&message))
+                .of_request(request_id(&answer.headers, secrets))
+                .advise(advice),
             reason: Reason::Failed,
             remedy,
             code: String::new(),

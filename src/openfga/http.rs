@@ -12,7 +12,11 @@ use url::{Host, Url};
 use super::secrets::Secrets;
 use super::words::Words;
 use crate::error::{Error, ErrorKind, Result};
+use crate::one_line::shortened;
 use crate::tls::{TlsSettings, Trouble, explain};
+
+/// The characters of a request's id that are shown. `OpenFGA` v1.22.1 gives it 32.
+const REQUEST_ID_WIDTH: usize = 100;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -164,11 +168,8 @@ pub(super) fn date(headers: &HeaderMap) -> Option<Timestamp> {
     httpdate::parse_http_date(text).ok()?.try_into().ok()
 }
 
-/// The request's id as the server gave it, for messages: without what it was sent, which it may repeat there.
-pub(super) fn request_id(headers: &HeaderMap, secrets: &Secrets) -> String {
-    headers
-        .get("x-request-id")
-        .and_then(|id| id.to_str().ok())
-        .map(|id| format!(" (request id {})", secrets.masked(id)))
-        .unwrap_or_default()
+/// The request's id as the server gave it: without what it was sent, which it may repeat there.
+pub(super) fn request_id(headers: &HeaderMap, secrets: &Secrets) -> Option<String> {
+    let id = headers.get("x-request-id")?.to_str().ok()?;
+    Some(shortened(&secrets.masked(id), REQUEST_ID_WIDTH))
 }

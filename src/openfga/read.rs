@@ -30,7 +30,8 @@ impl TupleReader for PointReader {
             Ok(Some(change)) => Ok(TupleState::Exists(Box::new(change))),
             Ok(None) => Ok(TupleState::Missing),
             Err(failure) if failure.reason == Reason::Invalid => {
-                tracing::warn!("{}", failure.error);
+                let error = failure.error;
+                tracing::warn!(request_id = error.request_id(), "{error}");
                 Ok(TupleState::Refused)
             }
             Err(failure) => Err(failure.error),

@@ -56,7 +56,12 @@ pub(super) fn persistently<T>(
                 None => failure,
             });
         }
-        tracing::warn!(retry_in_ms = wait.as_millis(), "{}", failure.error);
+        let error = &failure.error;
+        tracing::warn!(
+            retry_in_ms = wait.as_millis(),
+            request_id = error.request_id(),
+            "{error}"
+        );
         std::thread::sleep(wait);
     }
 }

@@ -68,30 +68,30 @@ pub struct ComparedSummary<'a> {
     mirror: Option<String>,
     #[serde(skip)]
     ending: Ending,
-    outcome: &'static str,
-    exit_code: u8,
+    pub(super) outcome: &'static str,
+    pub(super) exit_code: u8,
     /// Of one that repairs.
     run_id: Option<String>,
     #[serde(flatten)]
-    places: Places,
+    pub(super) places: Places,
     store_id: Option<String>,
     store_name: Option<String>,
-    type_filter: Option<String>,
-    mode: Option<&'static str>,
+    pub(super) type_filter: Option<String>,
+    pub(super) mode: Option<&'static str>,
     repair: bool,
     /// Tuples that were compared; `None` where it came to no end, as all of these.
-    compared: Option<u64>,
+    pub(super) compared: Option<u64>,
     /// Tuples that changed since the mirror was last filled, and were not compared.
-    changed_meanwhile: Option<u64>,
-    missing: Option<u64>,
-    surplus: Option<u64>,
-    differing: Option<u64>,
-    repaired: Option<u64>,
+    pub(super) changed_meanwhile: Option<u64>,
+    pub(super) missing: Option<u64>,
+    pub(super) surplus: Option<u64>,
+    pub(super) differing: Option<u64>,
+    pub(super) repaired: Option<u64>,
     /// The first of them.
     differences: &'a [Difference],
     started_at: Timestamp,
     finished_at: Timestamp,
-    duration_seconds: f64,
+    pub(super) duration_seconds: f64,
     error: Option<Failure>,
 }
 

@@ -2,19 +2,27 @@
 
 use std::io::{self, Write};
 
+use json_subscriber::JsonLayer;
+use tracing::Subscriber;
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::time::SystemTime;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
 
+use super::compared::ComparedSummary;
 use super::line::beside_the_line;
-use super::summary::{Subject, Summary};
+use super::summary::Summary;
 use super::terminal::takes_colours;
 use super::ticker;
 use crate::config::{Format, OutputSettings};
 use crate::event::Event;
 use crate::model::CopiedModel;
 use crate::page::ContinuationToken;
+
+/// What is said of every command that ends.
+const ENDED: &str = "the command has ended";
 
 /// Sends log lines to standard error. Libraries log from `warn` on only: their debug lines may hold what they
 /// send.
@@ -24,10 +32,11 @@ pub fn start_logging(output: &OutputSettings) {
         .with_default(level.min(LevelFilter::WARN))
         .with_target("fga_sync", level)
         .with_target(ticker::TARGET, output.progress_level);
-    let layer = fmt::layer().with_writer(|| LogLine);
     let layer = match output.log_format {
-        Format::Json => layer.json().with_filter(filter).boxed(),
-        Format::Text => layer
+        Format::Json => json().with_filter(filter).boxed(),
+        Format::Text => fmt::layer()
+            .with_writer(|| LogLine)
+            .compact()
             .with_ansi(takes_colours())
             .with_target(false)
             .with_filter(filter)
@@ -37,34 +46,67 @@ pub fn start_logging(output: &OutputSettings) {
     let _ = tracing_subscriber::registry().with(layer).try_init();
 }
 
-/// Logs that a run begins.
-pub(crate) fn log_start(subject: &Subject) {
-    tracing::info!(
-        run_id = subject.run_id,
-        source = subject.places.source,
-        store_id = subject.store_id,
-        type_filter = subject.type_filter,
-        target = subject.places.target,
-        schema = subject.places.schema,
-        table_prefix = subject.places.table_prefix,
-        mode = subject.mode,
-        dry_run = subject.dry_run,
-        "the run begins"
-    );
+/// An object a line: whose it is stands beside its own fields, where a query finds it.
+fn json<S>() -> impl Layer<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let mut layer = JsonLayer::new(|| LogLine);
+    layer.with_timer("timestamp", SystemTime);
+    layer.with_level("level");
+    layer.with_target("target");
+    layer.with_event("fields");
+    layer.with_top_level_flattened_span_list();
+    layer
 }
 
-/// Logs how a run ended.
+/// Logs how a command ended: the one line of it that there always is.
 pub(crate) fn log_end(summary: &Summary) {
+    let places = &summary.places;
     tracing::info!(
-        run_id = summary.run_id,
         outcome = summary.outcome,
         exit_code = summary.exit_code,
         changes = summary.changes,
         pages = summary.pages,
         complete_as_of = summary.complete_as_of.map(|time| format!("{time:.0}")),
-        duration_seconds = (summary.duration_seconds * 1_000.0).round() / 1_000.0,
-        "the run has ended"
+        duration_seconds = rounded(summary.duration_seconds),
+        source = places.source,
+        target = places.target,
+        schema = places.schema,
+        table_prefix = places.table_prefix,
+        type_filter = summary.type_filter,
+        mode = summary.mode,
+        dry_run = summary.dry_run,
+        "{ENDED}"
     );
+}
+
+/// The same of a comparison.
+pub(crate) fn log_compared(summary: &ComparedSummary) {
+    let places = &summary.places;
+    tracing::info!(
+        outcome = summary.outcome,
+        exit_code = summary.exit_code,
+        compared = summary.compared,
+        missing = summary.missing,
+        surplus = summary.surplus,
+        differing = summary.differing,
+        repaired = summary.repaired,
+        changed_meanwhile = summary.changed_meanwhile,
+        duration_seconds = rounded(summary.duration_seconds),
+        source = places.source,
+        target = places.target,
+        schema = places.schema,
+        table_prefix = places.table_prefix,
+        type_filter = summary.type_filter,
+        mode = summary.mode,
+        "{ENDED}"
+    );
+}
+
+/// Milliseconds are enough.
+fn rounded(seconds: f64) -> f64 {
+    (seconds * 1_000.0).round() / 1_000.0
 }
 
 /// Logs what happens in a run, and nothing a page.

@@ -33,7 +33,7 @@ pub use ended::Ended;
 pub use histogram::Histogram;
 pub use listeners::Listeners;
 pub use logging::start_logging;
-pub(crate) use logging::{log_end, log_start};
+pub(crate) use logging::{log_compared, log_end};
 pub use progress::{Counted, Progress};
 pub(crate) use status::told_of_lock;
 pub use status::{StatusSummaries, StatusSummary};

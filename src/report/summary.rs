@@ -38,13 +38,13 @@ pub struct Summary {
     pub(super) exit_code: u8,
     pub(super) run_id: Option<String>,
     #[serde(flatten)]
-    places: Places,
+    pub(super) places: Places,
     store_id: Option<String>,
     store_name: Option<String>,
     /// The object type that the source filters by; `None` for all.
-    type_filter: Option<String>,
-    mode: Option<&'static str>,
-    dry_run: bool,
+    pub(super) type_filter: Option<String>,
+    pub(super) mode: Option<&'static str>,
+    pub(super) dry_run: bool,
     pub(super) pages: u64,
     pub(super) changes: u64,
     pub(super) writes: u64,

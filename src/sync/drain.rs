@@ -8,7 +8,7 @@ use super::plan::{Plan, Planner};
 use super::reader::{End, Fetched, ReadPage};
 use super::rejects::Rejects;
 use super::session::Session;
-use super::source_errors::unstorable;
+use super::source_errors::{unstorable, unstorable_tuple};
 use super::stop::Stop;
 use crate::change::{Change, Operation};
 use crate::error::{Error, ErrorKind, Result};
@@ -16,6 +16,7 @@ use crate::event::{Event, Listener};
 use crate::lookback::{OverlapUpdate, PageRead, Settling};
 use crate::mirror::{Applied, Rows};
 use crate::page::Rejection;
+use crate::span;
 use crate::target::{Counts, Position, TargetError, TargetResult};
 
 /// A run that reads its log.
@@ -70,7 +71,7 @@ impl Drain<'_, '_> {
                     // A clock may go back.
                     let took = took.try_into().unwrap_or_default();
                     self.listener.hear(&Event::PageRead(took));
-                    match self.apply(&page) {
+                    match page.span.in_scope(|| self.apply(&page)) {
                         Ok(()) => {}
                         Err(Interruption::Failed(error))
                             if error.kind() == ErrorKind::SourceUnavailable && self.is_over() =>
@@ -94,7 +95,7 @@ impl Drain<'_, '_> {
         let Some(last) = page.changes.last() else {
             return Ok(());
         };
-        let mut plan = self.planner.plan(page)?;
+        let mut plan = span::plan().in_scope(|| self.planner.plan(page))?;
         let number = self.session.next_commit();
         let mut overlap = self.settling.next(&page_read(page), number);
         if plan.changed.is_empty() && overlap.is_empty() {
@@ -112,7 +113,7 @@ impl Drain<'_, '_> {
             self.planner.mark(&mut overlap.keep);
             let store_id = &self.session.subject().store.id;
             self.rejects.append(store_id, &plan.rejected)?;
-            match self.commit(position, &plan, &overlap) {
+            match span::apply().in_scope(|| self.commit(position, &plan, &overlap)) {
                 Ok(Applied::Committed) => {
                     self.planner.committed(&plan);
                     break;
@@ -135,10 +136,10 @@ impl Drain<'_, '_> {
                         let reason = error.to_string();
                         self.planner.set_aside(&mut plan, page, &tuple, reason)
                     } else {
-                        Planner::believe_log(&mut plan, last)
+                        self.planner.believe_log(&mut plan, last)
                     };
                     if !is_another_plan {
-                        return Err(refused(last, &error));
+                        return Err(refused(last, &plan, &error));
                     }
                     usual_page = self.usual_page;
                 }
@@ -256,11 +257,15 @@ fn as_page_size(changes: usize) -> u32 {
     u32::try_from(changes).unwrap_or(u32::MAX)
 }
 
-/// The target refuses this change.
-fn refused(change: &Change, error: &Error) -> Interruption {
-    Interruption::Failed(unstorable(&Rejection {
-        is_understood: true,
-        reason: error.to_string(),
-        raw_event: change.raw_event.clone(),
-    }))
+/// The target refuses this change, or what the source has told of its tuple instead.
+fn refused(change: &Change, plan: &Plan, error: &Error) -> Interruption {
+    let reason = error.to_string();
+    Interruption::Failed(match plan.told_instead(change) {
+        Some(told) => unstorable_tuple(&told.tuple, &reason),
+        None => unstorable(&Rejection {
+            is_understood: true,
+            reason,
+            raw_event: change.raw_event.clone(),
+        }),
+    })
 }

@@ -16,7 +16,7 @@ use crate::change::{Change, Operation};
 use crate::checkpoint::{Checkpoint, Mode};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Limits;
-use crate::lookback::{OverlapPage, Seen, TupleDigest, tuple_digest};
+use crate::lookback::{ChangeDigest, OverlapPage, Seen, TupleDigest, tuple_digest};
 use crate::mirror::{Before, Deleted, NetEffect, Written};
 use crate::source::{TupleReader, TupleState};
 use crate::tuple::TupleKey;
@@ -158,9 +158,15 @@ impl Planner {
             let this = Remembered::of(change);
             let last = self.recent.last(digest.tuple);
             let contradicts = last.is_some_and(|last| last.contradicts(&this));
-            self.recent.push(digest.tuple, this);
+            self.recent.push(*digest, this);
             let followed_by = match seen {
-                Seen::Known { .. } => continue,
+                Seen::Known { .. } => {
+                    // They did not when they were stored. So one of them came late, and looks like one that is known.
+                    if contradicts {
+                        self.contradicted.insert(digest.tuple);
+                    }
+                    continue;
+                }
                 Seen::Late { followed_by } => *followed_by,
                 Seen::New => false,
             };
@@ -175,9 +181,11 @@ impl Planner {
             if !followed_by {
                 plan.effective.push(change);
             }
+            if self.ahead.contains(&digest.tuple) {
+                self.contradicted.insert(digest.tuple);
+            }
             if followed_by
                 || self.contradicted.contains(&digest.tuple)
-                || self.ahead.contains(&digest.tuple)
                 || self.whole.may_be_past(change)
             {
                 doubtful.push(&change.tuple);
@@ -205,14 +213,18 @@ impl Planner {
         Ok(())
     }
 
-    /// Asks for the state of tuples of which nobody knows whether they contradict what the target has.
+    /// Asks for the state of tuples of which nobody knows whether they contradict what the target has. They may, and then what stands further
+    /// on in the log can have been made before.
     pub(super) fn doubt<'a>(
         &mut self,
         plan: &mut Plan<'a>,
         page: &'a ReadPage,
         tuples: &[TupleKey],
     ) -> Result<()> {
-        self.ask(plan, of_page(page, tuples))
+        let tuples = of_page(page, tuples);
+        self.contradicted
+            .extend(tuples.iter().map(|tuple| tuple_digest(tuple)));
+        self.ask(plan, tuples)
     }
 
     fn ask<'a>(
@@ -226,7 +238,10 @@ impl Planner {
             }
             let state = self.state_of(tuple)?;
             let exists = matches!(state, TupleState::Exists(_));
-            tracing::debug!(%tuple, exists, "asked the source for a tuple that its changes do not tell");
+            tracing::debug!(
+                exists,
+                "asked the source for a tuple that its changes do not tell"
+            );
             // What was just where the log has it is not ahead of it, and what follows in the log is news.
             if plan.anomalies.contains(tuple) || !plan.is_as_the_log_says(tuple, &state) {
                 self.contradicted.insert(tuple_digest(tuple));
@@ -243,18 +258,18 @@ impl Planner {
     }
 
     /// Believes the log of the tuple of a page's only change, if it was asked for, and what the server said of it is of another
-    /// change: that one may be what the target does not take. Whether it is believed now.
-    pub(super) fn believe_log(plan: &mut Plan, change: &Change) -> bool {
-        match plan.asked.get_mut(&change.tuple) {
-            Some(state @ TupleState::Exists(_)) => {
-                if matches!(state, TupleState::Exists(told) if is_same(change, told)) {
-                    return false;
-                }
-                *state = TupleState::Refused;
-                true
-            }
-            _ => false,
+    /// change, which comes later: that one may be what the target does not take. Whether it is believed now.
+    pub(super) fn believe_log(&self, plan: &mut Plan, change: &Change) -> bool {
+        let Some(state) = plan.asked.get_mut(&change.tuple) else {
+            return false;
+        };
+        let is_later =
+            |told: &Change| !is_same(change, told) && !self.recent.has(&ChangeDigest::of(told));
+        let is_believed = matches!(state, TupleState::Exists(told) if is_later(told));
+        if is_believed {
+            *state = TupleState::Refused;
         }
+        is_believed
     }
 
     /// Marks changes of tuples whose changes contradict each other.
@@ -301,6 +316,14 @@ impl Plan<'_> {
     /// How many tuples' changes contradict each other.
     pub(super) fn order_anomalies(&self) -> u32 {
         u32::try_from(self.anomalies.len()).unwrap_or(u32::MAX)
+    }
+
+    /// What the source has told of a tuple, where that is another change than this of the page.
+    pub(super) fn told_instead(&self, change: &Change) -> Option<&Change> {
+        match self.asked.get(&change.tuple) {
+            Some(TupleState::Exists(told)) if !is_same(change, told) => Some(told),
+            _ => None,
+        }
     }
 
     /// Whether the source tells of a tuple what the log says of it up to this page. Of a tuple that is missing, the log can say so several times.
@@ -360,5 +383,76 @@ impl Plan<'_> {
             net_effect.deleted.sort_by_key(|deleted| deleted.tuple);
         }
         net_effect
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Span;
+
+    use super::*;
+    use crate::page::ContinuationToken;
+    use crate::tuple::{Object, User};
+
+    /// A source that tells of every tuple that it is as this change has left it.
+    struct Told(Change);
+
+    impl TupleReader for Told {
+        fn read_tuple(&mut self, _tuple: &TupleKey) -> Result<TupleState> {
+            Ok(TupleState::Exists(Box::new(self.0.clone())))
+        }
+    }
+
+    fn change(operation: Operation, second: i64) -> Change {
+        Change {
+            tuple: TupleKey {
+                object: Object::parse("doc:1").unwrap(),
+                relation: "viewer".to_owned(),
+                user: User::parse("user:anne").unwrap(),
+            },
+            operation,
+            condition: None,
+            timestamp: Timestamp::from_second(second).unwrap(),
+            raw_event: String::new(),
+        }
+    }
+
+    fn page(change: &Change) -> ReadPage {
+        let now = Timestamp::UNIX_EPOCH;
+        ReadPage {
+            changes: vec![change.clone()],
+            seen: vec![(ChangeDigest::of(change), Seen::New)],
+            token: ContinuationToken::new("token").unwrap(),
+            requested_at: now,
+            received_at: now,
+            served_at: None,
+            seen_at: now,
+            known_remain: false,
+            span: Span::none(),
+        }
+    }
+
+    /// A write finds its tuple there, and whoever wrote it may have been an attempt before, or nobody since long ago. Then a delete was made
+    /// between, and stands further on.
+    #[test]
+    fn a_tuple_that_was_in_doubt_is_asked_for_at_each_change_from_then_on() {
+        let write = change(Operation::Write, 2);
+        let mut planner = Planner::new(
+            Some(Box::new(Told(write.clone()))),
+            (&Stop::default(), None),
+            (Mode::Stateful, None),
+            Whole::Always,
+            (HashSet::new(), HashSet::new()),
+        );
+        let first = page(&write);
+        let mut plan = planner.plan(&first).unwrap();
+        assert!(plan.asked.is_empty());
+        let tuples = [write.tuple.clone()];
+        planner.doubt(&mut plan, &first, &tuples).unwrap();
+        let second = page(&change(Operation::Delete, 3));
+        let plan = planner.plan(&second).unwrap();
+        assert!(plan.asked.contains_key(&write.tuple));
+        let effect = plan.net_effect(&planner, &[]);
+        assert_eq!((effect.written.len(), effect.deleted.len()), (1, 0));
     }
 }

@@ -5,6 +5,7 @@ mod proof;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tracing::Span;
 
 use self::proof::Proof;
 use super::end::Tail;
@@ -18,6 +19,7 @@ use crate::limits::Limits;
 use crate::lookback::{ChangeDigest, Known, OverlapPage, Seen};
 use crate::page::{ContinuationToken, Page, Rejection};
 use crate::source::{Answer, ChangeSource, LEAST_PAGE};
+use crate::span;
 
 /// How often a source is asked for known changes, as a read replica may lag,
 const ATTEMPTS_FOR_KNOWN: u32 = 8;
@@ -64,6 +66,8 @@ pub(super) struct ReadPage {
     pub(super) seen_at: Timestamp,
     /// Whether known changes are still to come.
     pub(super) known_remain: bool,
+    /// What is done with it stands in this.
+    pub(super) span: Span,
 }
 
 /// What to read.
@@ -100,6 +104,8 @@ pub(super) struct Reader {
     has_news: bool,
     /// When the last page was asked for, if it had room for more.
     had_room: Option<Timestamp>,
+    /// Pages that were taken.
+    pages: u64,
     empty_pages: u32,
     /// Pages in a row that came with the token that they were asked for after.
     pages_sent_again: u32,
@@ -131,6 +137,7 @@ impl Reader {
             past: Past::Unseen,
             has_news: false,
             had_room: None,
+            pages: 0,
             empty_pages: 0,
             pages_sent_again: 0,
             proof: Proof::default(),
@@ -151,8 +158,10 @@ impl Reader {
             tracing::info!("the log grows as fast as it is read: what was written before is read");
             return self.end(self.began_at).map(Some);
         }
+        let span = span::of_page(self.pages + 1);
+        let _entered = span.clone().entered();
         let requested_at = self.reading.stop.now();
-        let Some(answer) = self.read_storable()? else {
+        let Some(answer) = span::fetch().in_scope(|| self.read_storable())? else {
             let known_remain = self.known.len();
             if known_remain > 0 {
                 // They may follow, or be lost: then each run that stops here only reads further.
@@ -167,11 +176,16 @@ impl Reader {
         if answer.page.is_empty() {
             return self.judge_empty(answer.page, requested_at);
         }
-        self.take(answer, requested_at)
+        self.take(answer, requested_at, span)
     }
 
     /// Takes a page with changes.
-    fn take(&mut self, answer: Answer, requested_at: Timestamp) -> Result<Option<Fetched>> {
+    fn take(
+        &mut self,
+        answer: Answer,
+        requested_at: Timestamp,
+        span: Span,
+    ) -> Result<Option<Fetched>> {
         let received_at = self.reading.stop.now();
         let first = answer.page.changes.first().map(|change| change.timestamp);
         self.growth.note(first, &answer, received_at);
@@ -206,6 +220,7 @@ impl Reader {
         if let Some(left) = &mut self.reading.max_changes {
             *left = left.saturating_sub(new as u64);
         }
+        self.pages += 1;
         self.empty_pages = 0;
         self.pages_sent_again = 0;
         self.proof.attempts = 0;
@@ -222,6 +237,7 @@ impl Reader {
             served_at: answer.observed.served_at,
             seen_at,
             known_remain: !self.known.is_empty(),
+            span,
         })))
     }
 

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use jiff::Timestamp;
 
 use crate::change::{Change, Operation};
-use crate::lookback::TupleDigest;
+use crate::lookback::{ChangeDigest, TupleDigest};
 
 /// Changes that are remembered: several of the largest pages that a server is asked for.
 const CHANGES: usize = 10_000;
@@ -34,7 +34,7 @@ impl Remembered {
 /// Recent changes, by tuple.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
-    order: VecDeque<TupleDigest>,
+    order: VecDeque<ChangeDigest>,
     /// The last change of each tuple, and how many of the tuple are remembered.
     last: HashMap<TupleDigest, (Remembered, usize)>,
 }
@@ -45,14 +45,19 @@ impl Recent {
         self.last.get(&tuple).map(|(change, _)| change)
     }
 
+    /// Whether a change was read. Only what is rare asks: it looks through all.
+    pub(super) fn has(&self, change: &ChangeDigest) -> bool {
+        self.order.contains(change)
+    }
+
     /// Remembers the next change.
-    pub(super) fn push(&mut self, tuple: TupleDigest, change: Remembered) {
-        self.order.push_back(tuple);
-        let (last, count) = self.last.entry(tuple).or_insert((change, 0));
+    pub(super) fn push(&mut self, digest: ChangeDigest, change: Remembered) {
+        self.order.push_back(digest);
+        let (last, count) = self.last.entry(digest.tuple).or_insert((change, 0));
         *last = change;
         *count += 1;
         if self.order.len() > CHANGES
-            && let Some(tuple) = self.order.pop_front()
+            && let Some(ChangeDigest { tuple, .. }) = self.order.pop_front()
             && let Some((_, count)) = self.last.get_mut(&tuple)
         {
             *count -= 1;

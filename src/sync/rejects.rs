@@ -101,7 +101,11 @@ impl Rejects {
         let mut new = Vec::new();
         for (change, reason) in rejected {
             if self.appended.insert(ChangeDigest::of(change)) {
-                tracing::warn!(tuple = %change.tuple, "set aside: {reason}");
+                // The reason may repeat values, which the file may hold and a log may not.
+                tracing::warn!(
+                    timestamp = %change.timestamp,
+                    "set aside: a change that the target can't hold"
+                );
                 new.push((*change, reason.as_str()));
             }
         }

@@ -10,7 +10,7 @@ use fga_sync::page::ContinuationToken;
 use fga_sync::source::{Answer, ChangeSource, TupleReader};
 use fga_sync::sync::{Outcome, RunOptions};
 use fga_sync::tuple::{Object, TupleKey, User};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::history::{options, run_from, run_with};
@@ -356,4 +356,69 @@ fn what_lags_and_shows_again_is_not_given_up() {
     let result = run_with(&shared, &options(Mode::Changelog, 8));
     assert_eq!(result.unwrap(), Outcome::Drained);
     assert_eq!(shared.lock().database.changelog.len(), 3);
+}
+
+/// A change of the first tuple, made so many milliseconds after now.
+fn made_at(world: &World, milliseconds: i64, operation: Operation, raw_event: &str) -> Change {
+    let timestamp = world.time() + SignedDuration::from_millis(milliseconds);
+    Change {
+        timestamp,
+        ..made(world, 0, operation, raw_event)
+    }
+}
+
+/// Of equal changes the one that stands first is taken for the one that is known. So those that are new here follow each other as they should,
+/// and it is the known ones that do not.
+#[test]
+fn known_changes_that_come_in_disorder_tell_that_one_came_late() {
+    let shared = calm();
+    let mode = Mode::Stateful;
+    shared.lock().profile.mode = mode;
+    let [write, delete] = {
+        let world = &*shared.lock();
+        [(Operation::Write, "write"), (Operation::Delete, "delete")]
+            .map(|(operation, event)| made_at(world, 0, operation, event))
+    };
+    let later = made_at(&shared.lock(), 1_000, Operation::Write, "later write");
+    let readings = [
+        vec![(50, &write)],
+        vec![(60, &delete), (70, &write), (80, &delete)],
+        vec![(90, &later), (55, &delete), (10, &write)],
+    ];
+    for reading in readings {
+        for (place, change) in reading {
+            show(&mut shared.lock(), place, change.clone());
+        }
+        let result = run_with(&shared, &options(mode, 4));
+        assert_eq!(result.unwrap(), Outcome::Drained);
+    }
+    let world = shared.lock();
+    assert_eq!(world.database.tuples.get(&key(0)), Some(&write));
+    assert_eq!(world.failure, None);
+}
+
+/// The server tells of a write that stands further back in the log than what the log ends with, and the target does not take it.
+#[test]
+fn what_the_log_ends_with_is_not_believed_where_the_tuple_is_something_else_that_was_read() {
+    let shared = calm();
+    let mode = Mode::Stateful;
+    {
+        let world = &mut *shared.lock();
+        world.profile.mode = mode;
+        world.profile.poison = Poison::Refused;
+        world.profile.server_maximum = 2;
+        for (place, time, operation, event) in [
+            (30, 250, Operation::Write, "write"),
+            (20, 390, Operation::Delete, "delete"),
+            (10, 0, Operation::Write, "poison"),
+        ] {
+            let change = made_at(world, time, operation, event);
+            show(world, place, change);
+        }
+    }
+    for _ in 0..2 {
+        let error = run_with(&shared, &options(mode, 2)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unstorable, "{error}");
+        assert_eq!(shared.lock().database.tuples.get(&key(0)), None);
+    }
 }

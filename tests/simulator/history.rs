@@ -227,6 +227,7 @@ fn lose_position(shared: &Shared) {
         world.say(|| "the position is lost".to_owned());
         world.is_well = true;
         world.database.pending.clear();
+        world.database.underway.clear();
         world.database.checkpoint.take()
     };
     let result = run_once(shared);

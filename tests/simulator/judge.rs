@@ -351,7 +351,7 @@ fn has_lost_state(world: &World, id: usize) -> bool {
     let row = world.database.tuples.get(&world.store.keys[id]);
     let lost = world.store.lost.iter();
     lost.filter(|entry| entry.tuple == id)
-        .any(|entry| entry.is_sent || entry.state() == row)
+        .any(|entry| entry.is_sent || shows(world, row, entry.state()))
 }
 
 /// Whether nobody could tell, by what he has read, that the log does not have a tuple's changes in the order in which they were made.
@@ -468,7 +468,10 @@ fn names_poison(world: &mut World, facts: &Facts, error: &str) -> bool {
     }
     let poison = world.store.order.iter().position(|index| {
         let entry = &world.store.committed[*index];
-        entry.is_poison && error.contains(&entry.change.raw_event[..20])
+        let change = &entry.change;
+        // What the source tells of a tuple has no event.
+        let tuple = format!("the tuple {:?} ", change.tuple.to_string());
+        entry.is_poison && (error.contains(&change.raw_event[..20]) || error.contains(&tuple))
     });
     let Some(poison) = poison else {
         return false;

@@ -22,6 +22,14 @@ pub struct Source {
 }
 
 impl Source {
+    /// Where a run reads again from a place, whose pages it did not take or wants in other sizes, opaque tokens that it has met after that place
+    /// tell it nothing.
+    fn read_again_from(&mut self, from: u128) {
+        let has_readable_tokens = self.world.lock().profile.has_readable_tokens;
+        let tells = |token: &ContinuationToken| has_readable_tokens || place(token) <= from;
+        self.first_token = self.first_token.take().filter(tells);
+    }
+
     pub fn of(world: &Shared) -> Self {
         Self {
             world: world.clone(),
@@ -264,17 +272,13 @@ impl ChangeSource for Source {
         })
     }
 
-    /// Where a run reads again from a place, in pages of other sizes, opaque tokens that it has met after that place tell it nothing.
     fn begin_at(&mut self, _start_time: Option<Timestamp>) {
-        let world = self.world.lock();
-        let begins_at = world.database.read_from;
-        let tells = |token: &ContinuationToken| {
-            world.profile.has_readable_tokens || place(token) <= begins_at
-        };
-        self.first_token = self.first_token.take().filter(tells);
+        let begins_at = self.world.lock().database.read_from;
+        self.read_again_from(begins_at);
     }
 
     fn read_changes(&mut self, token: Option<&ContinuationToken>, limit: u32) -> Result<Answer> {
+        self.read_again_from(token.map_or(0, place));
         let answer = self.world.lock().read_changes(token, limit, self)?;
         let end = answer.page.token.clone();
         self.first_token = self.first_token.take().or(end);
