@@ -149,7 +149,9 @@ pub(super) fn encrypted(protocol: &str) -> String {
 /// What was tried, in words.
 pub(super) fn tried(writes: Written) -> String {
     let count = writes.acts().count();
-    format!("{count} acts of a run, each on no row, and rolled back")
+    format!(
+        "all that a run does is allowed: {count} statements were tried, each of no row, and rolled back"
+    )
 }
 
 /// Opens a target as a run does, but for a file that is not there: none is made.

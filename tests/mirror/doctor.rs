@@ -1,7 +1,8 @@
 //! What a doctor tells of servers: nothing of those that are well, and the cause where one is not. He leaves no trace.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use libtest_mimic::Trial;
@@ -32,6 +33,9 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
             "a_doctor_tells_of_a_server_that_takes_no_writes",
             read_only,
         ));
+    }
+    for engine in Engine::ALL {
+        trials.push(world.trial(engine, "a_doctor_tells_who_holds_the_lock", locked));
     }
     let postgres = Engine::Postgres;
     trials.push(world.trial(postgres, "a_doctor_names_a_standby", standby));
@@ -357,8 +361,32 @@ fn read_only(world: &World, engine: Engine) -> Result<()> {
     if engine.is_mysql() {
         let settings = told.check("engine-settings")?;
         ensure!(settings["verdict"] == "pass", "{settings}");
+        admin.run("set global read_only = off")?;
+        admin.run("set global max_allowed_packet = 524288")?;
+        let told = Told::of(doctor(history, &database), 0)?;
+        let says = ["524288", "max_allowed_packet = 16M"];
+        told.is("engine-settings", "warning", &says)?;
     }
     Ok(())
+}
+
+fn locked(world: &World, engine: Engine) -> Result<()> {
+    let history = world.short_history()?;
+    let database = world.database(engine)?;
+    let run = || Binary::run(&history.store, &database);
+    run().args(["--max-changes", "1"]).end_with(3)?;
+    let running = run()
+        .args(["--page-size", "20", "--max-rps", "1"])
+        .start()?;
+    let open = "select count(*) from fga_sync_runs where finished_at is null";
+    let until = Instant::now() + Duration::from_secs(60);
+    while database.open()?.number(open)? == 0 {
+        ensure!(Instant::now() < until, "no run begins");
+        sleep(Duration::from_millis(50));
+    }
+    let told = Told::of(doctor(history, &database), 0)?;
+    told.is("lock", "warning", &["held by run", "--if-locked"])?;
+    running.kill().map(drop)
 }
 
 fn standby(world: &World, _: Engine) -> Result<()> {

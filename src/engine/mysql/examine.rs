@@ -9,8 +9,32 @@ use crate::engine::ladder::statements_above;
 use crate::schema::SchemaStatus;
 use crate::target::TargetResult;
 
-const LOSES: &str =
-    "a crash of the server can lose what was committed last, and the run's record of it";
+/// A setting, whether a value of it is bad, what comes of that, and what to do.
+type Setting = (&'static str, fn(&str) -> bool, &'static str, &'static str);
+
+const CONCERNS: [Setting; 3] = [
+    (
+        "innodb_flush_log_at_trx_commit",
+        |value| ["0", "2"].contains(&value),
+        "a crash of the server can lose what was committed last, and the run's record of it; the next run reads it again",
+        "innodb_flush_log_at_trx_commit = 1",
+    ),
+    (
+        "sync_binlog",
+        |value| value != "1",
+        "after a crash of the server, its replicas can have other rows than it has",
+        "sync_binlog = 1",
+    ),
+    (
+        "innodb_doublewrite",
+        |value| ["OFF", "0", "DETECT_ONLY"].contains(&value),
+        "a crash of the server can damage the tables",
+        "innodb_doublewrite = ON",
+    ),
+];
+
+/// A change is at most some 600 KB, the server's limit of a Write request, and is sent with its columns beside the event.
+const LARGEST_CHANGE: usize = 2 << 20;
 
 impl Examine for MySql {
     fn product(&mut self) -> TargetResult<String> {
@@ -63,49 +87,32 @@ impl Examine for MySql {
     }
 
     fn concerns(&mut self) -> TargetResult<Vec<Concern>> {
-        let read = || -> ::mysql::Result<BTreeMap<String, String>> {
-            let answer = self
-                .session
-                .ask([Statement::plain(statements::DURABILITY)])?;
-            answer
-                .rows()
-                .map(|mut row| {
-                    Ok((
-                        get::<String>(&mut row, 0)?.to_lowercase(),
-                        get(&mut row, 1)?,
-                    ))
-                })
+        let mut ask = || -> ::mysql::Result<BTreeMap<String, String>> {
+            let question = Statement::plain(statements::DURABILITY);
+            let rows = self.session.ask([question])?.rows();
+            rows.map(|mut row| Ok((get(&mut row, 0)?, get(&mut row, 1)?)))
                 .collect()
         };
-        let mut read = read;
-        let values = read().map_err(while_doing("tell its settings"))?;
-        let is = |name: &str, wanted: &str| {
-            values
-                .get(name)
-                .is_none_or(|value| value.eq_ignore_ascii_case(wanted))
-        };
-        let mut concerns = Vec::new();
-        let mut concern = |name: &str, what: &str, advice| {
-            let value = values.get(name).map(String::as_str).unwrap_or_default();
-            concerns.push(Concern {
+        let mut values = ask().map_err(while_doing("tell its settings"))?;
+        if values.get("log_bin").is_some_and(|value| value == "OFF") {
+            values.remove("sync_binlog");
+        }
+        let found = CONCERNS.iter().filter_map(|(name, is_bad, what, advice)| {
+            let value = values.get(*name).filter(|value| is_bad(value))?;
+            Some(Concern {
                 seen: format!("{name} is {value}: {what}"),
                 advice,
+            })
+        });
+        let mut concerns: Vec<_> = found.collect();
+        let max_packet = self.session.max_packet;
+        if max_packet < LARGEST_CHANGE {
+            concerns.push(Concern {
+                seen: format!(
+                    "max_allowed_packet is {max_packet}: a change that is larger ends a run"
+                ),
+                advice: "max_allowed_packet = 16M",
             });
-        };
-        if !is("innodb_flush_log_at_trx_commit", "1") {
-            concern(
-                "innodb_flush_log_at_trx_commit",
-                LOSES,
-                "innodb_flush_log_at_trx_commit = 1",
-            );
-        }
-        if !is("log_bin", "OFF") && !is("sync_binlog", "1") {
-            let what = "after a crash of the server, its replicas can have other rows than it has";
-            concern("sync_binlog", what, "sync_binlog = 1");
-        }
-        if !is("innodb_doublewrite", "ON") && !is("innodb_doublewrite", "1") {
-            let what = "a crash of the server can damage the tables";
-            concern("innodb_doublewrite", what, "innodb_doublewrite = ON");
         }
         Ok(concerns)
     }

@@ -14,9 +14,8 @@ use crate::engine::examine::{Between, Concern, Examine, Written, encrypted, trie
 use crate::schema::SchemaStatus;
 use crate::target::TargetResult;
 
-/// Settings of the server, what they should not be, what comes of it, and what to do.
-const LOSES: &str =
-    "a crash of the server can lose what a run was told is committed, or damage the tables";
+const LOSES: &str = "a crash of the server can lose what was committed, or damage the tables";
+/// A setting, its bad value, what comes of that, and what to do; in the order of [`statements::DURABILITY`].
 const CONCERNS: [(&str, &str, &str, &str); 3] = [
     ("fsync", "off", LOSES, "fsync = on"),
     ("full_page_writes", "off", LOSES, "full_page_writes = on"),

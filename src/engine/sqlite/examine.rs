@@ -1,7 +1,7 @@
 //! What the file tells of how a run would fare.
 
-use super::Sqlite;
 use super::classify::while_doing;
+use super::{Sqlite, lock};
 use crate::engine::examine::{Between, Concern, Examine, Written};
 use crate::schema::SchemaStatus;
 use crate::target::TargetResult;
@@ -16,6 +16,7 @@ impl Examine for Sqlite {
         self.connection
             .execute_batch("begin immediate; rollback")
             .map_err(while_doing("begin to write"))?;
+        lock::may_be_taken(&self.path)?;
         Ok("the file and its directory may be written, and a transaction begins".to_owned())
     }
 

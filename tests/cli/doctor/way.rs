@@ -5,16 +5,21 @@ use std::net::SocketAddr;
 use super::broken::{Broken, case, each_is_named, fake, speaker};
 use super::set_up::SetUp;
 use crate::certificates::{Authority, Validity};
+use crate::fake_openfga::FakeOpenFga;
+use crate::forward_proxy::ForwardProxy;
 use crate::sandbox::Sandbox;
 use crate::tls_proxy::TlsProxy;
+
+fn address(fake: &FakeOpenFga) -> SocketAddr {
+    fake.url().trim_start_matches("http://").parse().unwrap()
+}
 
 /// A gateway whose certificate is for these hosts and so long.
 fn gateway(sandbox: &Sandbox, hosts: &[&str], validity: Validity) -> SetUp {
     let fake = fake();
-    let address: SocketAddr = fake.url().trim_start_matches("http://").parse().unwrap();
     let authority = Authority::new(sandbox.path(), "ca").unwrap();
     let certified = authority.server(hosts, validity).unwrap();
-    let gateway = TlsProxy::start(address, &certified, None).unwrap();
+    let gateway = TlsProxy::start(address(&fake), &certified, None).unwrap();
     SetUp::from(&format!("https://localhost:{}", gateway.port()))
         .keeping(fake)
         .keeping(gateway)
@@ -128,4 +133,38 @@ const WAY: &[Broken] = &[
 #[test]
 fn where_the_way_to_the_source_ends_is_named() {
     each_is_named(WAY);
+}
+
+#[test]
+fn a_certificate_that_is_trusted_is_told_with_its_issuer() {
+    let sandbox = Sandbox::new();
+    let set_up = trusting(gateway(&sandbox, &["localhost"], Validity::Now));
+    set_up.run(&sandbox, "").code(0).says_on_stdout(&[
+        "pass      tls              issued by CN=ca, valid until 4096-01-01T00:00:00Z\n",
+    ]);
+}
+
+#[test]
+fn a_proxy_is_told_and_the_way_ends_there() {
+    let sandbox = Sandbox::new();
+    let fake = fake();
+    let proxy = ForwardProxy::start(address(&fake));
+    let through = format!("http://u:hidden@127.0.0.1:{}", proxy.port());
+    let set_up = SetUp::from("http://openfga.test:8080")
+        .given("--allow-http")
+        .env("HTTP_PROXY", &through);
+    let ended = set_up.run(&sandbox, "").code(0).hides("hidden");
+    let place = format!("the proxy 127.0.0.1:{}: 127.0.0.1", proxy.port());
+    let ended = ended.says_on_stdout(&[
+        &format!("pass      dns              {place}\n"),
+        &format!("pass      connect          {place}"),
+        "warning   tls ",
+    ]);
+    assert!(!proxy.heads().is_empty(), "{ended}");
+    // Who is not to be reached by it is reached without.
+    SetUp::with(&fake)
+        .env("HTTP_PROXY", &through)
+        .run(&sandbox, "")
+        .code(0)
+        .says_on_stdout(&["pass      dns              127.0.0.1\n"]);
 }
