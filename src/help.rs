@@ -108,6 +108,38 @@ Signing in:
   With _FILE after its name, a variable names a file that holds the secret.
   Process lists show what stands on a command line.";
 
+/// Variables that are not ours, and what they do here; of the commands that are traced.
+const OF_OPENTELEMETRY: &[(&str, &str)] = &[
+    (
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "Send traces to the OpenTelemetry collector at this URL, by OTLP over HTTP (port 4318); the other variables of that standard hold too",
+    ),
+    (
+        "TRACEPARENT, TRACESTATE",
+        "The trace that the command is part of, which is handed on to the API",
+    ),
+];
+
+/// The same in short.
+const TRACES: &str = "\
+Traces:
+  OTEL_EXPORTER_OTLP_ENDPOINT names an OpenTelemetry collector, to be sent OTLP
+  over HTTP; the other variables of that standard hold too, and TRACEPARENT.";
+
+/// Variables that a command obeys beside those of its settings, and what they do.
+pub fn other_variables(command: &str) -> &'static [(&'static str, &'static str)] {
+    if is_traced(command) {
+        OF_OPENTELEMETRY
+    } else {
+        &[]
+    }
+}
+
+/// Whether a trace is made of a command.
+pub(crate) fn is_traced(command: &str) -> bool {
+    matches!(command, "run" | "seed" | "verify")
+}
+
 /// What to type, in a line or two.
 pub const fn synopsis(command: &str) -> &'static [&'static str] {
     match command.as_bytes() {
@@ -149,11 +181,14 @@ pub(crate) fn usage(command: &str) -> String {
 
 /// What stands after the flags of a command that signs in.
 pub(crate) fn after(command: &str) -> String {
-    format!(
-        "{}\n\n{SIGNING_IN}\n\n{}",
-        examples(command),
-        exit_codes_help()
-    )
+    let examples = examples(command);
+    let exit_codes = exit_codes_help();
+    let traces = if is_traced(command) {
+        format!("\n\n{TRACES}")
+    } else {
+        String::new()
+    };
+    format!("{examples}\n\n{SIGNING_IN}{traces}\n\n{exit_codes}")
 }
 
 /// The examples of a command.

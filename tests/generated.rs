@@ -210,6 +210,9 @@ fn environment(roff: &mut Roff, command: &Command) {
             entry(roff, &names.join(", "), &meaning);
         }
     }
+    for (names, meaning) in help::other_variables(command.get_name()) {
+        entry(roff, names, meaning);
+    }
 }
 
 fn files(roff: &mut Roff, command: &Command) {

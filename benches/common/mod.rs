@@ -23,9 +23,11 @@ pub fn median<T: PartialOrd + Copy>(values: &mut [T]) -> T {
 }
 
 /// What a run of the program took.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Cost {
     pub time: Duration,
+    /// Of the program alone, in ticks of 10 ms.
+    pub cpu: Duration,
     /// The most memory that was resident, in KiB.
     pub peak_memory: u64,
 }
@@ -37,32 +39,73 @@ pub fn run(arguments: &[&str]) -> Cost {
 
 /// Lets the program do what a command says, to a successful end.
 pub fn cost_of(command: &str, arguments: &[&str]) -> Cost {
-    let started = Instant::now();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_fga-sync"))
-        .arg(command)
-        .args(arguments)
-        .arg("--quiet")
-        .stdin(Stdio::null())
-        .spawn()
-        .unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak_memory = 0;
-    let time = loop {
-        // The high-water mark is gone when the process is: it is read until then.
-        if let Some(kib) = std::fs::read_to_string(&status)
-            .ok()
-            .as_deref()
-            .and_then(high_water)
-        {
-            peak_memory = kib;
+    Program::built().run(&[&[command], arguments].concat())
+}
+
+/// A program, and the environment that it gets besides.
+#[derive(Debug, Clone)]
+pub struct Program {
+    path: String,
+    env: Vec<(&'static str, String)>,
+}
+
+impl Program {
+    /// The one that was built with the benchmark.
+    pub fn built() -> Self {
+        Self::at(env!("CARGO_BIN_EXE_fga-sync"))
+    }
+
+    pub fn at(path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            env: Vec::new(),
         }
-        if let Some(status) = child.try_wait().unwrap() {
-            assert!(status.success(), "{status}");
-            break started.elapsed();
+    }
+
+    pub fn env(mut self, name: &'static str, value: &str) -> Self {
+        self.env.push((name, value.to_owned()));
+        self
+    }
+
+    /// Does what the arguments say, to a successful end.
+    pub fn run(&self, arguments: &[&str]) -> Cost {
+        let started = Instant::now();
+        let mut child = Command::new(&self.path)
+            .args(arguments)
+            .arg("--quiet")
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        let proc = format!("/proc/{}", child.id());
+        let read = |name: &str| std::fs::read_to_string(format!("{proc}/{name}")).ok();
+        let mut cost = Cost::default();
+        // What the system tells of a process is gone when the process is: it is read until then.
+        loop {
+            if let Some(kib) = read("status").as_deref().and_then(high_water) {
+                cost.peak_memory = kib;
+            }
+            if let Some(cpu) = read("stat").as_deref().and_then(cpu_time) {
+                cost.cpu = cpu;
+            }
+            if let Some(status) = child.try_wait().unwrap() {
+                assert!(status.success(), "{status}");
+                cost.time = started.elapsed();
+                return cost;
+            }
+            std::thread::sleep(Duration::from_millis(2));
         }
-        std::thread::sleep(Duration::from_millis(2));
-    };
-    Cost { time, peak_memory }
+    }
+}
+
+/// The time in user and kernel mode: the 14th and 15th field, of which the name in parentheses is the second.
+fn cpu_time(stat: &str) -> Option<Duration> {
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let ticks = fields.split(' ').skip(11).take(2);
+    let ticks: u64 = ticks
+        .map(|ticks| ticks.parse::<u64>().ok())
+        .sum::<Option<_>>()?;
+    Some(Duration::from_millis(10 * ticks))
 }
 
 fn high_water(status: &str) -> Option<u64> {

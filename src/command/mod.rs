@@ -27,9 +27,13 @@ use crate::cli::{self, Cli, Verb};
 use crate::config::{Config, Env, Format, OutputSettings, masked_source};
 use crate::engine::masked;
 use crate::error::{Error, ErrorKind, Result};
+use crate::help::is_traced;
 use crate::ledger::Runner;
 use crate::one_line::{one_line, shortened};
-use crate::report::{Ended, Subject, Summary, Tally, TelemetrySettings, Watchers, start_logging};
+use crate::report::{
+    Ended, Otel, Subject, Summary, Tally, TelemetrySettings, Watchers, start_logging,
+};
+use crate::span;
 
 /// The characters of a machine's name that are kept. The system allows 64 of them, or 255.
 const HOST_WIDTH: usize = 255;
@@ -68,7 +72,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             let chosen = Chosen::Job(arguments.job.as_deref());
             with_settings(&matches, &cli, chosen, |config, output| {
                 let job = arguments.job.as_deref();
-                watched(config.telemetry()?, ("verify", job), |watchers| {
+                // It does not tell how far it is.
+                let telemetry = TelemetrySettings {
+                    listen: None,
+                    ..config.telemetry()?
+                };
+                watched(telemetry, ("verify", job), |watchers| {
                     verify::verify(config, arguments, output, watchers)
                 })
             })
@@ -142,13 +151,20 @@ fn with_settings(
     let env = Env::of_process();
     let config = Config::load(flags, &env)?;
     let output = config.output(verbosity(flags))?;
-    start_logging(&output);
+    let is_traced = is_traced(verb) && !cli.show_config();
+    let otel = is_traced.then(Otel::begin).flatten();
+    start_logging(&output, otel.as_ref());
     let done = if cli.show_config() {
         show_config(&config, chosen, output.format)
     } else {
         command(&config, &output)
     };
-    Ok(done.unwrap_or_else(|error| report_failure(command_name(verb), &error, &output)))
+    let code = done.unwrap_or_else(|error| report_failure(command_name(verb), &error, &output));
+    // Last of all, as it may take a moment.
+    if let Some(otel) = otel {
+        otel.end();
+    }
+    Ok(code)
 }
 
 fn command_name(verb: &str) -> &'static str {
@@ -302,6 +318,7 @@ fn watched(
     let mut watchers = Watchers::begin(settings);
     let done = work(&mut watchers);
     if let Err(error) = &done {
+        span::end(&span::of_command(command, job, None, None), Err(error));
         watchers.tell(&failed(command, job, error));
     }
     done
@@ -326,7 +343,7 @@ fn log_failure(error: &Error, output: &OutputSettings) {
 fn log_failure_of(job: Option<&str>, error: &Error, output: &OutputSettings) {
     if output.log_format == Format::Json {
         // Does nothing where it was started with the settings.
-        start_logging(output);
+        start_logging(output, None);
         tracing::error!(
             kind = error.kind().name(),
             request_id = error.request_id(),

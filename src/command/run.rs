@@ -11,9 +11,9 @@ use crate::config::{Config, OutputSettings, RunSettings, SourceSettings};
 use crate::engine::{self, Access, DryRun, TargetSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Runner;
-use crate::openfga::Meter;
 use crate::report::{
-    Counted, Listeners, Places, Progress, Subject, Summaries, Summary, Tally, Watchers, log_end,
+    Counted, Listeners, Meters, Places, Progress, Subject, Summaries, Summary, Tally, UnderWay,
+    Watchers, log_end,
 };
 use crate::source::{ChangeSource, OpenFga, Replay};
 use crate::span;
@@ -35,7 +35,7 @@ pub(super) fn run(
     }
     let job = arguments.job.as_deref();
     let settings = config.run(job)?;
-    let summary = run_job(job, settings, work(arguments), output, &stop);
+    let summary = run_job(job, settings, work(arguments), output, &stop, watchers);
     Ok(conclude(&summary, output, watchers))
 }
 
@@ -65,14 +65,19 @@ fn run_all(
         }
         let summary = if let Some(needed) = after.iter().find(|name| !drained.contains(*name)) {
             tracing::warn!(job = name, needed, "left out");
-            Summary::new(
+            let summary = Summary::new(
                 subject(Some(&name), &settings, work(arguments)),
                 &Tally::default(),
                 Ok(Outcome::LeftOut),
                 Duration::ZERO,
-            )
+            );
+            if let Some(meanwhile) = watchers.meanwhile() {
+                meanwhile.end(summary.clone());
+            }
+            summary
         } else {
-            run_job(Some(&name), settings, work(arguments), output, stop)
+            let work = work(arguments);
+            run_job(Some(&name), settings, work, output, stop, watchers)
         };
         // A job whose work was left to another run ends with code 0 too.
         if summary.is_drained() {
@@ -172,18 +177,25 @@ pub(super) fn run_job(
     work: Work,
     output: &OutputSettings,
     stop: &Stop,
+    watchers: &Watchers,
 ) -> Summary {
     let started = Instant::now();
     let runner = runner();
     let mut subject = subject(job, &settings, work);
     subject.run_id = Some(runner.run_id.clone());
-    let _entered = span_of(&subject, &runner).entered();
+    let span = span_of(&subject, &runner).entered();
     let mut tally = Tally::default();
-    let source_meter = settings.source.meter();
-    let target_meter = (settings.target.store.as_ref()).map(|store| store.api.meter.clone());
-    let result = open_and_work(settings, work, &runner, output, stop, &mut tally);
-    tally.source_requests = source_meter.as_ref().map(Meter::read);
-    tally.target_requests = target_meter.as_ref().map(Meter::read);
+    let meters = Meters {
+        source: settings.source.meter(),
+        target: (settings.target.store.as_ref()).map(|store| store.api.meter.clone()),
+    };
+    let meanwhile = watchers.meanwhile();
+    if let Some(meanwhile) = meanwhile {
+        meanwhile.begin(subject.clone(), started, meters.clone());
+    }
+    let told = (&mut tally, meanwhile);
+    let result = open_and_work(settings, work, &runner, output, stop, told);
+    meters.read(&mut tally);
     if let Err(error) = &result {
         log_failure_of(job, error, output);
     }
@@ -194,6 +206,11 @@ pub(super) fn run_job(
         started.elapsed(),
     );
     log_end(&summary);
+    if let Some(meanwhile) = meanwhile {
+        meanwhile.end(summary.clone());
+    }
+    span::note(&span, "changes", tally.changes);
+    span::end(&span, result.as_ref().map(|outcome| outcome.ending()));
     summary
 }
 
@@ -213,7 +230,7 @@ fn open_and_work(
     runner: &Runner,
     output: &OutputSettings,
     stop: &Stop,
-    tally: &mut Tally,
+    (tally, meanwhile): (&mut Tally, Option<&UnderWay>),
 ) -> Result<Outcome> {
     let RunSettings {
         source,
@@ -273,6 +290,7 @@ fn open_and_work(
     let mut listeners = Listeners {
         tally,
         progress: &progress,
+        meanwhile,
     };
     let work = match work {
         Work::Run { .. } => sync::run,

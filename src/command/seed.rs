@@ -19,6 +19,6 @@ pub(super) fn seed(
     let stop = Stop::on_signals().map_err(|error| {
         Error::new(ErrorKind::Unexpected, "can't listen for signals").because(error)
     })?;
-    let summary = run_job(job, settings, Work::Seed, output, &stop);
+    let summary = run_job(job, settings, Work::Seed, output, &stop, watchers);
     Ok(conclude(&summary, output, watchers))
 }

@@ -15,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::ledger::Runner;
 use crate::report::{Compared, ComparedSummary, Comparing, Watchers, log_compared};
 use crate::source::OpenFga;
+use crate::span;
 use crate::store::Store;
 use crate::sync::{
     Difference, GivenUp, Outcome, Stop, Verified, VerifyOptions, open_persistently,
@@ -43,7 +44,7 @@ pub(super) fn verify(
     let started = Instant::now();
     let runner = runner();
     let mut subject = subject_of("verify", job, &settings, false);
-    let _entered = span_of(&subject, &runner).entered();
+    let span = span_of(&subject, &runner).entered();
     subject.run_id = arguments.repair.then(|| runner.run_id.clone());
     let compared = open_and_compare(settings, arguments.repair, &runner, output, &stop)
         .and_then(|verified| take_down(&verified, arguments.show, file.as_mut()));
@@ -57,6 +58,8 @@ pub(super) fn verify(
         started.elapsed(),
     );
     log_compared(&summary);
+    let ended = compared.as_ref().map(|compared| compared.outcome.ending());
+    span::end(&span, ended);
     Ok(conclude(&summary, output, watchers))
 }
 

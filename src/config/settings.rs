@@ -17,6 +17,7 @@ pub fn settings() -> impl Iterator<Item = &'static Declaration> {
         run::SETTINGS,
         output::SETTINGS,
         telemetry::SETTINGS,
+        telemetry::OF_RUN,
     ];
     groups.into_iter().flatten().copied()
 }
@@ -37,13 +38,13 @@ pub(crate) fn of_every_command() -> impl Iterator<Item = &'static Declaration> {
 
 /// Those whose flags `run` has besides.
 pub(crate) fn of_run() -> impl Iterator<Item = &'static Declaration> {
-    let groups = [run::SETTINGS, telemetry::SETTINGS];
+    let groups = [run::SETTINGS, telemetry::SETTINGS, telemetry::OF_RUN];
     groups.into_iter().flatten().copied()
 }
 
 /// Those that `seed` has besides.
 pub(crate) fn of_seed() -> impl Iterator<Item = &'static Declaration> {
-    let groups = [run::OF_SEED, telemetry::SETTINGS];
+    let groups = [run::OF_SEED, telemetry::SETTINGS, telemetry::OF_RUN];
     groups.into_iter().flatten().copied()
 }
 

@@ -6,7 +6,7 @@ use super::api_url::masked_source;
 use super::layers::Layers;
 use super::setting::{Declaration, Setting, Takes, WithDefault, stars};
 use crate::error::Result;
-use crate::report::{ServiceUrl, TelemetrySettings};
+use crate::report::{ListenAddress, ServiceUrl, TelemetrySettings};
 
 const URL_EXPECTED: &str = "a URL that begins with https:// or http://";
 
@@ -46,12 +46,24 @@ static TERMINATION_LOG: WithDefault<String> = Setting::text(
 .env(&["FGA_SYNC_TERMINATION_LOG"])
 .or("/dev/termination-log");
 
+static LISTEN: Setting<ListenAddress> = Setting::parsed(
+    "telemetry.listen",
+    "Serve /metrics, /healthz and /readyz here while the command lasts; with :PORT on every interface",
+    "an address with a port, such as 127.0.0.1:9464 or :9464",
+    ListenAddress::parse,
+)
+.flag("listen", Takes::Value("ADDRESS"))
+.env(&["FGA_SYNC_LISTEN"]);
+
 pub(super) static SETTINGS: &[&Declaration] = &[
     METRICS_FILE.declaration(),
     PUSHGATEWAY.declaration(),
     PING_URL.declaration(),
     TERMINATION_LOG.declaration(),
 ];
+
+/// Of what tells how far it has come.
+pub(super) static OF_RUN: &[&Declaration] = &[LISTEN.declaration()];
 
 /// The settings of telemetry.
 pub(super) fn telemetry(layers: &Layers) -> Result<TelemetrySettings> {
@@ -60,6 +72,7 @@ pub(super) fn telemetry(layers: &Layers) -> Result<TelemetrySettings> {
         pushgateway: layers.get(&PUSHGATEWAY)?,
         ping_url: layers.get(&PING_URL)?,
         termination_log: Some(layers.get_or_default(&TERMINATION_LOG)?.into()),
+        listen: layers.get(&LISTEN)?,
     })
 }
 

@@ -18,6 +18,7 @@ use super::sign_in::Bearer;
 use super::words::Words;
 use crate::error::Result;
 use crate::source::Observed;
+use crate::span;
 use crate::tls::TlsSettings;
 
 /// Asks one store, over one kept-alive connection. It remembers nothing of what was answered.
@@ -246,7 +247,6 @@ impl Client {
             .http
             .request(request.method.clone(), url)
             .query(request.query)
-            .headers(self.headers.clone())
             .timeout(timeout);
         if let Some(bearer) = bearer {
             built = built.header(AUTHORIZATION, bearer);
@@ -257,8 +257,13 @@ impl Client {
                 .body(body.clone());
         }
         guard()?;
+        let span = span::request(request.method.as_str(), url, observed.sent);
         let began = Instant::now();
-        let response = self.http.send(built, LARGEST_ANSWER);
+        let response = span.in_scope(|| {
+            let mut headers = span::handed_on();
+            headers.extend(self.headers.clone());
+            self.http.send(built.headers(headers), LARGEST_ANSWER)
+        });
         let answer = response.as_ref().ok();
         let answered = Answered {
             status: answer.map(|answer| answer.status.as_u16()),
@@ -267,13 +272,19 @@ impl Client {
         let received = answer.map_or(0, |answer| answer.body.len());
         self.meter.note(answered, received);
         observed.sent += 1;
-        let response = response.map_err(|why| no_answer(url, why, self.words))?;
-        if tracing::enabled!(tracing::Level::DEBUG) {
+        let response = response.map_err(|why| {
+            span::unanswered(&span, why.name());
+            no_answer(url, why, self.words)
+        })?;
+        if tracing::enabled!(tracing::Level::DEBUG) || !span.is_disabled() {
+            let status = response.status.as_u16();
+            let request_id = request_id(&response.headers, &self.secrets(bearer));
+            span::answered(&span, status, request_id.as_deref());
             tracing::debug!(
                 method = request.method.as_str(),
                 path = request.path,
-                status = response.status.as_u16(),
-                request_id = request_id(&response.headers, &self.secrets(bearer)),
+                status,
+                request_id,
                 bytes = received,
                 took_ms = began.elapsed().as_millis(),
                 "answered"

@@ -57,6 +57,20 @@ pub(super) enum NoAnswer {
     NotText,
 }
 
+impl NoAnswer {
+    /// A word for it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Broken(error) if error.is_timeout() => "timeout",
+            Self::Broken(error) if error.is_connect() => "connect",
+            Self::Broken(_) => "broken",
+            Self::Untrusted(_) => "tls",
+            Self::TooLarge => "too_large",
+            Self::NotText => "not_text",
+        }
+    }
+}
+
 impl Http {
     /// A client. Nothing is sent yet.
     ///

@@ -13,6 +13,7 @@ use tracing_subscriber::{Layer, fmt};
 
 use super::compared::ComparedSummary;
 use super::line::beside_the_line;
+use super::otel::Otel;
 use super::summary::Summary;
 use super::terminal::takes_colours;
 use super::ticker;
@@ -24,9 +25,9 @@ use crate::page::ContinuationToken;
 /// What is said of every command that ends.
 const ENDED: &str = "the command has ended";
 
-/// Sends log lines to standard error. Libraries log from `warn` on only: their debug lines may hold what they
-/// send.
-pub fn start_logging(output: &OutputSettings) {
+/// Sends log lines to standard error, and traces where they are wanted. Libraries log from `warn` on only: their debug lines may hold what
+/// they send.
+pub fn start_logging(output: &OutputSettings, otel: Option<&Otel>) {
     let level = LevelFilter::from_level(output.log_level);
     let filter = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
@@ -43,7 +44,13 @@ pub fn start_logging(output: &OutputSettings) {
             .boxed(),
     };
     // Fails only where logging has been started already.
-    let _ = tracing_subscriber::registry().with(layer).try_init();
+    let _ = tracing_subscriber::registry()
+        .with(otel.and_then(Otel::layer))
+        .with(layer)
+        .try_init();
+    if let Some(otel) = otel {
+        otel.complain();
+    }
 }
 
 /// An object a line: whose it is stands beside its own fields, where a query finds it.

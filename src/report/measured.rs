@@ -23,6 +23,28 @@ impl Ended for Summary {
         let Some(mirror) = &self.mirror else {
             return Vec::new();
         };
+        [self.of_run(), history(mirror, Some(self), earlier)].concat()
+    }
+}
+
+impl Summary {
+    /// What the run did and how it ended, of itself.
+    pub(super) fn of_run(&self) -> Vec<Sample<'_>> {
+        let Some(mirror) = &self.mirror else {
+            return Vec::new();
+        };
+        let end = vec![
+            metrics::RUN_END.of(mirror, seconds(self.finished_at)),
+            metrics::RUN_EXIT_CODE.of(mirror, self.exit_code.into()),
+        ];
+        [self.so_far(), end].concat()
+    }
+
+    /// What it did, whether or not it has ended.
+    pub(super) fn so_far(&self) -> Vec<Sample<'_>> {
+        let Some(mirror) = &self.mirror else {
+            return Vec::new();
+        };
         let times = [
             (&metrics::POSITION, self.position_time),
             (&metrics::COMPLETE_AS_OF, self.complete_as_of),
@@ -49,9 +71,7 @@ impl Ended for Summary {
         let changes = &metrics::RUN_CHANGES;
         [
             metrics::RUN_START.of(mirror, seconds(self.started_at)),
-            metrics::RUN_END.of(mirror, seconds(self.finished_at)),
             metrics::RUN_DURATION.of(mirror, self.duration_seconds),
-            metrics::RUN_EXIT_CODE.of(mirror, self.exit_code.into()),
             changes.labelled(mirror, ["write".into()], count(self.writes)),
             changes.labelled(mirror, ["delete".into()], count(self.deletes)),
             metrics::RUN_PAGES.of(mirror, count(self.pages)),
@@ -67,7 +87,6 @@ impl Ended for Summary {
         .chain(lag)
         .chain(requests)
         .chain(received)
-        .chain(history(mirror, Some(self), earlier))
         .collect()
     }
 }

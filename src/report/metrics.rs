@@ -146,7 +146,7 @@ pub(super) static RUN_END: Metric =
     Metric::new("fga_sync_run_end_time_seconds", "When the last run ended.");
 pub(super) static RUN_DURATION: Metric = Metric::new(
     "fga_sync_run_duration_seconds",
-    "How long the last run took.",
+    "How long the last run took, or has taken so far.",
 );
 pub(super) static RUN_EXIT_CODE: Metric =
     Metric::new("fga_sync_run_exit_code", "The exit code of the last run.");
@@ -203,7 +203,7 @@ pub(super) static COMPLETE_AS_OF: Metric = Metric::new(
 );
 pub(super) static LAG: Metric = Metric::new(
     "fga_sync_lag_seconds",
-    "How far the mirror was from the end of the log at most, as the last run ended.",
+    "How far the mirror was from the end of the log at most, as the last run ended, or is while it lasts.",
 );
 pub(super) static FIRST_SUCCESS: Metric = Metric::new(
     "fga_sync_first_success_timestamp_seconds",

@@ -3,7 +3,24 @@
 use serde::Serialize;
 
 use super::tally::Tally;
-use crate::openfga::Requests;
+use crate::openfga::{Meter, Requests};
+
+/// Who counts the requests of a run, on each side that has an API.
+#[derive(Debug, Clone)]
+pub struct Meters {
+    /// Those to the source.
+    pub source: Option<Meter>,
+    /// Those to the target, where it is a store.
+    pub target: Option<Meter>,
+}
+
+impl Meters {
+    /// Reads off what was counted so far.
+    pub fn read(&self, tally: &mut Tally) {
+        tally.source_requests = self.source.as_ref().map(Meter::read);
+        tally.target_requests = self.target.as_ref().map(Meter::read);
+    }
+}
 
 /// Requests that came to the same.
 #[derive(Debug, Clone, Serialize)]

@@ -1,10 +1,12 @@
-//! Those who watch over a command from outside, and are told how it ended. What goes wrong with that is logged: it never changes the exit
-//! code.
+//! Those who watch over a command from outside, and are told how far it is and how it ended. What goes wrong with that is logged: it never
+//! changes the exit code.
 
 use std::path::PathBuf;
 
 use super::ended::Ended;
+use super::listen::{ListenAddress, Listening};
 use super::ping::Ping;
+use super::under_way::UnderWay;
 use super::web::ServiceUrl;
 use super::{metrics_file, pushgateway, termination};
 
@@ -19,6 +21,8 @@ pub struct TelemetrySettings {
     pub ping_url: Option<ServiceUrl>,
     /// For Kubernetes. It is written only where it exists.
     pub termination_log: Option<PathBuf>,
+    /// Where whoever asks is told how far it is.
+    pub listen: Option<ListenAddress>,
 }
 
 impl TelemetrySettings {
@@ -29,6 +33,7 @@ impl TelemetrySettings {
             pushgateway: None,
             ping_url: None,
             termination_log: None,
+            listen: None,
         }
     }
 }
@@ -37,17 +42,34 @@ impl TelemetrySettings {
 pub struct Watchers {
     settings: TelemetrySettings,
     ping: Option<Ping>,
+    listening: Option<Listening>,
 }
 
 impl Watchers {
-    /// Tells them that it begins.
+    /// Tells them that it begins, and listens until it is dropped.
     pub fn begin(settings: TelemetrySettings) -> Self {
         let ping = settings.ping_url.as_ref().map(Ping::begin).transpose();
         let ping = ping.unwrap_or_else(|error| {
             tracing::warn!("can't tell the ping URL that the command begins: {error}");
             None
         });
-        Self { settings, ping }
+        let listening = settings.listen.as_ref().and_then(|address| {
+            let listening = Listening::begin(address);
+            let warn = |error: &std::io::Error| {
+                tracing::warn!("can't serve /metrics, /healthz and /readyz at {address}: {error}: name another --listen");
+            };
+            listening.inspect_err(warn).ok()
+        });
+        Self {
+            settings,
+            ping,
+            listening,
+        }
+    }
+
+    /// Who wants to know meanwhile how far it is, if somebody may ask.
+    pub fn meanwhile(&self) -> Option<&UnderWay> {
+        self.listening.as_ref().map(Listening::under_way)
     }
 
     /// Tells them how it ended.

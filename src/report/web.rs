@@ -4,7 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use backon::{BlockingRetryable, ExponentialBuilder};
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use tokio::runtime::{Builder, Runtime};
 use url::Url;
 
 use crate::source::is_this_machine;
@@ -66,35 +67,10 @@ pub(super) fn send(method: &Method, url: &ServiceUrl, body: &str) -> anyhow::Res
 /// # Errors
 /// As [`send`].
 pub(super) fn send_once(method: &Method, url: &ServiceUrl, body: &str) -> anyhow::Result<String> {
-    let builder = Client::builder()
-        .user_agent(concat!("fga-sync/", env!("CARGO_PKG_VERSION")))
-        .timeout(TIMEOUT)
-        .redirect(reqwest::redirect::Policy::none())
-        .tls_backend_preconfigured(TlsSettings::default().client_config()?);
-    let builder = if is_this_machine(&url.0) {
-        // A proxy elsewhere does not reach it.
-        builder.no_proxy()
-    } else {
-        builder
-    };
-    let client = builder.build()?;
+    let client = client(&url.0, TIMEOUT, &TlsSettings::default())?;
     let request = client.request(method.clone(), url.0.clone());
     let request = request.body(body.to_owned());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let answer = runtime.block_on(async {
-        let mut answer = request.send().await?;
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await? {
-            body.extend_from_slice(&chunk);
-            if body.len() > LARGEST_ANSWER {
-                break;
-            }
-        }
-        Ok((answer.status(), body))
-    });
-    let (status, body) = answer.map_err(reqwest::Error::without_url)?;
+    let (status, body) = answer(&runtime()?, request).map_err(reqwest::Error::without_url)?;
     if body.len() > LARGEST_ANSWER {
         Err(anyhow::anyhow!("its answer has no end"))
     } else if status.is_success() {
@@ -104,4 +80,46 @@ pub(super) fn send_once(method: &Method, url: &ServiceUrl, body: &str) -> anyhow
     } else {
         Err(Refused(status).into())
     }
+}
+
+/// A client that goes where a URL is, and nowhere else.
+///
+/// # Errors
+/// Where TLS can't be set up.
+pub(super) fn client(url: &Url, timeout: Duration, tls: &TlsSettings) -> anyhow::Result<Client> {
+    let builder = Client::builder()
+        .user_agent(concat!("fga-sync/", env!("CARGO_PKG_VERSION")))
+        .timeout(timeout)
+        .redirect(reqwest::redirect::Policy::none())
+        .tls_backend_preconfigured(tls.client_config()?);
+    let builder = if is_this_machine(url) {
+        // A proxy elsewhere does not reach it.
+        builder.no_proxy()
+    } else {
+        builder
+    };
+    Ok(builder.build()?)
+}
+
+/// What drives a request, in the thread that waits for it.
+pub(super) fn runtime() -> std::io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// The status and the body, of which no more is read than is enough to see that it has no end.
+pub(super) fn answer(
+    runtime: &Runtime,
+    request: RequestBuilder,
+) -> reqwest::Result<(StatusCode, Vec<u8>)> {
+    runtime.block_on(async {
+        let mut answer = request.send().await?;
+        let mut body = Vec::new();
+        while let Some(chunk) = answer.chunk().await? {
+            body.extend_from_slice(&chunk);
+            if body.len() > LARGEST_ANSWER {
+                break;
+            }
+        }
+        Ok((answer.status(), body))
+    })
 }

@@ -95,7 +95,7 @@ impl Drain<'_, '_> {
         let Some(last) = page.changes.last() else {
             return Ok(());
         };
-        let mut plan = span::plan().in_scope(|| self.planner.plan(page))?;
+        let mut plan = span::within(&span::plan(), || self.planner.plan(page))?;
         let number = self.session.next_commit();
         let mut overlap = self.settling.next(&page_read(page), number);
         if plan.changed.is_empty() && overlap.is_empty() {
@@ -113,7 +113,7 @@ impl Drain<'_, '_> {
             self.planner.mark(&mut overlap.keep);
             let store_id = &self.session.subject().store.id;
             self.rejects.append(store_id, &plan.rejected)?;
-            match span::apply().in_scope(|| self.commit(position, &plan, &overlap)) {
+            match span::within(&span::apply(), || self.commit(position, &plan, &overlap)) {
                 Ok(Applied::Committed) => {
                     self.planner.committed(&plan);
                     break;

@@ -161,7 +161,7 @@ impl Reader {
         let span = span::of_page(self.pages + 1);
         let _entered = span.clone().entered();
         let requested_at = self.reading.stop.now();
-        let Some(answer) = span::fetch().in_scope(|| self.read_storable())? else {
+        let Some(answer) = span::within(&span::fetch(), || self.read_storable())? else {
             let known_remain = self.known.len();
             if known_remain > 0 {
                 // They may follow, or be lost: then each run that stops here only reads further.
@@ -190,6 +190,7 @@ impl Reader {
         let first = answer.page.changes.first().map(|change| change.timestamp);
         self.growth.note(first, &answer, received_at);
         let page = answer.page;
+        span::note(&span, "changes", page.changes.len() as u64);
         let Some(token) = page.token.clone() else {
             return Err(broken("sent changes without a continuation token"));
         };

@@ -30,7 +30,7 @@ use crate::ledger::Runner;
 use crate::mirror::{NetEffect, Written};
 use crate::page::ContinuationToken;
 use crate::source::{ChangeSource, LEAST_PAGE, TuplePage, TupleScanner};
-use crate::span::inherited;
+use crate::span::{self, inherited};
 use crate::target::{Counts, Scan, SeedStep, Target, TargetError, TargetResult};
 use crate::tuple::TupleKey;
 
@@ -163,7 +163,7 @@ fn read_ahead(
     pages: &SyncSender<Result<TuplePage>>,
 ) {
     loop {
-        let page = scanner.read_tuples(after.as_ref());
+        let page = span::within(&span::fetch(), || scanner.read_tuples(after.as_ref()));
         after = page.as_ref().ok().and_then(|page| page.token.clone());
         if pages.send(page).is_err() || after.is_none() {
             return;
@@ -322,7 +322,8 @@ impl Filling<'_, '_> {
         };
         loop {
             let most = self.most();
-            match self.session.seed(&step, counts, &effect, self.listener) {
+            let store = || self.session.seed(&step, counts, &effect, self.listener);
+            match span::within(&span::apply(), store) {
                 // It knows now, and sends them in parts.
                 Err(TargetError::TooMany(_)) if self.most() < most => {}
                 done => {

@@ -38,6 +38,7 @@ use crate::event::{Event, Listener};
 use crate::ledger::{Found, Runner};
 use crate::lookback::OverlapPage;
 use crate::source::ChangeSource;
+use crate::span::{self, Failure};
 use crate::target::{Target, TargetError};
 
 /// What a user asks for by this.
@@ -107,6 +108,15 @@ pub struct Verified {
 enum Interruption {
     Stopped(Signal),
     Failed(Error),
+}
+
+impl Failure for Interruption {
+    fn told(&self) -> Option<(&'static str, String)> {
+        match self {
+            Self::Stopped(_) => None,
+            Self::Failed(error) => error.told(),
+        }
+    }
 }
 
 type Step<T = ()> = Result<T, Interruption>;
@@ -238,7 +248,7 @@ fn repair(
     let clock = (stop, session.target().keeps_times());
     let mut comparison = Comparison::new(source, &checkpoint, overlap, options, clock, watch)?;
     comparison.compare(session.target())?;
-    comparison.repair(session)?;
+    span::within(&span::repair(), || comparison.repair(session))?;
     Ok(Findings::of(comparison.spill)?)
 }
 

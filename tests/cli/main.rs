@@ -15,6 +15,8 @@
 
 #[path = "../support/certificates.rs"]
 mod certificates;
+#[cfg(feature = "otel")]
+mod collector;
 #[path = "../support/fake_openfga.rs"]
 mod fake_openfga;
 mod forward_proxy;
@@ -39,10 +41,13 @@ mod jobs;
 mod kit;
 mod libpq;
 mod limits;
+mod listen;
 mod log;
 mod look_back;
 mod messages;
 mod metrics;
+#[cfg(feature = "otel")]
+mod otel;
 mod output;
 mod page_size;
 mod ping;

@@ -16,9 +16,13 @@ use crate::sandbox::{Ended, Sandbox, binary, sync_arguments, wait_until};
 
 const FILE: &str = "fga-sync.prom";
 
-/// The samples of a file by name and labels.
+/// The samples of the file by name and labels.
 fn samples(sandbox: &Sandbox) -> BTreeMap<String, f64> {
-    let text = fs::read_to_string(sandbox.file(FILE)).unwrap();
+    samples_of(&fs::read_to_string(sandbox.file(FILE)).unwrap())
+}
+
+/// Those of a text.
+pub fn samples_of(text: &str) -> BTreeMap<String, f64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines
         .map(|line| {
@@ -46,12 +50,12 @@ fn number(value: &Value) -> f64 {
 
 /// A sample that is what a summary says. Its parser may be wrong in the last digit.
 #[track_caller]
-fn assert_is(sample: f64, value: &Value, name: &str) {
+pub fn assert_is(sample: f64, value: &Value, name: &str) {
     let value = number(value);
     assert!((sample - value).abs() < 1e-6, "{name}: {sample}, {value}");
 }
 
-fn of_store(name: &str) -> String {
+pub fn of_store(name: &str) -> String {
     format!("fga_sync_{name}{{mirror=\"{STORE}\"}}")
 }
 

@@ -86,8 +86,14 @@ impl Sandbox {
 
     /// Any command in the background.
     pub fn start_with(&self, arguments: &str) -> Running {
+        self.start_with_env(&[], arguments)
+    }
+
+    /// The same with environment variables.
+    pub fn start_with_env(&self, env: &[(&str, &str)], arguments: &str) -> Running {
         let child = std::process::Command::new(binary())
             .env_clear()
+            .envs(env.iter().copied())
             .current_dir(self.path())
             .args(arguments.split_whitespace())
             .stdin(Stdio::null())
@@ -222,8 +228,12 @@ impl std::fmt::Display for Ended {
 pub struct Running(Option<Child>);
 
 impl Running {
+    pub fn id(&self) -> u32 {
+        self.0.as_ref().unwrap().id()
+    }
+
     pub fn signal(&self, name: &str) {
-        let pid = self.0.as_ref().unwrap().id();
+        let pid = self.id();
         let sent = std::process::Command::new("sh")
             .args(["-c", &format!("kill -{name} {pid}")])
             .status();
@@ -232,7 +242,7 @@ impl Running {
 
     /// The same, with the most memory that it had, in MiB.
     pub fn end_watched(mut self, patience: Duration) -> (Ended, u64) {
-        let status = format!("/proc/{}/status", self.0.as_ref().unwrap().id());
+        let status = format!("/proc/{}/status", self.id());
         let mut peak = 0;
         let until = Instant::now() + patience;
         while self.0.as_mut().unwrap().try_wait().unwrap().is_none() {

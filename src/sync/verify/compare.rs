@@ -11,6 +11,7 @@ use crate::limits::Limits;
 use crate::lookback::{OverlapPage, Seen};
 use crate::mirror::{Place, RowPage, Scope};
 use crate::source::{ChangeSource, LargestPage, TupleReader, TupleScanner};
+use crate::span::{self, within};
 use crate::sync::pages::Pages;
 use crate::sync::persist::persistently;
 use crate::sync::reader::{Fetched, Reader, Reading};
@@ -121,21 +122,23 @@ impl<'a> Comparison<'a> {
     }
 
     pub(super) fn compare(&mut self, target: &mut dyn Target) -> Step {
-        self.scan()?;
+        within(&span::scan(), || self.scan())?;
         for table in self.tables() {
-            self.read_back(target, table)?;
+            let span = span::read_back(table.name());
+            within(&span, || self.read_back(target, table))?;
         }
-        self.follow()?;
+        within(&span::follow(), || self.follow())?;
         for table in self.tables() {
-            self.inspect_suspects(target, table)?;
+            let span = span::inspect();
+            within(&span, || self.inspect_suspects(target, table))?;
         }
         if self.has_differences()? {
-            self.follow()?;
+            within(&span::follow(), || self.follow())?;
         }
         if self.has_differences()? {
             self.stop.sleep(self.options.look_back);
-            self.inspect_again(target)?;
-            self.follow()?;
+            within(&span::inspect(), || self.inspect_again(target))?;
+            within(&span::follow(), || self.follow())?;
         }
         Ok(())
     }
