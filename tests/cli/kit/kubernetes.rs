@@ -64,6 +64,12 @@ fn arguments(job: &YamlOwned) -> Vec<String> {
         .collect()
 }
 
+/// What stands after a flag.
+fn value<'a>(arguments: &'a [String], flag: &str) -> Option<&'a String> {
+    let mut from_flag = arguments.iter().skip_while(|argument| *argument != flag);
+    from_flag.nth(1)
+}
+
 #[test]
 fn every_manifest_is_tried() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/kubernetes");
@@ -120,17 +126,29 @@ fn a_run_with_a_limit_ends_before_its_job_does() {
     let mut limited = 0;
     for (name, job) in jobs() {
         let arguments = arguments(&job);
-        let limit = arguments
-            .iter()
-            .skip_while(|argument| *argument != "--max-duration")
-            .nth(1);
-        let Some(limit) = limit else { continue };
+        let Some(limit) = value(&arguments, "--max-duration") else {
+            continue;
+        };
         let limit: jiff::SignedDuration = limit.parse().unwrap();
         let deadline = job["activeDeadlineSeconds"].as_integer().unwrap();
         assert!(deadline > limit.as_secs(), "{name}");
         limited += 1;
     }
     assert_eq!(limited, 2);
+}
+
+#[test]
+fn a_backfill_is_asked_where_it_listens() {
+    let job = job("backfill-job.yaml").unwrap();
+    let port = &container(&job)["ports"][0];
+    let number = port["containerPort"].as_integer().unwrap();
+    assert_eq!(
+        value(&arguments(&job), "--listen"),
+        Some(&format!(":{number}"))
+    );
+    let probe = &container(&job)["readinessProbe"]["httpGet"];
+    assert_eq!(text(probe, "port"), text(port, "name"));
+    assert_eq!(text(probe, "path"), "/readyz");
 }
 
 #[test]

@@ -6,7 +6,6 @@ use super::{adapted, documents, read};
 use crate::fake_openfga::{FakeOpenFga, STORE, changes};
 use crate::sandbox::{Ended, Sandbox, binary};
 
-const PROGRAM: &str = "/usr/local/bin/fga-sync";
 const SETTINGS: &str = "/etc/fga-sync/fga-sync.toml";
 const SECRETS: &str = "/etc/fga-sync/secrets";
 
@@ -23,10 +22,10 @@ fn write_secrets(sandbox: &Sandbox) {
 }
 
 /// The command line with the program and the file of these tests in the place of those that are installed.
-fn here(sandbox: &Sandbox, line: &str) -> String {
-    assert!(line.contains(PROGRAM) && line.contains(SETTINGS), "{line}");
+fn here(sandbox: &Sandbox, line: &str, program: &str) -> String {
+    assert!(line.contains(program) && line.contains(SETTINGS), "{line}");
     let settings = sandbox.file("fga-sync.toml");
-    line.replace(PROGRAM, binary().to_str().unwrap())
+    line.replacen(program, binary().to_str().unwrap(), 1)
         .replace(SETTINGS, settings.to_str().unwrap())
 }
 
@@ -51,7 +50,7 @@ fn the_crontab_line_runs_under_cron_and_is_silent_unless_something_is_wrong() {
     // After the five fields of the time.
     let (times, command) = line.split_at(line.match_indices(' ').nth(4).unwrap().0);
     assert_eq!(times, "* * * * *");
-    let command = here(&sandbox, command);
+    let command = here(&sandbox, command, "/usr/local/bin/fga-sync");
     assert!(
         !command.contains('%'),
         "cron makes a new line of it: {command}"
@@ -88,7 +87,9 @@ fn the_unit_runs_with_the_secrets_that_systemd_hands_over() {
         assert!(sandbox.has(name), "{name}");
         assert_eq!(file, format!("{SECRETS}/{name}"));
     }
-    let words = shlex::split(&here(&sandbox, values("ExecStart")[0])).unwrap();
+    // systemd looks for a program without a path where one is installed by hand, and where a package puts it.
+    let line = here(&sandbox, values("ExecStart")[0], "fga-sync");
+    let words = shlex::split(&line).unwrap();
     let mut command = sandbox.command_of(&words[0]);
     for variable in values("Environment") {
         let (name, value) = variable.split_once('=').unwrap();
