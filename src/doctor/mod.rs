@@ -6,9 +6,10 @@
 //!           │                                             └─ clock
 //!           ├─ target ─┬─ tables ─┬─ rights
 //!           │          │          ├─ lock
-//!           │          │          └─ position (and store)
+//!           │          │          └─ position (and store, target-store)
 //!           │          ├─ engine-settings
-//!           │          └─ pooler ── target-store
+//!           │          ├─ pooler
+//!           │          └─ target-store
 //!           └─ disk, state
 //! ```
 
