@@ -8,7 +8,7 @@ use super::{Checkup, Name};
 use crate::checkpoint::StoreIdentity;
 use crate::error::Result;
 use crate::one_line::shortened;
-use crate::openfga::{FirstAnswer, OpenFga, OpenFgaSettings, Refusal, Way};
+use crate::openfga::{Certificate, FirstAnswer, OpenFga, OpenFgaSettings, Refusal, Way};
 use crate::page::Page;
 use crate::source::{ChangeSource, LEAST_PAGE, LargestPage, Observed};
 use crate::sync::RunOptions;
@@ -99,25 +99,27 @@ fn go_the_way(checkup: &mut Checkup, way: &Way) -> Option<()> {
         );
     } else {
         let certificate = checkup.expect(Name::Tls, way.certificate(stream))?;
-        check_validity(checkup, &certificate.issuer, certificate.not_after);
+        match validity(&certificate) {
+            (seen, None) => checkup.pass(Name::Tls, seen),
+            (seen, Some(advice)) => checkup.warn(Name::Tls, seen, advice),
+        }
     }
     Some(())
 }
 
-fn check_validity(checkup: &mut Checkup, issuer: &str, not_after: SystemTime) {
-    let issuer = shortened(issuer, NAME_WIDTH);
-    let until = Timestamp::try_from(not_after).map_or_else(
+/// Who issued a certificate and until when it is valid, and what to do where that is soon.
+pub(super) fn validity(certificate: &Certificate) -> (String, Option<&'static str>) {
+    let issuer = shortened(&certificate.issuer, NAME_WIDTH);
+    let until = Timestamp::try_from(certificate.not_after).map_or_else(
         |_| "the end of time".to_owned(),
         |time| format!("{time:.0}"),
     );
-    let seen = format!("issued by {issuer}, valid until {until}");
-    let left = not_after.duration_since(SystemTime::now());
-    if left.is_ok_and(|left| left >= RENEW_WITHIN) {
-        checkup.pass(Name::Tls, seen);
-    } else {
-        let advice = "renew the certificate on the server, before runs fail by it";
-        checkup.warn(Name::Tls, seen, advice);
-    }
+    let left = certificate.not_after.duration_since(SystemTime::now());
+    let is_soon = left.is_ok_and(|left| left < RENEW_WITHIN);
+    (
+        format!("issued by {issuer}, valid until {until}"),
+        is_soon.then_some("renew the certificate on the server, before runs fail by it"),
+    )
 }
 
 /// By the server's clock a run knows what may still come late, where it is the slower one.

@@ -1,12 +1,12 @@
 //! The target: what a run would find there, and whether it may do its work.
 
-use super::source::{impatient, told};
+use super::source::{impatient, told, validity};
 use super::{Checkup, Name};
 use crate::checkpoint::{StoreIdentity, Subject};
 use crate::config::RunSettings;
 use crate::engine::{Between, Concern, Examine, Written, open_to_examine};
 use crate::error::Result;
-use crate::openfga::{OpenFga, OpenFgaSettings, Refusal};
+use crate::openfga::{OpenFga, OpenFgaSettings, Refusal, Way};
 use crate::report::told_of_lock;
 use crate::schema::{SchemaStatus, VERSION};
 use crate::source::ChangeSource;
@@ -125,13 +125,18 @@ fn check_target_store(
         Ok(store)
     };
     let store = checkup.expect(Name::TargetStore, ask())?;
-    checkup.pass(
-        Name::TargetStore,
-        format!(
-            "{}, which can be read; whether it may be written is not tried",
-            told(&store)
-        ),
-    );
+    let certificate = Way::of(api).go();
+    let certificate = checkup.expect(Name::TargetStore, certificate)?;
+    let told = told(&store);
+    let mut seen = format!("{told}, which can be read; whether it may be written is not tried");
+    let (tls, advice) = certificate.as_ref().map(validity).unwrap_or_default();
+    if certificate.is_some() {
+        seen = format!("{seen}; its certificate is {tls}");
+    }
+    match advice {
+        None => checkup.pass(Name::TargetStore, seen),
+        Some(advice) => checkup.warn(Name::TargetStore, seen, advice),
+    }
     Some(Some(store))
 }
 

@@ -144,6 +144,18 @@ impl<'a> Way<'a> {
         })
     }
 
+    /// The whole way at once. There is no certificate where it is not encrypted, or ends at a proxy.
+    ///
+    /// # Errors
+    /// Where it does not go on.
+    pub fn go(&self) -> Result<Option<Certificate>> {
+        if !self.is_encrypted() || self.proxy.is_some() {
+            return Ok(None);
+        }
+        let (stream, _) = self.connect(&self.look_up()?)?;
+        self.certificate(stream).map(Some)
+    }
+
     fn broken(&self, why: anyhow::Error) -> Error {
         unreachable(&shown(self.url), why, self.words)
     }

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 
+use super::Told;
 use super::broken::{Broken, case, each_is_named, fake, speaker};
 use super::set_up::SetUp;
 use crate::certificates::{Authority, Validity};
-use crate::fake_openfga::FakeOpenFga;
+use crate::fake_openfga::{FakeOpenFga, STORE, changes};
 use crate::forward_proxy::ForwardProxy;
 use crate::sandbox::Sandbox;
 use crate::tls_proxy::TlsProxy;
@@ -14,12 +15,22 @@ fn address(fake: &FakeOpenFga) -> SocketAddr {
     fake.url().trim_start_matches("http://").parse().unwrap()
 }
 
-/// A gateway whose certificate is for these hosts and so long.
-fn gateway(sandbox: &Sandbox, hosts: &[&str], validity: Validity) -> SetUp {
-    let fake = fake();
+/// A gateway before a fake, whose certificate is for these hosts and so long.
+fn gateway_of(
+    sandbox: &Sandbox,
+    fake: &FakeOpenFga,
+    hosts: &[&str],
+    validity: Validity,
+) -> TlsProxy {
     let authority = Authority::new(sandbox.path(), "ca").unwrap();
     let certified = authority.server(hosts, validity).unwrap();
-    let gateway = TlsProxy::start(address(&fake), &certified, None).unwrap();
+    TlsProxy::start(address(fake), &certified, None).unwrap()
+}
+
+/// A source by way of such a gateway.
+fn gateway(sandbox: &Sandbox, hosts: &[&str], validity: Validity) -> SetUp {
+    let fake = fake();
+    let gateway = gateway_of(sandbox, &fake, hosts, validity);
     SetUp::from(&format!("https://localhost:{}", gateway.port()))
         .keeping(fake)
         .keeping(gateway)
@@ -167,4 +178,28 @@ fn a_proxy_is_told_and_the_way_ends_there() {
         .run(&sandbox, "")
         .code(0)
         .says_on_stdout(&["pass      dns              127.0.0.1\n"]);
+}
+
+/// At its other end, too.
+#[test]
+fn the_certificate_of_a_store_that_is_copied_to_is_told() {
+    for (validity, verdict) in [(Validity::Now, "pass"), (Validity::For(86_400), "warning")] {
+        let sandbox = Sandbox::new();
+        let source = fake();
+        let target = FakeOpenFga::start(changes(0..0));
+        // By its time it is another.
+        target.replace_store(Some("2026-02-02T00:00:00Z"));
+        let gateway = gateway_of(&sandbox, &target, &["localhost"], validity);
+        let to = format!("openfga+https://localhost:{}?store={STORE}", gateway.port());
+        let set_up = SetUp::with(&source)
+            .given("--mode stateful --state sqlite:state.db --target-tls-ca ca.pem --target")
+            .given(&to);
+        let told = Told::of(&set_up.run(&sandbox, "--format json").code(0));
+        assert!(told.names(verdict).contains(&"target-store"));
+        let said = told.says("target-store");
+        assert!(
+            said.contains("its certificate is issued by CN=ca, valid until "),
+            "{said}"
+        );
+    }
 }
