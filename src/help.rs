@@ -112,7 +112,7 @@ Signing in:
 const OF_OPENTELEMETRY: &[(&str, &str)] = &[
     (
         "OTEL_EXPORTER_OTLP_ENDPOINT",
-        "Send traces to the OpenTelemetry collector at this URL, by OTLP over HTTP (port 4318); the other variables of that standard hold too",
+        "Send traces and metrics to the OpenTelemetry collector at this URL, by OTLP over HTTP (port 4318); the other variables of that standard hold too",
     ),
     (
         "TRACEPARENT, TRACESTATE",
@@ -122,7 +122,7 @@ const OF_OPENTELEMETRY: &[(&str, &str)] = &[
 
 /// The same in short.
 const TRACES: &str = "\
-Traces:
+Traces and metrics:
   OTEL_EXPORTER_OTLP_ENDPOINT names an OpenTelemetry collector, to be sent OTLP
   over HTTP; the other variables of that standard hold too, and TRACEPARENT.";
 

@@ -56,50 +56,51 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
                 None if arguments.all => Chosen::All,
                 job => Chosen::Job(job),
             };
-            with_settings(&matches, &cli, chosen, |config, output| {
+            with_settings(&matches, &cli, chosen, |config, output, otel| {
                 let job = arguments.job.as_deref();
-                let telemetry = if arguments.dry_run {
-                    TelemetrySettings::nobody()
+                let (telemetry, otel) = if arguments.dry_run {
+                    (TelemetrySettings::nobody(), None)
                 } else {
-                    config.telemetry()?
+                    (config.telemetry()?, otel)
                 };
-                watched(telemetry, ("run", job), |watchers| {
+                watched((telemetry, otel), ("run", job), |watchers| {
                     run::run(config, arguments, output, watchers)
                 })
             })
         }
         Verb::Verify(arguments) => {
             let chosen = Chosen::Job(arguments.job.as_deref());
-            with_settings(&matches, &cli, chosen, |config, output| {
+            with_settings(&matches, &cli, chosen, |config, output, otel| {
                 let job = arguments.job.as_deref();
                 // It does not tell how far it is.
                 let telemetry = TelemetrySettings {
                     listen: None,
                     ..config.telemetry()?
                 };
-                watched(telemetry, ("verify", job), |watchers| {
+                watched((telemetry, otel), ("verify", job), |watchers| {
                     verify::verify(config, arguments, output, watchers)
                 })
             })
         }
         Verb::Migrate(arguments) => {
             let chosen = Chosen::Job(arguments.job.as_deref());
-            with_settings(&matches, &cli, chosen, |config, output| {
+            with_settings(&matches, &cli, chosen, |config, output, _| {
                 migrate::migrate(config, arguments, output)
             })
         }
         Verb::Seed(arguments) => {
             let chosen = Chosen::Job(arguments.job.as_deref());
-            with_settings(&matches, &cli, chosen, |config, output| {
+            with_settings(&matches, &cli, chosen, |config, output, otel| {
                 let job = arguments.job.as_deref();
-                watched(config.telemetry()?, ("seed", job), |watchers| {
+                let telemetry = config.telemetry()?;
+                watched((telemetry, otel), ("seed", job), |watchers| {
                     seed::seed(config, arguments, output, watchers)
                 })
             })
         }
         Verb::Reset(arguments) => {
             let chosen = Chosen::Job(arguments.job.as_deref());
-            with_settings(&matches, &cli, chosen, |config, output| {
+            with_settings(&matches, &cli, chosen, |config, output, _| {
                 reset::reset(config, arguments, output)
             })
         }
@@ -108,7 +109,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
                 None if arguments.all => Chosen::All,
                 job => Chosen::Job(job),
             };
-            with_settings(&matches, &cli, chosen, |config, output| {
+            with_settings(&matches, &cli, chosen, |config, output, _| {
                 status::status(config, arguments, output)
             })
         }
@@ -117,7 +118,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
                 None if arguments.all => Chosen::All,
                 job => Chosen::Job(job),
             };
-            with_settings(&matches, &cli, chosen, |config, output| {
+            with_settings(&matches, &cli, chosen, |config, output, _| {
                 doctor::doctor(config, arguments, output)
             })
             .or_else(|error| {
@@ -142,7 +143,7 @@ fn with_settings(
     matches: &ArgMatches,
     cli: &Cli,
     chosen: Chosen,
-    command: impl FnOnce(&Config, &OutputSettings) -> Result<u8>,
+    command: impl FnOnce(&Config, &OutputSettings, Option<&Otel>) -> Result<u8>,
 ) -> Result<u8> {
     let Some((verb, flags)) = matches.subcommand() else {
         // clap refuses a command line without a command.
@@ -157,7 +158,7 @@ fn with_settings(
     let done = if cli.show_config() {
         show_config(&config, chosen, output.format)
     } else {
-        command(&config, &output)
+        command(&config, &output, otel.as_ref())
     };
     let code = done.unwrap_or_else(|error| report_failure(command_name(verb), &error, &output));
     // Last of all, as it may take a moment.
@@ -311,11 +312,11 @@ fn failed(command: &'static str, job: Option<&str>, error: &Error) -> Summary {
 /// Does the work of a command, of a job if one is chosen, while others watch over it. `work` tells them how it ended, unless it fails before
 /// there is a summary.
 fn watched(
-    settings: TelemetrySettings,
+    (settings, otel): (TelemetrySettings, Option<&Otel>),
     (command, job): (&'static str, Option<&str>),
     work: impl FnOnce(&mut Watchers) -> Result<u8>,
 ) -> Result<u8> {
-    let mut watchers = Watchers::begin(settings);
+    let mut watchers = Watchers::begin(settings, otel);
     let done = work(&mut watchers);
     if let Err(error) = &done {
         span::end(&span::of_command(command, job, None, None), Err(error));

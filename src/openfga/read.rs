@@ -30,8 +30,9 @@ impl TupleReader for PointReader {
             Ok(Some(change)) => Ok(TupleState::Exists(Box::new(change))),
             Ok(None) => Ok(TupleState::Missing),
             Err(failure) if failure.reason == Reason::Invalid => {
-                let error = failure.error;
-                tracing::warn!(request_id = error.request_id(), "{error}");
+                // What it says may name the tuple.
+                let request_id = failure.error.request_id();
+                tracing::warn!(request_id, "the server refuses to tell of a tuple");
                 Ok(TupleState::Refused)
             }
             Err(failure) => Err(failure.error),

@@ -160,6 +160,10 @@ impl Ended for ComparedSummary<'_> {
         "fga-sync-verify"
     }
 
+    fn of_itself(&self) -> Vec<Sample<'_>> {
+        self.samples(&Earlier::of_file(String::new()))
+    }
+
     fn samples(&self, earlier: &Earlier) -> Vec<Sample<'_>> {
         let Some(mirror) = &self.mirror else {
             return Vec::new();

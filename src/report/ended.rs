@@ -20,6 +20,9 @@ pub trait Ended {
     /// What was measured, mirror by mirror, and what stays as it was `earlier`. Nothing where it is not known which mirror was meant.
     fn samples(&self, earlier: &Earlier) -> Vec<Sample<'_>>;
 
+    /// The same without what only earlier commands know.
+    fn of_itself(&self) -> Vec<Sample<'_>>;
+
     /// What is known of mirrors whose turn did not come.
     fn left_alone(&self, _earlier: &Earlier) -> Vec<Sample<'_>> {
         Vec::new()

@@ -21,6 +21,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{sleep, timeout};
 use url::Host;
 
+use super::metrics::encode;
 use super::under_way::UnderWay;
 
 /// For a connection, from its request to the end of the answer. Prometheus waits as long by default.
@@ -75,7 +76,6 @@ impl fmt::Display for ListenAddress {
 
 /// Answers until it is dropped.
 pub(super) struct Listening {
-    under_way: UnderWay,
     _ends: oneshot::Sender<Infallible>,
 }
 
@@ -84,25 +84,15 @@ impl Listening {
     ///
     /// # Errors
     /// Where the address is taken or not of this machine, or the system gives no thread.
-    pub(super) fn begin(address: &ListenAddress) -> io::Result<Self> {
+    pub(super) fn begin(address: &ListenAddress, under_way: UnderWay) -> io::Result<Self> {
         let listener = address.bind()?;
         listener.set_nonblocking(true)?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let under_way = UnderWay::default();
         let (ends, ended) = oneshot::channel();
-        let told = under_way.clone();
         thread::Builder::new()
             .name("listen".to_owned())
-            .spawn(move || listen(&runtime, listener, told, ended))?;
-        Ok(Self {
-            under_way,
-            _ends: ends,
-        })
-    }
-
-    /// What is told to whoever asks.
-    pub(super) const fn under_way(&self) -> &UnderWay {
-        &self.under_way
+            .spawn(move || listen(&runtime, listener, under_way, ended))?;
+        Ok(Self { _ends: ends })
     }
 }
 
@@ -161,7 +151,7 @@ fn answer(request: &Request<Incoming>, under_way: &UnderWay) -> Response<String>
         return answer;
     }
     match request.uri().path() {
-        "/metrics" => match under_way.metrics() {
+        "/metrics" => match under_way.look(|samples| encode(samples, None)) {
             Ok(metrics) => with_type(StatusCode::OK, prometheus::TEXT_FORMAT, metrics),
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         },

@@ -25,6 +25,10 @@ impl Ended for Summary {
         };
         [self.of_run(), history(mirror, Some(self), earlier)].concat()
     }
+
+    fn of_itself(&self) -> Vec<Sample<'_>> {
+        self.of_run()
+    }
 }
 
 impl Summary {
@@ -131,6 +135,10 @@ impl Ended for Summaries {
     fn samples(&self, earlier: &Earlier) -> Vec<Sample<'_>> {
         let jobs = self.jobs.iter();
         jobs.flat_map(|job| job.samples(earlier)).collect()
+    }
+
+    fn of_itself(&self) -> Vec<Sample<'_>> {
+        self.jobs.iter().flat_map(Summary::of_run).collect()
     }
 
     fn left_alone(&self, earlier: &Earlier) -> Vec<Sample<'_>> {

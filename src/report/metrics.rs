@@ -17,15 +17,15 @@ use super::histogram::Histogram;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Metric {
     /// With the unit at the end.
-    name: &'static str,
-    help: &'static str,
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
     /// Further labels.
     labels: &'static [&'static str],
 }
 
 /// What was measured.
 #[derive(Debug, Clone, PartialEq)]
-enum Value {
+pub(super) enum Value {
     Number(f64),
     Durations(Histogram),
 }
@@ -33,12 +33,12 @@ enum Value {
 /// What was measured of a mirror.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample<'a> {
-    metric: &'static Metric,
+    pub(super) metric: &'static Metric,
     /// The name of its position: the job, or else the store's id.
-    pub(super) mirror: &'a str,
+    pub(super) mirror: Cow<'a, str>,
     /// Of the further labels.
-    labels: Vec<Cow<'static, str>>,
-    value: Value,
+    pub(super) labels: Vec<Cow<'static, str>>,
+    pub(super) value: Value,
 }
 
 impl Metric {
@@ -59,7 +59,7 @@ impl Metric {
     pub(super) const fn of<'a>(&'static self, mirror: &'a str, number: f64) -> Sample<'a> {
         Sample {
             metric: self,
-            mirror,
+            mirror: Cow::Borrowed(mirror),
             labels: Vec::new(),
             value: Value::Number(number),
         }
@@ -92,13 +92,19 @@ impl Metric {
 }
 
 impl Sample<'_> {
-    fn labels(&self, pushed_as: Option<&str>) -> Vec<LabelPair> {
-        let pushed = pushed_as.map(|job| [("job", job), ("instance", self.mirror)]);
+    /// The labels of its own.
+    pub(super) fn own_labels(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let further = self.labels.iter().map(Cow::as_ref);
         let further = self.metric.labels.iter().copied().zip(further);
-        let mut labels: Vec<_> = [("mirror", self.mirror)]
+        [("mirror", self.mirror.as_ref())]
             .into_iter()
             .chain(further)
+    }
+
+    fn labels(&self, pushed_as: Option<&str>) -> Vec<LabelPair> {
+        let pushed = pushed_as.map(|job| [("job", job), ("instance", self.mirror.as_ref())]);
+        let mut labels: Vec<_> = self
+            .own_labels()
             .chain(pushed.into_iter().flatten())
             .map(|(name, value)| {
                 let mut pair = LabelPair::default();

@@ -34,9 +34,12 @@ fn push_group(url: &ServiceUrl, job: &str, samples: &[Sample]) -> anyhow::Result
     let mut url = url.with(["metrics", "job", job]);
     // A slash would end the label, so such a name is encoded, as the Pushgateway wants it.
     url = if first.mirror.contains('/') {
-        url.with(["instance@base64", &BASE64_URL_SAFE.encode(first.mirror)])
+        url.with([
+            "instance@base64",
+            &BASE64_URL_SAFE.encode(first.mirror.as_bytes()),
+        ])
     } else {
-        url.with(["instance", first.mirror])
+        url.with(["instance", first.mirror.as_ref()])
     };
     send(&Method::PUT, &url, &encode(samples, None)?).map(drop)
 }

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::locked;
-use super::metrics::encode;
+use super::metrics::Sample;
+use super::otel::Durations;
 use super::requests::Meters;
 use super::summary::{Subject, Summary};
 use super::tally::Tally;
@@ -12,7 +13,7 @@ use crate::event::Event;
 use crate::sync::Outcome;
 
 /// How far a command is. Its clones know the same.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct UnderWay(Arc<Mutex<Known>>);
 
 #[derive(Debug, Default)]
@@ -20,6 +21,8 @@ struct Known {
     run: Option<Run>,
     /// The runs before it, where there are several jobs.
     ended: Vec<Arc<Summary>>,
+    /// Who notes how long things take.
+    durations: Option<Durations>,
 }
 
 /// A run that has not ended.
@@ -34,6 +37,14 @@ struct Run {
 }
 
 impl UnderWay {
+    /// Nothing has begun.
+    pub(super) fn new(durations: Option<Durations>) -> Self {
+        Self(Arc::new(Mutex::new(Known {
+            durations,
+            ..Known::default()
+        })))
+    }
+
     /// A run begins.
     pub fn begin(&self, subject: Subject, began: Instant, meters: Meters) {
         locked(&self.0).run = Some(Run {
@@ -48,7 +59,11 @@ impl UnderWay {
     /// Something has happened in it, after which it has done so much.
     pub(super) fn hear(&self, event: &Event, tally: &Tally) {
         let mut known = locked(&self.0);
-        let Some(run) = &mut known.run else { return };
+        let Known { run, durations, .. } = &mut *known;
+        let Some(run) = run else { return };
+        if let (Some(durations), Some(mirror)) = (durations, &run.subject.mirror) {
+            durations.hear(event, mirror);
+        }
         run.tally.clone_from(tally);
         match event {
             Event::LockTaken(_) => run.lacks = Some("the source is not reached"),
@@ -77,11 +92,8 @@ impl UnderWay {
             .map_or(Some("no run is under way"), |run| run.lacks)
     }
 
-    /// What was measured so far, as Prometheus reads it. What happened before this command is not known here.
-    ///
-    /// # Errors
-    /// Where a metric has no sample.
-    pub(super) fn metrics(&self) -> prometheus::Result<String> {
+    /// Looks at what was measured so far. What happened before this command is not known here.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&[Sample]) -> T) -> T {
         let (ended, run) = {
             // The run waits for this.
             let known = locked(&self.0);
@@ -90,7 +102,7 @@ impl UnderWay {
         let run = run.map(Run::so_far);
         let ended = ended.iter().flat_map(|summary| summary.of_run());
         let samples: Vec<_> = ended.chain(run.iter().flat_map(Summary::so_far)).collect();
-        encode(&samples, None)
+        look(&samples)
     }
 }
 

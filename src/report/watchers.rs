@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::ended::Ended;
 use super::listen::{ListenAddress, Listening};
+use super::otel::Otel;
 use super::ping::Ping;
 use super::under_way::UnderWay;
 use super::web::ServiceUrl;
@@ -39,22 +40,31 @@ impl TelemetrySettings {
 }
 
 /// Who watches over a command that has begun.
-pub struct Watchers {
+pub struct Watchers<'a> {
     settings: TelemetrySettings,
     ping: Option<Ping>,
-    listening: Option<Listening>,
+    otel: Option<&'a Otel>,
+    meanwhile: Option<UnderWay>,
+    _listening: Option<Listening>,
 }
 
-impl Watchers {
+impl<'a> Watchers<'a> {
     /// Tells them that it begins, and listens until it is dropped.
-    pub fn begin(settings: TelemetrySettings) -> Self {
+    pub fn begin(settings: TelemetrySettings, otel: Option<&'a Otel>) -> Self {
         let ping = settings.ping_url.as_ref().map(Ping::begin).transpose();
         let ping = ping.unwrap_or_else(|error| {
             tracing::warn!("can't tell the ping URL that the command begins: {error}");
             None
         });
-        let listening = settings.listen.as_ref().and_then(|address| {
-            let listening = Listening::begin(address);
+        let durations = otel.and_then(Otel::durations);
+        let is_asked = settings.listen.is_some() || durations.is_some();
+        let meanwhile = is_asked.then(|| UnderWay::new(durations));
+        if let (Some(otel), Some(meanwhile)) = (otel, &meanwhile) {
+            otel.watch(meanwhile);
+        }
+        let address = settings.listen.as_ref().zip(meanwhile.clone());
+        let listening = address.and_then(|(address, meanwhile)| {
+            let listening = Listening::begin(address, meanwhile);
             let warn = |error: &std::io::Error| {
                 tracing::warn!("can't serve /metrics, /healthz and /readyz at {address}: {error}: name another --listen");
             };
@@ -63,17 +73,22 @@ impl Watchers {
         Self {
             settings,
             ping,
-            listening,
+            otel,
+            meanwhile,
+            _listening: listening,
         }
     }
 
     /// Who wants to know meanwhile how far it is, if somebody may ask.
-    pub fn meanwhile(&self) -> Option<&UnderWay> {
-        self.listening.as_ref().map(Listening::under_way)
+    pub const fn meanwhile(&self) -> Option<&UnderWay> {
+        self.meanwhile.as_ref()
     }
 
     /// Tells them how it ended.
     pub fn tell(&mut self, ended: &dyn Ended) {
+        if let Some(otel) = self.otel {
+            otel.measured(ended.of_itself());
+        }
         if let Some(path) = &self.settings.metrics_file
             && let Err(error) = metrics_file::write(path, ended)
         {

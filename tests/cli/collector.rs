@@ -7,8 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use flate2::read::GzDecoder;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value};
+use opentelemetry_proto::tonic::metrics::v1::{
+    HistogramDataPoint, metric::Data, number_data_point,
+};
 use opentelemetry_proto::tonic::trace::v1::Span as Sent;
 use prost::Message;
 use serde_json::{Map, Value};
@@ -82,6 +86,12 @@ impl Collector {
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", url)
     }
 
+    /// The variable that names it, for metrics.
+    pub fn metrics(&self) -> (&'static str, String) {
+        let url = format!("{}/v1/metrics", self.url());
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", url)
+    }
+
     pub fn received(&self) -> Vec<HttpRequest> {
         self.received.lock().unwrap().clone()
     }
@@ -92,6 +102,35 @@ impl Collector {
             .iter()
             .filter(|request| request.target.ends_with(path));
         of_path.map(body).collect()
+    }
+
+    /// The numbers that came last, named as in Prometheus' text.
+    pub fn samples(&self) -> BTreeMap<String, f64> {
+        let bodies = self.bodies("/v1/metrics");
+        let last = bodies.last().expect("no metrics came").as_slice();
+        let sent = ExportMetricsServiceRequest::decode(last).unwrap();
+        let of_scopes = (sent.resource_metrics.into_iter()).flat_map(|sent| sent.scope_metrics);
+        let mut samples = BTreeMap::new();
+        for metric in of_scopes.flat_map(|sent| sent.metrics) {
+            match metric.data.unwrap() {
+                Data::Gauge(gauge) => {
+                    for point in gauge.data_points {
+                        let name = sample(&metric.name, &point.attributes, None);
+                        let Some(number_data_point::Value::AsDouble(number)) = point.value else {
+                            panic!("{point:?}");
+                        };
+                        samples.insert(name, number);
+                    }
+                }
+                Data::Histogram(histogram) => {
+                    for point in histogram.data_points {
+                        samples.extend(buckets(&metric.name, &point));
+                    }
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        samples
     }
 
     /// All spans that came, in the order in which they began.
@@ -125,6 +164,34 @@ fn body(request: &HttpRequest) -> Vec<u8> {
         .read_to_end(&mut body)
         .unwrap();
     body
+}
+
+fn sample(name: &str, labels: &[KeyValue], bound: Option<&str>) -> String {
+    let labels: BTreeMap<_, _> = attributes(labels).into_iter().collect();
+    let mut labels: Vec<_> = (labels.iter())
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    labels.extend(bound.map(|bound| format!("le=\"{bound}\"")));
+    format!("{name}{{{}}}", labels.join(","))
+}
+
+/// The samples of a histogram. Prometheus counts what is within each bound, OpenTelemetry what is between two.
+#[expect(clippy::cast_precision_loss, reason = "as Prometheus has all numbers")]
+fn buckets(name: &str, point: &HistogramDataPoint) -> Vec<(String, f64)> {
+    let named =
+        |end: &str, bound: Option<&str>| sample(&format!("{name}_{end}"), &point.attributes, bound);
+    let mut samples = vec![
+        (named("count", None), point.count as f64),
+        (named("sum", None), point.sum.unwrap()),
+    ];
+    let bounds = point.explicit_bounds.iter().map(f64::to_string);
+    let bounds = bounds.chain(["+Inf".to_owned()]);
+    let mut within = 0;
+    for (bound, between) in bounds.zip(&point.bucket_counts) {
+        within += between;
+        samples.push((named("bucket", Some(&bound)), within as f64));
+    }
+    samples
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -15,12 +15,13 @@ use crate::listen::hold_up;
 use crate::metrics::assert_is;
 use crate::sandbox::{Sandbox, wait_until};
 
-/// A program of Debian's packages in the background. It is killed when dropped.
-struct Server(Child);
+/// A program in the background. It is killed when dropped.
+pub struct Server(Child);
 
 impl Server {
-    fn start(directory: &Path, program: &str, arguments: &[String]) -> Self {
-        let output = fs::File::create(directory.join(format!("{program}.log"))).unwrap();
+    pub fn start(directory: &Path, program: &str, arguments: &[String]) -> Self {
+        let name = Path::new(program).file_name().unwrap().to_str().unwrap();
+        let output = fs::File::create(directory.join(format!("{name}.log"))).unwrap();
         let started = Command::new(program)
             .args(arguments)
             .current_dir(directory)

@@ -72,10 +72,6 @@ impl Sender {
             trouble: trouble.clone(),
         })
     }
-
-    pub(super) const fn url(&self) -> &Url {
-        &self.url
-    }
 }
 
 impl std::fmt::Debug for Sender {
@@ -110,7 +106,7 @@ impl HttpClient for Sender {
 /// An exporter that notes what it could not send.
 #[derive(Debug)]
 pub(super) struct Noted<E> {
-    exporter: E,
+    pub(super) exporter: E,
     trouble: Trouble,
 }
 
@@ -120,7 +116,7 @@ impl<E> Noted<E> {
         Self { exporter, trouble }
     }
 
-    fn note(&self, exported: &OTelSdkResult) {
+    pub(super) fn note(&self, exported: &OTelSdkResult) {
         if exported.is_err() {
             self.trouble.lost("it can't be sent");
         }

@@ -1,14 +1,17 @@
-//! Traces for an OpenTelemetry collector, by OTLP over HTTP, as the standard variables ask for them. What goes wrong with that is one line in
+//! Traces and metrics for an OpenTelemetry collector, by OTLP over HTTP, as the standard variables ask for them. What goes wrong with that is one line in
 //! the log: it never changes the exit code, and holds up the end of the process for [`PATIENCE`] at most.
 
 mod client;
+mod metrics;
 mod signal;
 
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
+use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::{EnvResourceDetector, TelemetryResourceDetector};
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -18,12 +21,19 @@ use tracing_opentelemetry::OpenTelemetryLayer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::{Layer, Registry};
 
-use self::client::{Noted, Sender, Trouble};
-use self::signal::{TRACES, variable};
+use self::client::{Noted, Trouble};
+pub(super) use self::metrics::Durations;
+use self::metrics::Measured;
+use self::signal::{METRICS, TRACES, variable};
+use super::metrics::Sample;
 use super::ticker;
+use super::under_way::UnderWay;
 
 /// What is left to send when the process ends has so long, whatever the collector does.
 const PATIENCE: Duration = Duration::from_millis(1_800);
+
+/// What the SDK is told of where to send, which it would show in an error: the sender knows better.
+const ELSEWHERE: &str = "http://collector";
 
 /// What stands in our own crate.
 const OURS: &str = "fga_sync";
@@ -31,6 +41,7 @@ const OURS: &str = "fga_sync";
 /// Who sends what is to be sent.
 pub struct Otel {
     traces: Option<SdkTracerProvider>,
+    metrics: Option<Measured>,
     trouble: Trouble,
     /// What can't be done as it was asked for.
     complaints: Vec<String>,
@@ -44,33 +55,21 @@ impl Otel {
         }
         let mut otel = Self {
             traces: None,
+            metrics: None,
             trouble: Trouble::default(),
             complaints: Vec::new(),
         };
-        match TRACES.sender(&otel.trouble) {
-            Ok(None) => {}
-            Ok(Some(sender)) => otel.trace(sender),
+        match traces(&otel.trouble) {
+            Ok(traces) => otel.traces = traces,
             Err(why) => otel.complaints.push(format!("no traces are sent: {why}")),
         }
-        (otel.traces.is_some() || !otel.complaints.is_empty()).then_some(otel)
-    }
-
-    fn trace(&mut self, sender: Sender) {
-        let exporter = SpanExporter::builder()
-            .with_http()
-            .with_endpoint(sender.url().as_str())
-            .with_http_client(sender)
-            .build();
-        match exporter {
-            Ok(exporter) => {
-                let provider = SdkTracerProvider::builder()
-                    .with_batch_exporter(Noted::new(exporter, &self.trouble))
-                    .with_resource(resource())
-                    .build();
-                self.traces = Some(provider);
-            }
-            Err(error) => (self.complaints).push(format!("no traces are sent: {error}")),
+        match measured(&otel.trouble) {
+            Ok(metrics) => otel.metrics = metrics,
+            Err(why) => otel.complaints.push(format!("no metrics are sent: {why}")),
         }
+        let is_nothing =
+            otel.traces.is_none() && otel.metrics.is_none() && otel.complaints.is_empty();
+        (!is_nothing).then_some(otel)
     }
 
     /// What turns spans into traces: all of ours, and of log lines those from `info` on. Errors are told by the spans.
@@ -99,18 +98,86 @@ impl Otel {
         }
     }
 
-    /// Sends what is left.
+    /// Who notes how long things take, if metrics are wanted.
+    pub(super) fn durations(&self) -> Option<Durations> {
+        self.metrics.as_ref().map(Measured::durations).cloned()
+    }
+
+    /// Tells from now on what a command measures while it lasts.
+    pub(super) fn watch(&self, under_way: &UnderWay) {
+        if let Some(metrics) = &self.metrics {
+            metrics.watch(under_way);
+        }
+    }
+
+    /// Tells what a command that has ended measured.
+    pub(super) fn measured(&self, samples: Vec<Sample>) {
+        if let Some(metrics) = &self.metrics {
+            metrics.end(samples);
+        }
+    }
+
+    /// Sends what is left, traces and metrics at the same time.
     pub fn end(self) {
-        if let Some(provider) = self.traces {
-            let ended = provider.shutdown_with_timeout(PATIENCE);
-            if ended.is_err() {
+        let until = Instant::now() + PATIENCE;
+        let traces = self
+            .traces
+            .map(|provider| in_a_thread(move || drop(provider.shutdown_with_timeout(PATIENCE))));
+        let metrics = self.metrics.map(|metrics| {
+            let provider = metrics.provider().clone();
+            in_a_thread(move || drop(provider.shutdown()))
+        });
+        for ended in traces.into_iter().chain(metrics) {
+            let left = until.saturating_duration_since(Instant::now());
+            if ended.recv_timeout(left) != Ok(()) {
                 self.trouble.lost("it does not answer in time");
             }
         }
         if let Some(why) = self.trouble.why_lost() {
-            tracing::warn!("can't send all traces to the OpenTelemetry collector: {why}");
+            tracing::warn!("can't send everything to the OpenTelemetry collector: {why}");
         }
     }
+}
+
+/// Does something that may take long, and tells when it is done.
+fn in_a_thread(work: impl FnOnce() + Send + 'static) -> Receiver<()> {
+    let (done, ended) = channel();
+    let work = move || {
+        work();
+        // Nobody may wait any longer.
+        let _ = done.send(());
+    };
+    // Without a thread it is not done.
+    let _ = thread::Builder::new().spawn(work);
+    ended
+}
+
+fn traces(trouble: &Trouble) -> anyhow::Result<Option<SdkTracerProvider>> {
+    let Some(sender) = TRACES.sender(trouble)? else {
+        return Ok(None);
+    };
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .with_endpoint(ELSEWHERE)
+        .with_http_client(sender)
+        .build()?;
+    let provider = SdkTracerProvider::builder()
+        .with_batch_exporter(Noted::new(exporter, trouble))
+        .with_resource(resource());
+    Ok(Some(provider.build()))
+}
+
+fn measured(trouble: &Trouble) -> anyhow::Result<Option<Measured>> {
+    let Some(sender) = METRICS.sender(trouble)? else {
+        return Ok(None);
+    };
+    let exporter = MetricExporter::builder()
+        .with_http()
+        .with_endpoint(ELSEWHERE)
+        .with_http_client(sender)
+        .build()?;
+    let exporter = Noted::new(exporter, trouble);
+    Ok(Some(Measured::new(exporter, resource())))
 }
 
 /// Who says all this.

@@ -51,6 +51,7 @@ macro_rules! signal {
 }
 
 pub(super) static TRACES: Signal = signal!("TRACES", "v1/traces");
+pub(super) static METRICS: Signal = signal!("METRICS", "v1/metrics");
 
 /// The text of a variable, if it says anything.
 pub(super) fn variable(name: &str) -> Option<String> {
