@@ -67,6 +67,9 @@ pub enum Verb {
     /// Tell how the mirrors of a target stand, and be an alarm where that is wanted.
     #[command(override_usage = help::usage("status"), after_help = help::after("status"))]
     Status(StatusArgs),
+    /// Check whether a run would find what it needs, and say what to do where it would not. Writes nothing.
+    #[command(override_usage = help::usage("doctor"), after_help = help::after("doctor"))]
+    Doctor(DoctorArgs),
     /// Forget the position of one mirror, and delete its rows where that is wanted.
     #[command(override_usage = help::usage("reset"), after_help = help::after("reset"))]
     Reset(ResetArgs),
@@ -208,6 +211,20 @@ pub struct StatusArgs {
     #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(complete::jobs))]
     pub job: Option<String>,
     /// Look at the mirror of every job of the configuration file
+    #[arg(long, conflicts_with = "job")]
+    pub all: bool,
+}
+
+/// Flags of `doctor`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of doctor")]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    settings: SettingFlags<OfRun>,
+    /// Check what this job of the configuration file needs
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(complete::jobs))]
+    pub job: Option<String>,
+    /// Check what every job of the configuration file needs
     #[arg(long, conflicts_with = "job")]
     pub all: bool,
 }

@@ -88,6 +88,11 @@ pub const EXAMPLES: &[Example] = &[
         line: "fga-sync status --quiet --max-age 1h --max-failures 3 --config /etc/fga-sync.toml --all",
     },
     Example {
+        command: "doctor",
+        what: "See whether a run would find what it needs, before the first one",
+        line: "fga-sync doctor --config /etc/fga-sync.toml",
+    },
+    Example {
         command: "completions",
         what: "Complete what is typed, in each new shell",
         line: "fga-sync completions bash > /usr/share/bash-completion/completions/fga-sync",
@@ -154,6 +159,10 @@ pub const fn synopsis(command: &str) -> &'static [&'static str] {
         b"status" => &[
             "fga-sync status [--max-lag DURATION] [--max-age DURATION] [--max-failures N] --target URL [OPTIONS]",
             "fga-sync status --config FILE [--job NAME | --all] [OPTIONS]",
+        ],
+        b"doctor" => &[
+            "fga-sync doctor --source URL --store-id ID --target URL [OPTIONS]",
+            "fga-sync doctor --config FILE [--job NAME | --all] [OPTIONS]",
         ],
         b"reset" => &[
             "fga-sync reset [--truncate] [--yes | --dry-run] --store-id ID --target URL [OPTIONS]",

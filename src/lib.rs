@@ -10,6 +10,7 @@ pub mod cli;
 pub mod command;
 pub mod complete;
 pub mod config;
+pub mod doctor;
 pub mod engine;
 pub mod error;
 pub mod event;

@@ -30,7 +30,7 @@ pub(crate) fn of_command(
             }
         };
     }
-    let span = named!("run", "seed", "verify", "reset", "status");
+    let span = named!("run", "seed", "verify", "reset", "status", "doctor");
     otel::adopt(&span);
     span
 }

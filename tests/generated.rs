@@ -141,7 +141,9 @@ fn man_page(name: &str, command: &Command) -> String {
 
 /// Whether a command reads settings. Those that are shared are flags of every command, whatever it does.
 fn has_settings(command: &Command) -> bool {
-    let with_settings = ["run", "seed", "verify", "migrate", "reset", "status"];
+    let with_settings = [
+        "run", "seed", "verify", "migrate", "reset", "status", "doctor",
+    ];
     command.has_subcommands() || with_settings.contains(&command.get_name())
 }
 

@@ -27,6 +27,7 @@ mod mirror {
     pub mod coarse_clock;
     pub mod copy;
     pub mod cut;
+    pub mod doctor;
     pub mod equality;
     pub mod false_ends;
     pub mod hosts;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let world = Arc::new(World::default());
     let trials: Vec<_> = [
+        mirror::doctor::trials,
         mirror::equality::trials,
         mirror::kill::trials,
         mirror::restart::trials,

@@ -1,6 +1,7 @@
 //! The commands, one file each, and what they share: arguments in, exit code out.
 
 mod completions;
+mod doctor;
 mod familiar;
 mod migrate;
 mod reset;
@@ -112,6 +113,23 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
                 status::status(config, arguments, output)
             })
         }
+        Verb::Doctor(arguments) => {
+            let chosen = match arguments.job.as_deref() {
+                None if arguments.all => Chosen::All,
+                job => Chosen::Job(job),
+            };
+            with_settings(&matches, &cli, chosen, |config, output, _| {
+                doctor::doctor(config, arguments, output)
+            })
+            .or_else(|error| {
+                let flags = matches.subcommand().map(|(_, flags)| flags);
+                let output = OutputSettings {
+                    quiet: flags.is_some_and(|flags| verbosity(flags) < 0),
+                    ..guessed
+                };
+                Ok(doctor::without_settings(&error, &output))
+            })
+        }
         // A mistake in the settings keeps nobody from these.
         Verb::Completions(arguments) => completions::completions(arguments.shell),
         Verb::Version => version::version(guessed.format),
@@ -157,6 +175,7 @@ fn command_name(verb: &str) -> &'static str {
         "seed" => "seed",
         "reset" => "reset",
         "status" => "status",
+        "doctor" => doctor::COMMAND,
         "completions" => "completions",
         "version" => "version",
         _ => "run",
@@ -198,9 +217,11 @@ fn not_a_command(error: &clap::Error, arguments: &[OsString]) -> u8 {
     }
     if output.format == Format::Json {
         let verb = arguments.iter().find(|argument| {
-            ["run", "seed", "verify", "migrate", "reset", "status"]
-                .iter()
-                .any(|verb| *argument == verb)
+            [
+                "run", "seed", "verify", "migrate", "reset", "status", "doctor",
+            ]
+            .iter()
+            .any(|verb| *argument == verb)
         });
         let verb = verb.and_then(|verb| verb.to_str()).unwrap_or_default();
         print_failure(command_name(verb), &wrong, &output);

@@ -2,6 +2,7 @@
 
 mod columns;
 mod dry_run;
+mod examine;
 mod foreign;
 mod ladder;
 mod meaning;
@@ -16,6 +17,7 @@ mod stranger;
 mod within;
 
 pub use dry_run::DryRun;
+pub use examine::{Between, Concern, Examine, Written, open_to_examine};
 pub use ladder::Step;
 pub use mysql::{MySql, MySqlSettings};
 pub use open::{migration_sql, open};
@@ -25,6 +27,7 @@ pub use settings::{Database, TargetSettings, masked};
 pub(crate) use settings::{FORMS, holds_password, is_postgres};
 pub(crate) use shown_url::shown_url;
 pub use sqlite::Sqlite;
+pub(crate) use within::look_up;
 
 /// What a target is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub enum Access {
     ReadWrite,
     /// To look at it.
     ReadOnly,
+    /// To see whether it could be filled, and to leave it as it is.
+    TryOut,
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ pub(super) fn sign_in<T: Send + 'static>(
 }
 
 /// The addresses of a host, unless nobody looks its name up in time.
-pub(super) fn look_up(host: &str, port: u16, limit: Duration) -> anyhow::Result<Vec<SocketAddr>> {
+pub(crate) fn look_up(host: &str, port: u16, limit: Duration) -> anyhow::Result<Vec<SocketAddr>> {
     let host = (host.to_owned(), port);
     let found = within(limit, move || host.to_socket_addrs())
         .ok_or_else(|| anyhow::anyhow!("nobody looked its name up in {limit:?}"))??;

@@ -21,6 +21,8 @@ pub(super) struct Failure {
     pub(super) remedy: Remedy,
     /// The code of an error answer of `OpenFGA`; empty where it is none.
     pub(super) code: String,
+    /// Whether the server does not know who asks, as opposed to what he may do.
+    pub(super) is_of_sign_in: bool,
 }
 
 /// What a failure says of the server.
@@ -47,6 +49,9 @@ pub(super) enum Remedy {
     OtherPageSize(String),
 }
 
+/// The code of a refused permission (`OpenFGA` v1.18.1, under 401).
+const FORBIDDEN: &str = "forbidden";
+
 /// The body of an error answer. A proxy in between may answer with something else.
 #[derive(Deserialize)]
 struct ErrorJson {
@@ -62,6 +67,7 @@ impl Failure {
             reason: Reason::Failed,
             remedy: Remedy::Wait(None),
             code: String::new(),
+            is_of_sign_in: false,
         }
     }
 
@@ -86,6 +92,7 @@ impl Failure {
             reason: Reason::Failed,
             remedy: Remedy::None,
             code: String::new(),
+            is_of_sign_in: false,
         }
     }
 }
@@ -112,11 +119,7 @@ pub(super) fn no_answer(url: &Url, why: NoAnswer, words: &Words) -> Failure {
     let url = shown(url);
     let unavailable = |message| Error::new(words.unavailable, message);
     match why {
-        NoAnswer::Broken(error) => Failure::passing(
-            unavailable(format!("can't read {url}"))
-                .because(error.without_url())
-                .advise(format!("check that the server runs and that {} names its host and port; and the proxy, where HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names one", words.url)),
-        ),
+        NoAnswer::Broken(error) => Failure::passing(unreachable(&url, error.without_url(), words)),
         // What is wrong with certificates does not pass by itself.
         NoAnswer::Untrusted(trouble) => {
             Failure::lasting(trouble.error(&format!("can't read {url}"), words))
@@ -132,11 +135,19 @@ pub(super) fn no_answer(url: &Url, why: NoAnswer, words: &Words) -> Failure {
             reason: Reason::Limited,
             remedy: Remedy::AskForLess,
             code: String::new(),
+            is_of_sign_in: false,
         },
         NoAnswer::NotText => {
             Failure::passing(not_openfga(&url, words).because(anyhow::anyhow!("it is not UTF-8")))
         }
     }
+}
+
+/// The server can't be reached.
+pub(super) fn unreachable(url: &str, why: impl Into<anyhow::Error>, words: &Words) -> Error {
+    Error::new(words.unavailable, format!("can't read {url}"))
+        .because(why)
+        .advise(format!("check that the server runs and that {} names its host and port; and the proxy, where HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names one", words.url))
 }
 
 /// An answer that makes no sense.
@@ -197,6 +208,7 @@ pub(super) fn refusal(url: &Url, answer: &Response, secrets: &Secrets, words: &W
         },
         remedy,
         code: code.to_owned(),
+        is_of_sign_in: status == StatusCode::UNAUTHORIZED && code != FORBIDDEN,
     }
 }
 
@@ -217,7 +229,7 @@ fn judge(status: StatusCode, code: &str, said: &str, words: &Words) -> (ErrorKin
     } = words;
     let (kind, advice) = match (status.as_u16(), code) {
         // The server reports a refused permission as 401, hosted ones as 403.
-        (403, _) | (401, "forbidden") => {
+        (403, _) | (401, FORBIDDEN) => {
             let advice = format!("{rights}, and check whose {token} or {client_id} it has");
             return (ErrorKind::Denied, advice);
         }

@@ -23,7 +23,7 @@ const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(1);
 
 /// The changes of a store, by its HTTP API.
 pub struct OpenFga {
-    client: Client,
+    pub(super) client: Client,
     store_id: String,
     type_filter: Option<String>,
     page_size: PageSize,
@@ -77,6 +77,25 @@ impl OpenFga {
         Ok(TupleWriter::new(self.client.another()?, model_id, timeout))
     }
 
+    /// Asks which store this is.
+    pub(super) fn ask_store(&self) -> client::Answer<StoreIdentity> {
+        self.client
+            .request(&Request::get("", &[]), wire::decode_store)
+    }
+
+    /// Refuses a store that was not asked for.
+    pub(super) fn check_store(&self, store: StoreIdentity) -> Result<StoreIdentity> {
+        if store.id == self.store_id {
+            return Ok(store);
+        }
+        Err(another_store(
+            self.client.store_url(),
+            &self.store_id,
+            &store.id,
+            self.client.words(),
+        ))
+    }
+
     /// Reads one page of at most `size` changes.
     fn read_page(&self, token: Option<&ContinuationToken>, size: u32) -> client::Answer<Page> {
         let size = size.to_string();
@@ -127,18 +146,8 @@ impl OpenFga {
 
 impl ChangeSource for OpenFga {
     fn store(&mut self) -> Result<StoreIdentity> {
-        let request = Request::get("", &[]);
-        let answer = self.client.request(&request, wire::decode_store);
-        let store = answer.value.map_err(|failure| failure.error)?;
-        if store.id == self.store_id {
-            return Ok(store);
-        }
-        Err(another_store(
-            self.client.store_url(),
-            &self.store_id,
-            &store.id,
-            self.client.words(),
-        ))
+        let store = self.ask_store().value.map_err(|failure| failure.error)?;
+        self.check_store(store)
     }
 
     fn begin_at(&mut self, start_time: Option<Timestamp>) {

@@ -129,6 +129,18 @@ impl Client {
         })
     }
 
+    /// Gets a token now, where requests are signed in by one that is fetched, and says how they are signed in.
+    ///
+    /// # Errors
+    /// Where the token endpoint gives none.
+    pub(super) fn sign_in(&self) -> Result<&'static str> {
+        persistently(self.retry_for, |timeout| {
+            self.bearer.header(&self.http, timeout)
+        })
+        .map_err(|failure| failure.error)?;
+        Ok(self.bearer.how())
+    }
+
     /// The store's URL.
     pub(super) const fn store_url(&self) -> &Url {
         &self.store_url

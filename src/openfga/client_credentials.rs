@@ -345,6 +345,7 @@ impl TokenSource {
             reason: Reason::Failed,
             remedy,
             code: String::new(),
+            is_of_sign_in: true,
         }
     }
 }

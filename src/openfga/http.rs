@@ -13,7 +13,7 @@ use super::secrets::Secrets;
 use super::words::Words;
 use crate::error::{Error, ErrorKind, Result};
 use crate::one_line::shortened;
-use crate::tls::{Hints, TlsSettings, Trouble, explain};
+use crate::tls::{TlsSettings, Trouble, explain};
 
 /// The characters of a request's id that are shown. `OpenFGA` v1.22.1 gives it 32.
 const REQUEST_ID_WIDTH: usize = 100;
@@ -143,11 +143,7 @@ impl Http {
     }
 
     fn broken(&self, error: reqwest::Error) -> NoAnswer {
-        let hints = Hints {
-            authority: self.words.authority,
-            identity: self.words.identity,
-            shows_identity: self.shows_identity,
-        };
+        let hints = self.words.hints(self.shows_identity);
         explain(&error, hints).map_or(NoAnswer::Broken(error), NoAnswer::Untrusted)
     }
 }

@@ -6,6 +6,7 @@ mod changes;
 mod client;
 mod client_credentials;
 mod http;
+mod look;
 mod meter;
 mod models;
 mod pace;
@@ -15,6 +16,7 @@ pub(crate) mod retry;
 pub(crate) mod retry_after;
 mod secrets;
 mod sign_in;
+mod way;
 mod words;
 mod write;
 
@@ -27,10 +29,12 @@ pub use assertion::AssertionKey;
 pub use changes::OpenFga;
 pub use client_credentials::{ClientCredentials, Proof};
 pub(crate) use http::is_this_machine;
+pub use look::{FirstAnswer, Refusal};
 pub use meter::{Answered, Meter, Requests};
 pub use models::{ModelError, ModelWriter};
 pub use read::tuple_scanner;
 pub use sign_in::SignIn;
+pub use way::{Certificate, Way};
 pub use words::{SOURCE, TARGET, Words};
 pub use write::{MOST_TUPLES, Sent, TupleWriter, WriteError, Writes};
 

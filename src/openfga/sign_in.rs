@@ -59,6 +59,15 @@ impl Bearer {
         }
     }
 
+    /// How requests are signed in, in words.
+    pub(super) const fn how(&self) -> &'static str {
+        match self {
+            Self::Fixed(None) => "no token is set, and none was asked for",
+            Self::Fixed(Some(_)) => "a token is sent, and not refused",
+            Self::Renewed(_) => "the token endpoint gives an access token, and that is not refused",
+        }
+    }
+
     /// Forgets a header that the API refused, unless there is another since; tells whether there is or can be.
     pub(super) fn renew(&self, refused: &HeaderValue) -> bool {
         match self {

@@ -1,6 +1,7 @@
 //! What a user calls a store and its settings: those of the source, or those of a target that is a store.
 
 use crate::error::ErrorKind;
+use crate::tls::Hints;
 
 /// The words of one side, for messages and their advice.
 #[derive(Debug)]
@@ -90,3 +91,14 @@ pub static TARGET: Words = Words {
     store_gone: "check the store that --target names; one that was deleted or made anew is not filled on from an old position",
     request: "check --target and --target-model-id",
 };
+
+impl Words {
+    /// How this side names certificates, for advice.
+    pub(super) const fn hints(&self, shows_identity: bool) -> Hints {
+        Hints {
+            authority: self.authority,
+            identity: self.identity,
+            shows_identity,
+        }
+    }
+}

@@ -156,6 +156,7 @@ fn judge(failure: Failure, writes: &Writes) -> WriteError {
         reason,
         remedy,
         code,
+        ..
     } = failure;
     match code.as_str() {
         "write_failed_due_to_invalid_input" => WriteError::Mismatch,

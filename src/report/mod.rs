@@ -1,6 +1,7 @@
 //! What a person or a program is told: the progress line, the summary, log lines.
 
 mod compared;
+mod doctor;
 mod earlier;
 mod ended;
 mod histogram;
@@ -31,6 +32,7 @@ mod web;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use compared::{Compared, ComparedSummary, Comparing};
+pub use doctor::{DoctorSummaries, DoctorSummary};
 pub use ended::Ended;
 pub use histogram::Histogram;
 pub use listen::ListenAddress;
@@ -40,6 +42,7 @@ pub(crate) use logging::{log_compared, log_end};
 pub use otel::Otel;
 pub use progress::{Counted, Progress};
 pub use requests::Meters;
+pub(crate) use status::told_of_lock;
 pub use status::{StatusSummaries, StatusSummary};
 pub use summary::{Places, Subject, Summaries, Summary};
 pub use tally::Tally;

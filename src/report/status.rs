@@ -257,6 +257,11 @@ impl Recorded {
     }
 }
 
+/// The lock as a person is told of it.
+pub(crate) fn told_of_lock(lock: &Lock) -> String {
+    Holding::of(lock).to_string()
+}
+
 impl Holding {
     fn of(lock: &Lock) -> Self {
         let holder = lock.holder.as_ref();

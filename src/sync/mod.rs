@@ -37,6 +37,8 @@ pub use run::{RunOptions, run};
 pub use seed::seed;
 pub use status::{Exceeded, Judged, Looked, State, Thresholds, Verdict, Wanted, status};
 pub use stop::{GivenUp, Signal, Stop};
+pub(crate) use subject::admit_run;
+pub(crate) use task::refuse_same;
 pub use verify::{
     Counts, Difference, Findings, Kind, Table, TupleIs, Verified, VerifyOptions, Watch, verify,
 };

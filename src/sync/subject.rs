@@ -6,7 +6,7 @@ use crate::ledger::Found;
 
 /// Refuses to go on from a position that belongs to something else, to begin what is mirrored already, and to begin again where
 /// the position was lost.
-pub(super) fn admit_run(found: &Found, subject: &Subject) -> Result<()> {
+pub(crate) fn admit_run(found: &Found, subject: &Subject) -> Result<()> {
     let kept = check_kept(found, subject)?;
     if kept.is_some_and(|kept| kept.seed_from.is_some()) {
         let anew = begin_anew(subject);

@@ -152,7 +152,7 @@ fn find_stores(
 }
 
 /// Refuses to copy a store into itself, by whatever address. Ids are ULIDs, made anew for each store.
-fn refuse_same(source: &StoreIdentity, target: &StoreIdentity) -> Result<()> {
+pub(crate) fn refuse_same(source: &StoreIdentity, target: &StoreIdentity) -> Result<()> {
     let is_same = source.id == target.id
         && (source.created_at.is_none() || source.created_at == target.created_at);
     if !is_same {

@@ -33,6 +33,7 @@ mod token_endpoint;
 mod checkpoint;
 mod default_target;
 mod disk;
+mod doctor;
 mod end_of_log;
 mod fga_yaml;
 mod headers;

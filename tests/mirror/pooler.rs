@@ -74,6 +74,13 @@ fn lags(world: &World, mode: &str) -> Result<()> {
         ran
     })?;
     run()?;
+    let doctor = Binary::new(["doctor"])
+        .env("FGA_API_URL", &store.url)
+        .env("FGA_STORE_ID", &store.id)
+        .env("FGA_SYNC_TARGET", &database.url)
+        .args(["--mode", mode])
+        .end_with(0)?;
+    ensure!(doctor.stdout.contains("Pgpool-II, by"), "{doctor:?}");
     ensure!(stale > 0, "no select ever came from the standby");
     assert_holds(&database, &store.truth()?, mode)
 }

@@ -56,7 +56,7 @@ pub fn trials(world: &Arc<World>) -> Vec<Trial> {
 }
 
 /// What `migrate --print-sql` says, done by somebody else.
-fn migrate_by_hand(database: &Database) -> Result<()> {
+pub(super) fn migrate_by_hand(database: &Database) -> Result<()> {
     let printed = Binary::new(["migrate", "--print-sql"])
         .env("FGA_SYNC_TARGET", &database.url)
         .end_with(0)?
@@ -75,7 +75,7 @@ fn migrate_by_hand(database: &Database) -> Result<()> {
 }
 
 /// A user who may connect, and no more. Returns the URL and the name to grant rights to.
-fn lesser_user(database: &Database) -> Result<(String, String)> {
+pub(super) fn lesser_user(database: &Database) -> Result<(String, String)> {
     let mut admin = database.open_as_admin()?;
     let name = format!("lesser_{}", database.name);
     let grantee = if database.engine.is_postgres() {
@@ -96,7 +96,7 @@ fn grant(database: &Database, grantee: &str) -> Result<()> {
     grant_only(database, grantee, "select, insert, update, delete")
 }
 
-fn grant_only(database: &Database, grantee: &str, rights: &str) -> Result<()> {
+pub(super) fn grant_only(database: &Database, grantee: &str, rights: &str) -> Result<()> {
     let grants = if database.engine.is_postgres() {
         vec![
             format!("grant usage on schema public to {grantee}"),

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod classify;
+mod examine;
 mod hash;
 mod message;
 mod mirror;

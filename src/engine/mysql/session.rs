@@ -166,7 +166,18 @@ impl Session {
         }
     }
 
-    fn roll_back(&mut self) {
+    /// Has the server look at a statement, and at whether this user may do it, without doing it.
+    pub(super) fn prepare(&mut self, sql: &str) -> ::mysql::Result<()> {
+        let prepared = self.connection.prep(sql)?;
+        self.connection.close(prepared)
+    }
+
+    /// Whether what answers takes one statement in a message.
+    pub(super) const fn is_one_at_a_time(&self) -> bool {
+        !self.takes_several
+    }
+
+    pub(super) fn roll_back(&mut self) {
         if let Err(error) = self.connection.query_drop("rollback") {
             tracing::debug!(%error, "the transaction ends with the connection");
         }
@@ -198,7 +209,7 @@ impl Session {
     /// Makes the session what it must be, and gives the server's version and the longest message that it takes.
     fn set_up(&mut self, access: Access) -> ::mysql::Result<(String, usize)> {
         let mode = match access {
-            Access::ReadWrite => statements::READ_WRITE,
+            Access::ReadWrite | Access::TryOut => statements::READ_WRITE,
             Access::ReadOnly => statements::READ_ONLY,
         };
         // A proxy that looks at the first statement only sends the rest where it sends that: a select may go to a replica.

@@ -44,6 +44,18 @@ pub(super) const READ_ONLY: &str =
 /// For the next transaction: what it reads is of one moment.
 pub(super) const ONE_MOMENT: &str = "set transaction isolation level repeatable read";
 
+/// As [`LOCK_CHECKPOINTS`], for its right alone.
+pub(super) const LOCK_NO_ROW: &str = "
+    select version from `{prefix}fga_sync_schema` where false for update";
+
+/// How the session is encrypted; empty where it is not.
+pub(super) const ENCRYPTION: &str = "show session status like 'Ssl_version'";
+
+/// What decides whether a commit outlives a crash.
+pub(super) const DURABILITY: &str = "
+    show global variables
+    where variable_name in ('innodb_flush_log_at_trx_commit', 'innodb_doublewrite', 'log_bin', 'sync_binlog')";
+
 pub(super) const LOCK: &str = "select get_lock(?, ?)";
 
 pub(super) const UNLOCK: &str = "do release_lock(?)";

@@ -22,6 +22,8 @@ use crate::tls::explain;
 /// What the server is asked for when a session begins: that no statement waits for a lock, or works, for ever, since
 /// nobody hears a signal meanwhile. They stand before the URL's own `options`, which so have the last word.
 pub(super) const LIMITS: &str = "-c lock_timeout=10s -c statement_timeout=120s";
+/// The first of them as the server tells it.
+pub(super) const LOCK_TIMEOUT: &str = "10s";
 
 /// What `PgBouncer` says to a client that comes without TLS, under the code of a broken protocol.
 const BOUNCER_WANTS_TLS: &str = "SSL required";

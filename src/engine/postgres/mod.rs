@@ -8,6 +8,7 @@ mod attempt;
 mod checkpoint;
 mod classify;
 mod connection;
+mod examine;
 mod hosts;
 mod lock;
 mod message;
@@ -95,21 +96,12 @@ impl Postgres {
     /// # Errors
     /// Where a statement is refused.
     pub fn climb(&mut self, steps: &[Step]) -> TargetResult<()> {
-        let doing = format!(
-            "create or upgrade the tables in the schema {:?}",
-            self.schema
-        );
-        migrate(&mut self.client, &self.schema, steps).map_err(|error| {
-            if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
-                let classified = while_doing(&doing)(error).into_error();
-                return TargetError::Fatal(
-                    Error::new(ErrorKind::Schema, classified.to_string()).advise(
-                        "fga-sync migrate, as a user who may create tables there (--print-sql shows what it does)",
-                    ),
-                );
-            }
-            while_doing(&doing)(error)
-        })
+        let schema = &self.schema;
+        let made = self.client.transaction().and_then(|mut transaction| {
+            make_tables(&mut transaction, schema, steps)?;
+            transaction.commit()
+        });
+        made.map_err(|error| while_making(schema, error))
     }
 }
 
@@ -250,10 +242,13 @@ fn read_version(
     Ok(version.map(|version| u32::try_from(version).unwrap_or(u32::MAX)))
 }
 
-/// Climbs the steps, in one transaction and one at a time.
-fn migrate(client: &mut Client, schema: &str, steps: &[Step]) -> Result<(), postgres::Error> {
+/// Climbs the steps, in a transaction and one at a time.
+fn make_tables(
+    transaction: &mut Transaction,
+    schema: &str,
+    steps: &[Step],
+) -> Result<(), postgres::Error> {
     let key = LockKey::of_migration(schema);
-    let mut transaction = client.transaction()?;
     transaction.batch_execute(statements::TAKE_TIME)?;
     transaction.query_typed(statements::LOCK, &[(&key.0, Type::INT8)])?;
     let has_schema: bool = transaction
@@ -263,11 +258,26 @@ fn migrate(client: &mut Client, schema: &str, steps: &[Step]) -> Result<(), post
     if !has_schema {
         transaction.batch_execute(&in_schema(statements::CREATE_SCHEMA, schema))?;
     }
-    let found = read_version(&mut transaction, schema)?;
+    let found = read_version(transaction, schema)?;
     for statement in statements_above(steps, found, statements::RECORD_VERSION) {
         transaction.batch_execute(&in_schema(&statement, schema))?;
     }
-    transaction.commit()
+    Ok(())
+}
+
+/// What it means that they can't be made: another user may.
+fn while_making(schema: &str, error: postgres::Error) -> TargetError {
+    let is_of_user = error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
+    let doing = format!("create or upgrade the tables in the schema {schema:?}");
+    let error = while_doing(&doing)(error);
+    if is_of_user {
+        return TargetError::Fatal(
+            Error::new(ErrorKind::Schema, error.into_error().to_string()).advise(
+                "fga-sync migrate, as a user who may create tables there (--print-sql shows what it does)",
+            ),
+        );
+    }
+    error
 }
 
 impl Target for Postgres {

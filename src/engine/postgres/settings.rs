@@ -181,7 +181,7 @@ fn complete(config: &mut Config, access: Access, hosts: usize) {
     }
     // Several hosts are a cluster, and after a failover another one of them takes writes.
     if hosts > 1
-        && access == Access::ReadWrite
+        && access != Access::ReadOnly
         && config.get_target_session_attrs() == TargetSessionAttrs::Any
     {
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);

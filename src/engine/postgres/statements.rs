@@ -26,6 +26,19 @@ const MIGRATION_1: [&str; 6] = [
     include_str!("schema/0001_fga_sync_schema.sql"),
 ];
 
+/// The server's version, and how the session is encrypted; null where it is not.
+pub(super) const SERVER: &str = "
+    select current_setting('server_version'),
+           (select s.version from pg_catalog.pg_stat_ssl s where s.pid = pg_catalog.pg_backend_pid())";
+
+/// What decides whether a commit outlives a crash.
+pub(super) const DURABILITY: &str = "
+    select current_setting('fsync'), current_setting('full_page_writes'), current_setting('synchronous_commit')";
+
+/// The server's session, and a limit that every session of ours asks for.
+pub(super) const SESSION_SEEN: &str =
+    "select pg_catalog.pg_backend_pid(), current_setting('lock_timeout')";
+
 pub(super) const HAS_SCHEMA: &str =
     "select exists (select from pg_catalog.pg_namespace where nspname = $1)";
 

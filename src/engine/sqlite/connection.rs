@@ -7,6 +7,7 @@ use std::sync::{Arc, Once, atomic::AtomicBool};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use super::classify::{classify, is_refusal};
@@ -69,7 +70,7 @@ pub(super) fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
         refused.unwrap_or_else(|| classify(&doing, error))
     };
     // SQLite takes what may not be written as something to be read, without a word, and says so at the first write.
-    if access == Access::ReadWrite
+    if access != Access::ReadOnly
         && !may_be_written(path)
         && let Some(error) = refusal()
     {
@@ -85,7 +86,10 @@ pub(super) fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
         Access::ReadOnly if path.try_exists().unwrap_or(true) => {
             Connection::open_with_flags(plain(path), flags | OpenFlags::SQLITE_OPEN_READ_ONLY)
         }
-        Access::ReadOnly => Connection::open_in_memory(),
+        Access::TryOut if path.try_exists().unwrap_or(true) => {
+            Connection::open_with_flags(plain(path), flags | OpenFlags::SQLITE_OPEN_READ_WRITE)
+        }
+        Access::ReadOnly | Access::TryOut => Connection::open_in_memory(),
     }
     .map_err(failed)?;
     let set_up = || -> rusqlite::Result<()> {
@@ -93,9 +97,13 @@ pub(super) fn connect(path: &Path, access: Access) -> TargetResult<Connection> {
         connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
         let cache = match access {
             Access::ReadWrite => CACHE_KIB,
-            Access::ReadOnly => READ_CACHE_KIB,
+            Access::ReadOnly | Access::TryOut => READ_CACHE_KIB,
         };
         connection.pragma_update(None, "cache_size", -cache)?;
+        if access == Access::TryOut {
+            // The log that a run has left stays as it is.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        }
         if access == Access::ReadWrite {
             // In WAL mode the default loses the last transactions when the power goes.
             connection.pragma_update(None, "synchronous", "full")?;

@@ -23,16 +23,7 @@ pub(super) fn take(database: &Path) -> TargetResult<Option<File>> {
         .map_err(|error| failed(database, error))?;
     warn_of_hard_links(&database);
     let path = beside(database);
-    // Opening something else can wait for its other end, or be heard by a device.
-    if path.metadata().is_ok_and(|found| !found.is_file()) {
-        return Err(TargetError::Fatal(
-            Error::usage(format!(
-                "can't lock {}: what is there is not a file",
-                path.display()
-            ))
-            .advise("give --target another path"),
-        ));
-    }
+    refuse_other_than_file(&path)?;
     let file = open(&path).map_err(|error| failed(&path, error))?;
     let until = Instant::now() + INSTANT;
     loop {
@@ -43,6 +34,34 @@ pub(super) fn take(database: &Path) -> TargetResult<Option<File>> {
             Err(TryLockError::Error(error)) => return Err(failed(&path, error)),
         }
     }
+}
+
+/// Sees that the lock can be taken once nobody holds it. It is not taken, and its file is not made.
+pub(super) fn may_be_taken(database: &Path) -> TargetResult<()> {
+    let Ok(database) = database.canonicalize() else {
+        // The run that makes the database makes the other too.
+        return Ok(());
+    };
+    let path = beside(database);
+    refuse_other_than_file(&path)?;
+    if path.exists() {
+        open(&path).map_err(|error| failed(&path, error))?;
+    }
+    Ok(())
+}
+
+/// Opening something else can wait for its other end, or be heard by a device.
+fn refuse_other_than_file(path: &Path) -> TargetResult<()> {
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        return Err(TargetError::Fatal(
+            Error::usage(format!(
+                "can't lock {}: what is there is not a file",
+                path.display()
+            ))
+            .advise("give --target another path"),
+        ));
+    }
+    Ok(())
 }
 
 /// Whether somebody holds the lock; `None` where that can't be told. The system has no such question, so it is tried, together with

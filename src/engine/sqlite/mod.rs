@@ -3,6 +3,7 @@
 mod checkpoint;
 mod classify;
 mod connection;
+mod examine;
 mod lock;
 mod mirror;
 mod page;

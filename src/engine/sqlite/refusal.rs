@@ -27,6 +27,13 @@ pub(super) fn refusal(path: &Path, access: Access, doing: &str) -> Option<Error>
         let (what, advice) = beside(path)?;
         return error(ErrorKind::Denied, what, advice);
     };
+    let reason = match reason.kind() {
+        // It was not to be made, and where it would be, it can't.
+        IoErrorKind::NotFound if access == Access::TryOut && directory.is_dir() => {
+            refused_in(directory)?
+        }
+        _ => reason,
+    };
     match reason.kind() {
         IoErrorKind::NotFound if path.is_symlink() => error(
             ErrorKind::TargetUnavailable,
@@ -158,4 +165,15 @@ fn writable(path: &Path) -> rustix::io::Result<()> {
 #[cfg(not(unix))]
 fn is_writable(_directory: &Path) -> bool {
     true
+}
+
+/// What the system has against files in a directory.
+#[cfg(unix)]
+fn refused_in(directory: &Path) -> Option<std::io::Error> {
+    writable(directory).err().map(Into::into)
+}
+
+#[cfg(not(unix))]
+fn refused_in(_directory: &Path) -> Option<std::io::Error> {
+    None
 }
