@@ -21,7 +21,7 @@ use crate::report::metrics::{self, Metric, Sample, Value};
 use crate::report::under_way::UnderWay;
 
 /// What a command measures of itself in numbers.
-static NUMBERS: [&Metric; 23] = [
+static NUMBERS: [&Metric; 24] = [
     &metrics::RUN_START,
     &metrics::RUN_END,
     &metrics::RUN_DURATION,
@@ -34,6 +34,7 @@ static NUMBERS: [&Metric; 23] = [
     &metrics::RUN_REQUESTS,
     &metrics::RUN_RECEIVED_BYTES,
     &metrics::RUN_LOCK_WAIT,
+    &metrics::ROWS,
     &metrics::POSITION,
     &metrics::COMPLETE_AS_OF,
     &metrics::LAG,
