@@ -43,7 +43,8 @@ pub(super) struct Planner {
     /// Tuples whose changes contradicted each other. Their further changes can be part of the same confusion, so their state
     /// is asked for each time until the end of the run.
     contradicted: HashSet<TupleDigest>,
-    /// Tuples that a run before may have written to another store, and did not commit. They may be ahead of the log.
+    /// Tuples that may be ahead of the log: a run before, or an attempt of this one, may have written them to another store, and did not commit.
+    /// They are asked for until the end of the run. Nothing is held for them: where they are as the log says, there need be no confusion.
     ahead: HashSet<TupleDigest>,
 }
 
@@ -181,11 +182,9 @@ impl Planner {
             if !followed_by {
                 plan.effective.push(change);
             }
-            if self.ahead.contains(&digest.tuple) {
-                self.contradicted.insert(digest.tuple);
-            }
             if followed_by
                 || self.contradicted.contains(&digest.tuple)
+                || self.ahead.contains(&digest.tuple)
                 || self.whole.may_be_past(change)
             {
                 doubtful.push(&change.tuple);
@@ -222,7 +221,7 @@ impl Planner {
         tuples: &[TupleKey],
     ) -> Result<()> {
         let tuples = of_page(page, tuples);
-        self.contradicted
+        self.ahead
             .extend(tuples.iter().map(|tuple| tuple_digest(tuple)));
         self.ask(plan, tuples)
     }
