@@ -38,6 +38,7 @@ mod end_of_log;
 mod fga_yaml;
 mod headers;
 mod jobs;
+mod json;
 mod kit;
 mod libpq;
 mod limits;
