@@ -22,10 +22,6 @@ mod stores;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use std::fs::File;
-use std::io::{BufWriter, Write as _};
-use std::path::Path;
-
 use engine::Servers;
 use support::servers::{Datastore, OpenFga, TestDir};
 
@@ -39,7 +35,7 @@ fn main() {
     let servers = Servers::start(dir.path());
     let recording = |changes: usize| {
         let path = dir.path().join(format!("{changes}.jsonl"));
-        record(&path, changes);
+        common::record(&path, changes);
         format!("file:{}", path.display())
     };
     let openfga = OpenFga::start(dir.path(), Datastore::Memory).unwrap();
@@ -81,28 +77,5 @@ fn main() {
             long.peak_memory as f64 / short.peak_memory as f64,
             common::median(&mut idle).as_secs_f64() * 1_000.0
         );
-    }
-}
-
-/// Writes a recording of that many changes, in pages of 100.
-fn record(path: &Path, changes: usize) {
-    let mut file = BufWriter::new(File::create(path).unwrap());
-    for page in 0..changes / 100 {
-        let events: Vec<_> = (0..100)
-            .map(|index| {
-                let key = page * 100 + index;
-                format!(
-                    r#"{{"tuple_key":{{"user":"user:{:08x}","relation":"viewer","object":"document:{:08x}","condition":null}},"operation":"TUPLE_OPERATION_WRITE","timestamp":"2026-11-21T10:00:00.123456Z"}}"#,
-                    key % 50_000,
-                    key / 3
-                )
-            })
-            .collect();
-        writeln!(
-            file,
-            r#"{{"changes":[{}],"continuation_token":"{page}"}}"#,
-            events.join(",")
-        )
-        .unwrap();
     }
 }

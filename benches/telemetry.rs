@@ -1,5 +1,5 @@
-//! What it costs to be watched: a real OpenFGA drained into SQLite by a program without OpenTelemetry, by one that has it and does not use it,
-//! and by one that sends traces and metrics and writes a metrics file. And how long a run with nothing new takes beyond its requests.
+//! What it costs to be watched: recorded pages drained into SQLite by a program without OpenTelemetry, by one that has it and does not use it,
+//! and by one that sends traces and metrics and writes a metrics file. And how long a run with nothing new takes, of a real OpenFGA.
 //!
 //!     ./tests/run --bench telemetry [CHANGES]
 //!
@@ -28,13 +28,15 @@ use support::servers::{Datastore, OpenFga, TestDir};
 
 const ROUNDS: usize = 9;
 const IDLE_RUNS: usize = 21;
-const WRITERS: u32 = 4;
 
 fn main() {
     let changes = common::argument().unwrap_or(200_000);
     let dir = TestDir::new().unwrap();
     let openfga = OpenFga::start(dir.path(), Datastore::Memory).unwrap();
-    let store = stores::random(&openfga, changes, WRITERS);
+    let store = stores::random(&openfga, 1, 1);
+    let recording = dir.path().join("log.jsonl");
+    common::record(&recording, changes);
+    let recording = format!("file:{}", recording.display());
     let collector = HttpServer::start(|_| HttpAnswer {
         status: 200,
         headers: Vec::new(),
@@ -45,18 +47,20 @@ fn main() {
     });
     let collector = format!("http://{}", collector.address());
     let metrics_file = dir.path().join("metrics.prom").display().to_string();
-    let run = |program: &Program, database: &str| {
+    let run = |program: &Program, database: &str, source: &[&str]| {
         let target = format!("sqlite:{}", dir.path().join(database).display());
-        program.run(&[
+        let arguments = [
             "run",
-            "--source",
-            &openfga.url(),
-            "--store-id",
-            &store,
             "--target",
             &target,
-        ])
+            "--mode",
+            "changelog",
+            "--source",
+        ];
+        program.run(&[&arguments, source].concat())
     };
+    let url = openfga.url();
+    let idle_source = [url.as_str(), "--store-id", &store];
     let without = Program::at(&std::env::var("BENCH_FGA_SYNC_WITHOUT").unwrap());
     let off = Program::built();
     let on = Program::built()
@@ -70,7 +74,7 @@ fn main() {
         for turn in 0..programs.len() {
             let at = (round + turn) % programs.len();
             let database = format!("{round}_{at}.db");
-            costs[at] = run(programs[at].1, &database);
+            costs[at] = run(programs[at].1, &database, &[&recording]);
             std::fs::remove_file(dir.path().join(&database)).unwrap();
         }
         rounds.push(costs);
@@ -86,8 +90,8 @@ fn main() {
         };
         let seconds = |cost: &Cost| cost.time.as_secs_f64();
         let cpu = |cost: &Cost| cost.cpu.as_secs_f64();
-        run(program, "idle.db");
-        let idle = (0..IDLE_RUNS).map(|_| run(program, "idle.db").time);
+        run(program, "idle.db", &idle_source);
+        let idle = (0..IDLE_RUNS).map(|_| run(program, "idle.db", &idle_source).time);
         println!(
             "{name:<12} {:>10.3} {:>10.3} {:>10.3} {:>10.3} {:>16.1}",
             median(&|costs| seconds(&costs[at])),

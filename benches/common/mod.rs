@@ -1,6 +1,9 @@
 //! What the benchmarks share.
 #![allow(dead_code, reason = "every benchmark uses another part of it")]
 
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -116,4 +119,27 @@ fn high_water(status: &str) -> Option<u64> {
             .parse()
             .ok()
     })
+}
+
+/// Writes a recording of that many changes, in pages of 100.
+pub fn record(path: &Path, changes: usize) {
+    let mut file = BufWriter::new(File::create(path).unwrap());
+    for page in 0..changes / 100 {
+        let events: Vec<_> = (0..100)
+            .map(|index| {
+                let key = page * 100 + index;
+                format!(
+                    r#"{{"tuple_key":{{"user":"user:{:08x}","relation":"viewer","object":"document:{:08x}","condition":null}},"operation":"TUPLE_OPERATION_WRITE","timestamp":"2026-11-21T10:00:00.123456Z"}}"#,
+                    key % 50_000,
+                    key / 3
+                )
+            })
+            .collect();
+        writeln!(
+            file,
+            r#"{{"changes":[{}],"continuation_token":"{page}"}}"#,
+            events.join(",")
+        )
+        .unwrap();
+    }
 }
