@@ -52,10 +52,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let guessed = OutputSettings::guess(&arguments);
     let done = match &cli.verb {
         Verb::Run(arguments) => {
-            let chosen = match arguments.job.as_deref() {
-                None if arguments.all => Chosen::All,
-                job => Chosen::Job(job),
-            };
+            let chosen = Chosen::by(arguments.job.as_deref(), arguments.all);
             with_settings(&matches, &cli, chosen, |config, output, otel| {
                 let job = arguments.job.as_deref();
                 let (telemetry, otel) = if arguments.dry_run {
@@ -105,19 +102,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             })
         }
         Verb::Status(arguments) => {
-            let chosen = match arguments.job.as_deref() {
-                None if arguments.all => Chosen::All,
-                job => Chosen::Job(job),
-            };
+            let chosen = Chosen::by(arguments.job.as_deref(), arguments.all);
             with_settings(&matches, &cli, chosen, |config, output, _| {
                 status::status(config, arguments, output)
             })
         }
         Verb::Doctor(arguments) => {
-            let chosen = match arguments.job.as_deref() {
-                None if arguments.all => Chosen::All,
-                job => Chosen::Job(job),
-            };
+            let chosen = Chosen::by(arguments.job.as_deref(), arguments.all);
             with_settings(&matches, &cli, chosen, |config, output, _| {
                 doctor::doctor(config, arguments, output)
             })

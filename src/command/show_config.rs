@@ -27,6 +27,13 @@ pub(super) enum Chosen<'a> {
     All,
 }
 
+impl<'a> Chosen<'a> {
+    /// As the flags `--job` and `--all` say, of which one may be given.
+    pub(super) fn by(job: Option<&'a str>, all: bool) -> Self {
+        if all { Self::All } else { Self::Job(job) }
+    }
+}
+
 pub(super) fn show_config(config: &Config, chosen: Chosen, format: Format) -> Result<u8> {
     match chosen {
         Chosen::Job(job) => show(config, job, format)?,

@@ -23,7 +23,7 @@ pub(super) fn check(
     stop: &Stop,
 ) -> Option<()> {
     let (target, options) = (&settings.target, &settings.options);
-    let opened = open_to_examine(&target.database);
+    let opened = open_to_examine(&target.database).map_err(TargetError::into_error);
     let mut database = checkup.expect(Name::Target, opened)?;
     let product = database.product().map_err(TargetError::into_error);
     let product = checkup.expect(Name::Target, product)?;
@@ -55,14 +55,7 @@ pub(super) fn check(
         }
         return None;
     };
-    let subject = Subject {
-        name: options.name.clone(),
-        source: options.source.clone(),
-        store,
-        type_filter: options.type_filter.clone(),
-        mode: options.mode,
-        target_store,
-    };
+    let subject = options.subject(store, target_store);
     let mut whole: Box<dyn Target> = database;
     if let Some(to) = copies {
         whole = Box::new(checkup.expect(Name::Position, Store::open(whole, to, stop))?);

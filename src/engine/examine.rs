@@ -1,11 +1,8 @@
 //! What a database tells of how a run would fare in it. Nothing is left there.
 
 use crate::checkpoint::Mode;
-use crate::error::Result;
 use crate::schema::SchemaStatus;
-use crate::target::{Target, TargetError, TargetResult};
-
-use super::{Access, Database, MySql, Postgres, Sqlite};
+use crate::target::{Target, TargetResult};
 
 /// A target that is asked what a run would find.
 pub trait Examine: Target {
@@ -152,27 +149,4 @@ pub(super) fn tried(writes: Written) -> String {
     format!(
         "all that a run does is allowed: {count} statements were tried, each of no row, and rolled back"
     )
-}
-
-/// Opens a target as a run does, but for a file that is not there: none is made.
-///
-/// # Errors
-/// As [`open`](super::open).
-pub fn open_to_examine(database: &Database) -> Result<Box<dyn Examine>> {
-    let access = Access::TryOut;
-    let open = || -> TargetResult<Box<dyn Examine>> {
-        Ok(match database {
-            Database::Sqlite { path, table_prefix } => {
-                Box::new(Sqlite::open(path, table_prefix, access)?)
-            }
-            Database::Postgres { settings, schema } => {
-                Box::new(Postgres::connect(settings, schema, access)?)
-            }
-            Database::MySql {
-                settings,
-                table_prefix,
-            } => Box::new(MySql::connect(settings, table_prefix, access)?),
-        })
-    };
-    open().map_err(TargetError::into_error)
 }

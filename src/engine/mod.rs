@@ -17,10 +17,10 @@ mod stranger;
 mod within;
 
 pub use dry_run::DryRun;
-pub use examine::{Between, Concern, Examine, Written, open_to_examine};
+pub use examine::{Between, Concern, Examine, Written};
 pub use ladder::Step;
 pub use mysql::{MySql, MySqlSettings};
-pub use open::{migration_sql, open};
+pub use open::{migration_sql, open, open_to_examine};
 pub(crate) use postgres::{PassFile, Wanted};
 pub use postgres::{PgVariables, Postgres, PostgresSettings};
 pub use settings::{Database, TargetSettings, masked};

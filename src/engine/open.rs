@@ -1,5 +1,6 @@
 //! From settings to an open target.
 
+use super::examine::Examine;
 use super::{Access, Database, MySql, Postgres, Sqlite};
 use crate::target::{Target, TargetResult};
 
@@ -8,6 +9,18 @@ use crate::target::{Target, TargetResult};
 /// # Errors
 /// Where it can't be reached, or refuses the user.
 pub fn open(database: &Database, access: Access) -> TargetResult<Box<dyn Target>> {
+    Ok(open_engine(database, access)?)
+}
+
+/// Connects to the target, to ask it what a run would find. A file that is not there is not made.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_to_examine(database: &Database) -> TargetResult<Box<dyn Examine>> {
+    open_engine(database, Access::TryOut)
+}
+
+fn open_engine(database: &Database, access: Access) -> TargetResult<Box<dyn Examine>> {
     Ok(match database {
         Database::Sqlite { path, table_prefix } => {
             Box::new(Sqlite::open(path, table_prefix, access)?)

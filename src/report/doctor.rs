@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::jobs::OfJobs;
 use super::summary::{Failure, Places, Subject, VERSION};
 use crate::doctor::{Check, Checkup, Verdict};
 use crate::one_line::one_line;
@@ -41,13 +42,8 @@ struct Told {
     kind: Option<&'static str>,
 }
 
-/// Of several jobs. The exit code is the worst.
-#[derive(Debug, Serialize)]
-pub struct DoctorSummaries {
-    version: u32,
-    exit_code: u8,
-    jobs: Vec<DoctorSummary>,
-}
+/// Of several jobs.
+pub type DoctorSummaries = OfJobs<DoctorSummary>;
 
 impl Verdict {
     /// The word for it. It never changes: scripts rely on it.
@@ -104,17 +100,7 @@ impl DoctorSummary {
 impl DoctorSummaries {
     /// Sums up jobs.
     pub fn new(jobs: Vec<DoctorSummary>) -> Self {
-        let worst = Ending::worst(jobs.iter().map(|job| job.ending));
-        Self {
-            version: VERSION,
-            exit_code: worst.exit_code(),
-            jobs,
-        }
-    }
-
-    /// The process exit code.
-    pub const fn exit_code(&self) -> u8 {
-        self.exit_code
+        Self::of(jobs, |job| job.ending)
     }
 }
 
@@ -160,17 +146,10 @@ impl fmt::Display for DoctorSummary {
             formatter,
             "{} passed, {} with a warning, {} failed, {} left out",
             self.passed, self.warnings, self.failures, self.left_out
-        )
-    }
-}
-
-impl fmt::Display for DoctorSummaries {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, job) in self.jobs.iter().enumerate() {
-            if index > 0 {
-                writeln!(formatter)?;
-            }
-            write!(formatter, "{job}")?;
+        )?;
+        // Another one may follow.
+        if self.job.is_some() {
+            writeln!(formatter)?;
         }
         Ok(())
     }

@@ -22,9 +22,6 @@ use crate::event::Event;
 use crate::model::CopiedModel;
 use crate::page::ContinuationToken;
 
-/// What is said of every command that ends.
-const ENDED: &str = "the command has ended";
-
 /// Sends log lines to standard error, and traces where they are wanted. Libraries log from `warn` on only: their debug lines may hold what
 /// they send.
 pub fn start_logging(output: &OutputSettings, otel: Option<&Otel>) {
@@ -67,47 +64,47 @@ where
     layer
 }
 
-/// Logs how a command ended: the one line of it that there always is.
+/// The one line of a command that there always is, with what it counted.
+macro_rules! log_ended {
+    ($summary:ident, $($count:tt)+) => {{
+        let places = &$summary.places;
+        tracing::info!(
+            outcome = $summary.outcome,
+            exit_code = $summary.exit_code,
+            $($count)+,
+            duration_seconds = rounded($summary.duration_seconds),
+            source = places.source,
+            target = places.target,
+            schema = places.schema,
+            table_prefix = places.table_prefix,
+            type_filter = $summary.type_filter,
+            mode = $summary.mode,
+            "the command has ended"
+        );
+    }};
+}
+
+/// Logs how a command ended.
 pub(crate) fn log_end(summary: &Summary) {
-    let places = &summary.places;
-    tracing::info!(
-        outcome = summary.outcome,
-        exit_code = summary.exit_code,
+    log_ended!(
+        summary,
         changes = summary.changes,
         pages = summary.pages,
         complete_as_of = summary.complete_as_of.map(|time| format!("{time:.0}")),
-        duration_seconds = rounded(summary.duration_seconds),
-        source = places.source,
-        target = places.target,
-        schema = places.schema,
-        table_prefix = places.table_prefix,
-        type_filter = summary.type_filter,
-        mode = summary.mode,
-        dry_run = summary.dry_run,
-        "{ENDED}"
+        dry_run = summary.dry_run
     );
 }
 
 /// The same of a comparison.
 pub(crate) fn log_compared(summary: &ComparedSummary) {
-    let places = &summary.places;
-    tracing::info!(
-        outcome = summary.outcome,
-        exit_code = summary.exit_code,
+    log_ended!(
+        summary,
         compared = summary.compared,
         missing = summary.missing,
         surplus = summary.surplus,
         differing = summary.differing,
         repaired = summary.repaired,
-        changed_meanwhile = summary.changed_meanwhile,
-        duration_seconds = rounded(summary.duration_seconds),
-        source = places.source,
-        target = places.target,
-        schema = places.schema,
-        table_prefix = places.table_prefix,
-        type_filter = summary.type_filter,
-        mode = summary.mode,
-        "{ENDED}"
+        changed_meanwhile = summary.changed_meanwhile
     );
 }
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use self::text::reasons;
+use super::jobs::OfJobs;
 use super::summary::{Failure, Places, Subject, VERSION};
 use crate::error::Error;
 use crate::mirror::RowCounts;
@@ -113,13 +114,8 @@ struct Holding {
     pid: Option<i64>,
 }
 
-/// Of several jobs. The exit code is the worst.
-#[derive(Debug, Serialize)]
-pub struct StatusSummaries {
-    version: u32,
-    exit_code: u8,
-    jobs: Vec<StatusSummary>,
-}
+/// Of several jobs.
+pub type StatusSummaries = OfJobs<StatusSummary>;
 
 impl StatusSummary {
     /// Sums up what a target told.
@@ -179,17 +175,7 @@ impl StatusSummary {
 impl StatusSummaries {
     /// Sums up jobs.
     pub fn new(jobs: Vec<StatusSummary>) -> Self {
-        let worst = Ending::worst(jobs.iter().map(|job| job.ending));
-        Self {
-            version: VERSION,
-            exit_code: worst.exit_code(),
-            jobs,
-        }
-    }
-
-    /// The process exit code.
-    pub const fn exit_code(&self) -> u8 {
-        self.exit_code
+        Self::of(jobs, |job| job.ending)
     }
 }
 

@@ -16,7 +16,7 @@ use super::stop::Stop;
 use super::subject::admit_run;
 use super::task::Task;
 use super::tokens::Tokens;
-use crate::checkpoint::Mode;
+use crate::checkpoint::{Mode, StoreIdentity, Subject};
 use crate::error::Result;
 use crate::event::Listener;
 use crate::ledger::Runner;
@@ -62,6 +62,22 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
+    /// What is mirrored, of these stores.
+    pub(crate) fn subject(
+        &self,
+        store: StoreIdentity,
+        target_store: Option<StoreIdentity>,
+    ) -> Subject {
+        Subject {
+            name: self.name.clone(),
+            source: self.source.clone(),
+            store,
+            type_filter: self.type_filter.clone(),
+            mode: self.mode,
+            target_store,
+        }
+    }
+
     /// Enough to even out a slow answer or a slow commit, and few enough to forget.
     pub const PAGES_AHEAD: usize = 4;
 }

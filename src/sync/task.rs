@@ -80,14 +80,7 @@ impl Task<'_> {
             Err(error) => return record_failed(target, Err(error)),
         };
         listener.hear(&Event::StoreFound(&store));
-        let subject = Subject {
-            name: options.name.clone(),
-            source: options.source.clone(),
-            store,
-            type_filter: options.type_filter.clone(),
-            mode: options.mode,
-            target_store,
-        };
+        let subject = options.subject(store, target_store);
         let start = RunStart {
             runner,
             command,

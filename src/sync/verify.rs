@@ -283,14 +283,8 @@ fn find_store(
     let mut asked = Asked(Some(source));
     let store = asked.ask(stop, |source| source.store())??;
     *found = Some(store.clone());
-    let subject = Subject {
-        name: options.name.clone(),
-        source: options.source.clone(),
-        store,
-        type_filter: options.type_filter.clone(),
-        mode: options.mode,
-        target_store: persistently(target, stop, |target| target.store())?,
-    };
+    let target_store = persistently(target, stop, |target| target.store())?;
+    let subject = options.subject(store, target_store);
     let source = asked.0.take().ok_or_else(|| {
         Error::new(
             ErrorKind::Unexpected,

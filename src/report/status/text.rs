@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 
 use super::super::line::{age, lasting};
 use super::super::summary::{Places, write_store};
-use super::{Holding, Mirror, Recorded, Rows, RunFailure, StatusSummaries, StatusSummary};
+use super::{Holding, Mirror, Recorded, Rows, RunFailure, StatusSummary};
 use crate::one_line::shortened;
 use crate::status::MirrorStatus;
 use crate::sync::{Exceeded, State, Thresholds, Verdict};
@@ -220,13 +220,5 @@ impl fmt::Display for Holding {
             Some(pid) => write!(formatter, ", process {pid}"),
             None => Ok(()),
         }
-    }
-}
-
-impl fmt::Display for StatusSummaries {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.jobs
-            .iter()
-            .try_for_each(|job| write!(formatter, "{job}"))
     }
 }
