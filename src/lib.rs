@@ -39,3 +39,4 @@ mod target_error;
 pub mod tls;
 pub mod tuple;
 mod url_text;
+mod worker;

@@ -7,8 +7,8 @@ use crate::config::{Config, Format, OutputSettings, RunSettings};
 use crate::doctor::Checkup;
 use crate::error::{Error, Result};
 use crate::report::{DoctorSummaries, DoctorSummary, Subject};
-use crate::span;
 use crate::sync::Stop;
+use crate::{span, worker};
 
 pub(super) const COMMAND: &str = "doctor";
 
@@ -17,6 +17,7 @@ pub(super) fn doctor(
     arguments: &DoctorArgs,
     output: &OutputSettings,
 ) -> Result<u8> {
+    worker::require()?;
     if arguments.all {
         let jobs = config.jobs()?.into_iter();
         let summaries = jobs.map(|(name, _)| look(config, Some(&name), output));

@@ -33,7 +33,7 @@ use crate::one_line::{one_line, shortened};
 use crate::report::{
     Ended, Otel, Subject, Summary, Tally, TelemetrySettings, Watchers, start_logging,
 };
-use crate::span;
+use crate::{span, worker};
 
 /// The characters of a machine's name that are kept. The system allows 64 of them, or 255.
 const HOST_WIDTH: usize = 255;
@@ -307,6 +307,8 @@ fn watched(
     (command, job): (&'static str, Option<&str>),
     work: impl FnOnce(&mut Watchers) -> Result<u8>,
 ) -> Result<u8> {
+    // Nobody can be told without, either.
+    worker::require()?;
     let mut watchers = Watchers::begin(settings, otel);
     let done = work(&mut watchers);
     if let Err(error) = &done {

@@ -2,12 +2,12 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind};
 use crate::span::inherited;
 use crate::target::{TargetError, TargetResult};
+use crate::worker::do_beside;
 
 /// The drivers bound the time until a host accepts, and say more of it, so they get to speak first.
 const GRACE: Duration = Duration::from_millis(500);
@@ -63,7 +63,7 @@ pub(super) fn within<T: Send + 'static>(
 fn start<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> mpsc::Receiver<T> {
     let (sender, receiver) = mpsc::sync_channel(1);
     let work = inherited(work);
-    thread::spawn(move || drop(sender.send(work())));
+    do_beside(move || drop(sender.send(work())));
     receiver
 }
 

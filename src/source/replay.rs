@@ -23,6 +23,7 @@ use crate::checkpoint::StoreIdentity;
 use crate::error::{Error, ErrorKind, Result};
 use crate::page::ContinuationToken;
 use crate::span::inherited;
+use crate::worker::no_thread;
 
 /// What is wrong with an input that ends before a page has come.
 const EMPTY: &str = "there is no page in it; did the program that writes it fail?";
@@ -171,7 +172,8 @@ impl Replay {
         } else {
             let input = self.without_mark(self.open()?)?;
             let (sender, receiver) = sync_channel(READ_AHEAD);
-            thread::spawn(inherited(move || parse(input, &sender)));
+            let parser = inherited(move || parse(input, &sender));
+            thread::Builder::new().spawn(parser).map_err(no_thread)?;
             self.events.insert(receiver)
         };
         events

@@ -9,6 +9,7 @@ use super::tokens::Tokens;
 use crate::error::{Error, ErrorKind, Result};
 use crate::source::ChangeSource;
 use crate::span::inherited;
+use crate::worker::no_thread;
 
 /// How long a request to stop may go unnoticed while no page comes.
 const POLL: Duration = Duration::from_millis(50);
@@ -74,13 +75,6 @@ impl Pages {
             }
         }
     }
-}
-
-/// The system gives no thread.
-pub(super) fn no_thread(error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Unexpected, "can't start a thread to read ahead")
-        .because(error)
-        .advise("raise the limit of threads or of memory (ulimit -u, ulimit -v, a container's pids.max)")
 }
 
 /// Reads until the end of the log, an error, or until the receiver is gone. Nobody waits for the thread when the run stops: it may be

@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use super::outcome::Outcome;
-use super::pages::no_thread;
 use super::rejects::Rejects;
 use super::run::RunOptions;
 use super::session::Session;
@@ -33,6 +32,7 @@ use crate::source::{ChangeSource, LEAST_PAGE, TuplePage, TupleScanner};
 use crate::span::{self, inherited};
 use crate::target::{Counts, Scan, SeedStep, Target, TargetError, TargetResult};
 use crate::tuple::TupleKey;
+use crate::worker::no_thread;
 
 /// A gateway's clock may answer for the server's.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(1);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use super::clock::{Clock, SystemClock};
 use super::outcome::Outcome;
 use crate::span::inherited;
+use crate::worker::do_beside;
 
 /// A signal that asks the process to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,15 +133,15 @@ impl Stop {
     ) -> Result<T, GivenUp> {
         let (result, receiver) = std::sync::mpsc::channel();
         let work = inherited(work);
-        let worker = std::thread::spawn(move || drop(result.send(work())));
+        let worker = do_beside(move || drop(result.send(work())));
         loop {
             match receiver.recv_timeout(STEP) {
                 Ok(result) => return Ok(result),
                 Err(RecvTimeoutError::Timeout) => {}
                 // It panicked: so does this thread, instead of waiting for ever.
-                Err(RecvTimeoutError::Disconnected) => match worker.join() {
-                    Err(panic) => std::panic::resume_unwind(panic),
-                    Ok(()) => unreachable!("what was sent is received first"),
+                Err(RecvTimeoutError::Disconnected) => match worker.map(JoinHandle::join) {
+                    Some(Err(panic)) => std::panic::resume_unwind(panic),
+                    _ => unreachable!("what was sent is received first"),
                 },
             }
             if let Some(signal) = self.requested() {

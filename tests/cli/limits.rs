@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::fake_openfga::{FakeOpenFga, changes};
-use crate::sandbox::{Sandbox, wait_until};
+use crate::sandbox::{Ended, Sandbox, sync_arguments, wait_until};
+use crate::sqlite_file::{command_as, is_root};
 
 /// A fake whose pages take their time.
 fn slow(count: usize, delay: Duration) -> FakeOpenFga {
@@ -120,4 +121,36 @@ fn a_held_lock_is_an_error_or_left_alone_or_waited_for() {
     assert_eq!(waited["changes"], 2);
     first.end().code(3);
     sandbox.assert_holds(6);
+}
+
+/// A user whose processes are as many as may be.
+#[test]
+#[ignore = "needs setpriv and root: use ./tests/run"]
+fn where_there_is_no_thread_to_be_had_that_is_an_error() {
+    if !is_root() {
+        return;
+    }
+    let fake = FakeOpenFga::start(changes(0..3));
+    let recorded = format!(
+        "{}/fixtures/documents.pages.jsonl",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let pages = std::fs::read(recorded).unwrap();
+    for collector in ["", "http://127.0.0.1:1"] {
+        let sandbox = Sandbox::new();
+        std::fs::write(sandbox.file("pages.jsonl"), &pages).unwrap();
+        let limit = ["prlimit", "--nproc=1"];
+        let recording = "run --source file:pages.jsonl --target sqlite:mirror.db";
+        let by_name = sync_arguments(&fake, "").replace("127.0.0.1", "localhost");
+        for arguments in [&by_name, recording] {
+            let mut command = command_as(&sandbox, 64_123, &limit);
+            command
+                .args(arguments.split_whitespace())
+                .env("OTEL_EXPORTER_OTLP_ENDPOINT", collector);
+            let ended = Ended::of(&mut command)
+                .code(1)
+                .says(&["can't start a thread", "ulimit -u"]);
+            assert!(!ended.stderr.contains("panicked"), "{ended}");
+        }
+    }
 }

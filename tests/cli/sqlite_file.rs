@@ -12,12 +12,19 @@ use crate::sandbox::{DATABASE, Ended, Sandbox, binary, sync_arguments};
 
 /// The command as a user without the administrator's rights, for whom the files of the tests' user are another's.
 fn command_as_nobody(sandbox: &Sandbox) -> Command {
+    command_as(sandbox, 65_534, &[])
+}
+
+/// The command as a user, begun by another one.
+pub fn command_as(sandbox: &Sandbox, user: u32, by: &[&str]) -> Command {
     allow(sandbox, ".", 0o777);
     let copy = sandbox.file("fga-sync");
     fs::copy(binary(), &copy).unwrap();
     let mut command = sandbox.command_of("setpriv");
     command
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .args([&format!("--reuid={user}"), &format!("--regid={user}")])
+        .arg("--clear-groups")
+        .args(by)
         .arg(copy);
     command
 }

@@ -5,6 +5,7 @@ mod client;
 mod metrics;
 mod signal;
 
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -59,11 +60,11 @@ impl Otel {
             trouble: Trouble::default(),
             complaints: Vec::new(),
         };
-        match traces(&otel.trouble) {
+        match unless_it_panics(|| traces(&otel.trouble)) {
             Ok(traces) => otel.traces = traces,
             Err(why) => otel.complaints.push(format!("no traces are sent: {why}")),
         }
-        match measured(&otel.trouble) {
+        match unless_it_panics(|| measured(&otel.trouble)) {
             Ok(metrics) => otel.metrics = metrics,
             Err(why) => otel.complaints.push(format!("no metrics are sent: {why}")),
         }
@@ -152,6 +153,15 @@ fn in_a_thread(work: impl FnOnce() + Send + 'static) -> Receiver<()> {
     // Without a thread it is not done.
     let _ = thread::Builder::new().spawn(work);
     ended
+}
+
+/// The SDK panics where the system gives it no thread. Nothing else runs yet that could panic meanwhile.
+fn unless_it_panics<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    let done = panic::catch_unwind(AssertUnwindSafe(work));
+    panic::set_hook(hook);
+    done.unwrap_or_else(|_| Err(anyhow::anyhow!("no thread is to be had for that")))
 }
 
 fn traces(trouble: &Trouble) -> anyhow::Result<Option<SdkTracerProvider>> {
