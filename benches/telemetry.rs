@@ -20,10 +20,8 @@ mod stores;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use std::time::Duration;
-
 use common::{Cost, Program};
-use support::fake_openfga::http::{HttpAnswer, HttpServer, Line};
+use support::fake_openfga::http::{HttpAnswer, HttpServer};
 use support::servers::{Datastore, OpenFga, TestDir};
 
 const ROUNDS: usize = 9;
@@ -37,14 +35,7 @@ fn main() {
     let recording = dir.path().join("log.jsonl");
     common::record(&recording, changes);
     let recording = format!("file:{}", recording.display());
-    let collector = HttpServer::start(|_| HttpAnswer {
-        status: 200,
-        headers: Vec::new(),
-        body: Vec::new(),
-        padding: 0,
-        delay: Duration::ZERO,
-        line: Line::Good,
-    });
+    let collector = HttpServer::start(|_| HttpAnswer::new(200, Vec::new()));
     let collector = format!("http://{}", collector.address());
     let metrics_file = dir.path().join("metrics.prom").display().to_string();
     let run = |program: &Program, database: &str, source: &[&str]| {

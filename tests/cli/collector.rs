@@ -17,7 +17,7 @@ use opentelemetry_proto::tonic::trace::v1::Span as Sent;
 use prost::Message;
 use serde_json::{Map, Value};
 
-use crate::fake_openfga::http::{HttpAnswer, HttpRequest, HttpServer, Line};
+use crate::fake_openfga::http::{HttpAnswer, HttpRequest, HttpServer};
 
 pub struct Collector {
     server: HttpServer,
@@ -65,12 +65,8 @@ impl Collector {
                 keep.lock().unwrap().push(request);
             }
             HttpAnswer {
-                status,
-                headers: Vec::new(),
-                body: Vec::new(),
-                padding: 0,
                 delay,
-                line: Line::Good,
+                ..HttpAnswer::new(status, Vec::new())
             }
         });
         Self { server, received }

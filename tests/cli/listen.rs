@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::fake_openfga::http::{HttpAnswer, HttpServer, Line};
+use crate::fake_openfga::http::{HttpAnswer, HttpServer};
 use crate::fake_openfga::{FakeOpenFga, STORE, changes};
 use crate::metrics::{assert_is, of_store, samples_of};
 use crate::prometheus::{client, free_address};
@@ -151,14 +151,7 @@ fn a_run_that_has_ended_tells_its_summary_and_is_not_ready() {
         if !request.target.ends_with("/start") {
             let _ = gate.lock().unwrap().recv();
         }
-        HttpAnswer {
-            status: 200,
-            headers: Vec::new(),
-            body: Vec::new(),
-            padding: 0,
-            delay: Duration::ZERO,
-            line: Line::Good,
-        }
+        HttpAnswer::new(200, Vec::new())
     });
     let address = free_address();
     let running = sandbox.start(

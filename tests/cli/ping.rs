@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::fake_openfga::http::{HttpAnswer, HttpServer, Line};
+use crate::fake_openfga::http::{HttpAnswer, HttpServer};
 use crate::fake_openfga::{FakeOpenFga, STORE, changes};
 use crate::sandbox::Sandbox;
 
@@ -24,12 +24,8 @@ impl Service {
             let (status, delay) = answer(heard.len());
             heard.push((request.target, body));
             HttpAnswer {
-                status,
-                headers: Vec::new(),
-                body: Vec::new(),
-                padding: 0,
                 delay,
-                line: Line::Good,
+                ..HttpAnswer::new(status, Vec::new())
             }
         });
         Self { server, told }

@@ -9,7 +9,7 @@ use std::{fs, thread};
 
 use serde_json::Value;
 
-use crate::fake_openfga::http::{HttpAnswer, HttpServer, Line};
+use crate::fake_openfga::http::{HttpAnswer, HttpServer};
 use crate::fake_openfga::{FakeOpenFga, Reply, STORE, changes, deletion};
 use crate::listen::hold_up;
 use crate::metrics::assert_is;
@@ -188,12 +188,8 @@ fn prometheus_sees_a_run_grow_to_what_its_summary_says() {
     let fake = FakeOpenFga::start([changes(0..150), vec![deletion(1, 150)]].concat());
     let gate = hold_up(&fake);
     let slow = HttpServer::start(|_| HttpAnswer {
-        status: 200,
-        headers: Vec::new(),
-        body: Vec::new(),
-        padding: 0,
         delay: Duration::from_secs(3),
-        line: Line::Good,
+        ..HttpAnswer::new(200, Vec::new())
     });
     let address = free_address();
     let (_prometheus, prometheus) = start_prometheus(&sandbox, &address);
@@ -341,12 +337,8 @@ fn an_answer_without_an_end_is_not_read() {
     let sandbox = Sandbox::new();
     let fake = FakeOpenFga::start(changes(0..3));
     let server = HttpServer::start(|_| HttpAnswer {
-        status: 200,
-        headers: Vec::new(),
-        body: Vec::new(),
         padding: 1 << 30,
-        delay: Duration::ZERO,
-        line: Line::Good,
+        ..HttpAnswer::new(200, Vec::new())
     });
     let running = sandbox.start(
         &fake,

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::fake_openfga::FakeOpenFga;
-use crate::fake_openfga::http::{HttpAnswer, HttpServer, Line};
+use crate::fake_openfga::http::{HttpAnswer, HttpServer};
 use crate::sandbox::{Ended, Sandbox};
 
 /// What a form and a header would garble unless encoded.
@@ -56,7 +55,6 @@ impl TokenEndpoint {
             // As gateways tell of their limits on every answer.
             let reset = if status == 429 { "0.1" } else { "3000" };
             HttpAnswer {
-                status,
                 headers: [
                     ("location", "http://127.0.0.1:1/"),
                     ("x-request-id", &proof.unwrap_or_default()),
@@ -64,10 +62,7 @@ impl TokenEndpoint {
                 ]
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
                 .to_vec(),
-                body: body.into(),
-                padding: 0,
-                delay: Duration::ZERO,
-                line: Line::Good,
+                ..HttpAnswer::new(status, body.into())
             }
         });
         Self { server, asked }

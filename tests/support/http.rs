@@ -196,6 +196,18 @@ impl Shared {
 }
 
 impl HttpAnswer {
+    /// A status and a body, sent at once.
+    pub const fn new(status: u16, body: Vec<u8>) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body,
+            padding: 0,
+            delay: Duration::ZERO,
+            line: Line::Good,
+        }
+    }
+
     fn head(&self) -> String {
         let length = self.body.len() + self.padding;
         let mut head = format!("HTTP/1.1 {} -\r\ncontent-length: {length}\r\n", self.status);

@@ -1,14 +1,12 @@
 //! What stands between a run and a store's server, and passes most things on.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use reqwest::Method;
 use reqwest::blocking::Client;
 use serde_json::json;
 
 use crate::mirror::store::Store;
-use crate::support::fake_openfga::http::{HttpAnswer, HttpRequest, HttpServer, Line};
+use crate::support::fake_openfga::http::{HttpAnswer, HttpRequest, HttpServer};
 
 pub struct Proxy {
     /// The store as it is seen from before the proxy.
@@ -48,22 +46,11 @@ fn pass(client: &Client, to: &str, request: &HttpRequest) -> HttpAnswer {
         return error(503, "unavailable");
     };
     let status = answer.status().as_u16();
-    answered(status, answer.bytes().unwrap_or_default().to_vec())
+    HttpAnswer::new(status, answer.bytes().unwrap_or_default().to_vec())
 }
 
 /// An error as the server would word it.
 pub fn error(status: u16, code: &str) -> HttpAnswer {
     let body = json!({ "code": code, "message": "the proxy says so" });
-    answered(status, body.to_string().into_bytes())
-}
-
-const fn answered(status: u16, body: Vec<u8>) -> HttpAnswer {
-    HttpAnswer {
-        status,
-        headers: Vec::new(),
-        body,
-        padding: 0,
-        delay: Duration::ZERO,
-        line: Line::Good,
-    }
+    HttpAnswer::new(status, body.to_string().into_bytes())
 }
